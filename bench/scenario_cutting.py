@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ def cut_scenarios(
     test_columns_only: bool = True,
     link: bool = True,
     answers: str | Path | None = None,
+    in_proportion: bool = False,
+    max_queries: int | None = None,
 ) -> CutScenarios:
     """Cut scenarios from a labelled catalogue and write them as the challenge's data folder.
 
@@ -111,6 +114,7 @@ def cut_scenarios(
         link: make symbolic links to the photographs (copies where the system refuses, or where only a box of a
             photograph is used).
         answers: where to write the answers; by default beside the folder, NAME-answers.csv.
+        in_proportion, max_queries: as for :func:`choose_scenarios`.
 
     Raises:
         CuttingError: the folder holds something, the answers would lie inside it, or nothing can be cut.
@@ -121,35 +125,71 @@ def cut_scenarios(
         raise CuttingError(f"{folder} is not empty: name a new folder, or empty this one")
     if target.is_relative_to(folder):
         raise CuttingError(f"the answers must not lie inside the data folder: {target}")
-    scenarios, left_out = choose_scenarios(catalog, rules, scale=scale, seed=seed)
+    scenarios, left_out = choose_scenarios(
+        catalog, rules, scale=scale, seed=seed, in_proportion=in_proportion, max_queries=max_queries
+    )
     if not scenarios:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise CuttingError(f"no scenario can be cut from {catalog.root} ({reasons})")
-    used = {i for s in scenarios for i in (*s.database, *s.queries["query_image_id"])}
-    _write_photographs(catalog.table[catalog.table["image_id"].isin(list(used))], folder, test_columns_only, link)
-    write_scenarios(scenarios, folder)
+    write_layout(catalog, scenarios, folder, test_columns_only=test_columns_only, link=link)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_answers(answers_from_catalog(catalog, scenarios), target)
     return CutScenarios(folder, target, tuple(scenarios), left_out)
 
 
+def used_by(scenarios: Sequence[Scenario]) -> set[str]:
+    """Return the image ids of all queries and databases."""
+    return {i for s in scenarios for i in (*s.database, *s.queries["query_image_id"])}
+
+
+def write_layout(
+    catalog: Catalog,
+    scenarios: Sequence[Scenario],
+    folder: str | Path,
+    *,
+    test_columns_only: bool = True,
+    link: bool = True,
+) -> None:
+    """Write scenarios and the photographs that they use as a data folder (see :func:`cut_scenarios`)."""
+    target = Path(folder).absolute()
+    rows = catalog.table[catalog.table["image_id"].isin(list(used_by(scenarios)))]
+    _write_photographs(rows, target, test_columns_only, link)
+    write_scenarios(scenarios, target)
+
+
 def choose_scenarios(
-    catalog: Catalog, rules: Sequence[ScenarioRule] = CHALLENGE_RULES, *, scale: float | None = 1.0, seed: int = 0
+    catalog: Catalog,
+    rules: Sequence[ScenarioRule] = CHALLENGE_RULES,
+    *,
+    scale: float | None = 1.0,
+    seed: int = 0,
+    in_proportion: bool = False,
+    max_queries: int | None = None,
 ) -> tuple[list[Scenario], dict[str, str]]:
-    """Draw the scenarios without writing anything; return them and why others cannot be had."""
+    """Draw the scenarios without writing anything; return them and why others cannot be had.
+
+    Args:
+        catalog, rules, scale, seed: as for :func:`cut_scenarios`.
+        in_proportion: where a database falls short of its rule's size, take as much fewer queries, so that a small
+            catalogue is asked as sparsely as the challenge's was.
+        max_queries: at most so many queries a scenario, whatever its rule says; databases stay whole.
+    """
     if scale is not None and scale <= 0:
         raise CuttingError(f"scale={scale} must be positive (None for all that is there)")
+    if max_queries is not None and max_queries < 1:
+        raise CuttingError(f"max_queries={max_queries} must be at least 1 (None for the rules' own sizes)")
     years = years_of(catalog)
     scenarios: list[Scenario] = []
     left_out: dict[str, str] = {}
-    for number, rule in enumerate(rules):
+    for rule in rules:
         wanted = [*(rule.query_years or ()), *(rule.database_years or ())]
         if wanted and max(wanted) >= len(years):
             left_out[rule.scenario_id] = (
                 f"needs {max(wanted) + 1} years of photographs from above, there are {len(years)}"
             )
             continue
-        found = _draw(catalog, rule, years, scale, np.random.default_rng([seed, number]))
+        rng = np.random.default_rng([seed, zlib.crc32(rule.scenario_id.encode())])
+        found = _draw(catalog, rule, years, scale, rng, in_proportion, max_queries)
         if isinstance(found, str):
             left_out[rule.scenario_id] = found
         else:
@@ -158,7 +198,13 @@ def choose_scenarios(
 
 
 def _draw(
-    catalog: Catalog, rule: ScenarioRule, years: list[int], scale: float | None, rng: np.random.Generator
+    catalog: Catalog,
+    rule: ScenarioRule,
+    years: list[int],
+    scale: float | None,
+    rng: np.random.Generator,
+    in_proportion: bool,
+    max_queries: int | None,
 ) -> Scenario | str:
     """Draw one scenario; return the reason in words where there is none."""
 
@@ -173,7 +219,11 @@ def _draw(
     askable = tuple(q for q, n in zip(queries, relations.n_relevant, strict=True) if n)
     if not askable:
         return "no query has a match in the database"
-    chosen = _sample(askable, rule.n_queries, scale, rng)
+    share = scale
+    if in_proportion and scale is not None:
+        share = min(scale, len(database) / rule.n_database)
+    chosen = _sample(askable, rule.n_queries, share, rng)
+    chosen = _sample(chosen, len(chosen) if max_queries is None else max_queries, 1.0, rng)
     names = [f"{rule.scenario_id}-{i:04d}" for i in range(len(chosen))]
     table = pd.DataFrame({"query_id": names, "query_image_id": list(chosen)}, dtype=object)
     return Scenario(rule.scenario_id, table, list(database))
