@@ -29,6 +29,7 @@ HALO: Colour = (8, 12, 16)
 MARK: Colour = (255, 176, 59)
 POINT: Colour = (140, 205, 255)
 OUTLINE: Colour = (120, 230, 255)
+AXIS: Colour = (255, 255, 255)
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates: sixteenths of a pixel
 _FAR = 20_000.0  # OpenCV's fixed-point coordinates overflow far outside the picture
 
@@ -116,6 +117,30 @@ def ramp(values: npt.ArrayLike) -> ByteArray:
     return ramp_table()[(share * 255).round().astype(int)]
 
 
+@lru_cache(maxsize=1)
+def heat_table() -> ByteArray:
+    """Return (256, 3) uint8 RGB: inferno (van der Walt and Smith, 2015), dark to pale yellow for any colour vision."""
+    steps = np.arange(256, dtype=np.uint8)
+    table = cv2.applyColorMap(steps[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].copy()
+    table.setflags(write=False)
+    return table
+
+
+def heat_layer(heat: FloatArray) -> ByteArray:
+    """Return (H, W, 4) uint8 RGBA for an (H, W) heat map in [0, 1]: the hotter, the brighter and the less clear."""
+    share = np.clip(np.nan_to_num(heat), 0.0, 1.0)
+    layer = np.empty((*share.shape, 4), np.uint8)
+    layer[..., :3] = heat_table()[(80 + 175 * share).round().astype(int)]
+    layer[..., 3] = (190 * np.sqrt(share)).round()
+    return layer
+
+
+def lay_over(canvas: ByteArray, layer: ByteArray) -> None:
+    """Lay an (H, W, 4) RGBA layer over a canvas of the same size, in place."""
+    share = layer[..., 3:].astype(np.float32) / 255.0
+    canvas[:] = (canvas * (1.0 - share) + layer[..., :3] * share + 0.5).astype(np.uint8)
+
+
 def _fixed(points: npt.NDArray) -> npt.NDArray[np.int32]:
     safe = np.clip(np.nan_to_num(points, nan=-_FAR), -_FAR, _FAR)
     return np.round(safe * (1 << _SHIFT)).astype(np.int32)
@@ -156,6 +181,48 @@ def outlines(mask: FloatArray, level: float = 0.5) -> list[npt.NDArray[np.int32]
     binary = np.ascontiguousarray((np.nan_to_num(mask) >= level).astype(np.uint8))
     found = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[-2]
     return [contour.reshape(-1, 2).astype(np.int32) for contour in found]
+
+
+@dataclass(frozen=True, eq=False)
+class BodyAxis:
+    """The body's own axes on a head-up map, for a person to compare places along the body.
+
+    Attributes:
+        line: (K, 2) float32 (x, y) from head to tail, the middle between the two sides; K may be 0.
+        bars: (B, 4) float32 (x0, y0, x1, y1) from side to side at a quarter, half and three quarters of the length.
+    """
+
+    line: FloatArray
+    bars: FloatArray
+
+
+def body_axis(mask: FloatArray, level: float = 0.5, points: int = 32) -> BodyAxis:
+    """Return the mid-line of the body on an (H, W) map with the head at the top (or, if it is wide, to the left).
+
+    The middle and both sides of every row are averaged over a tenth of the length, so that fins and waves hardly bend
+    the line. A map without a body gives no line.
+    """
+    if mask.shape[1] > mask.shape[0]:
+        lying = body_axis(np.ascontiguousarray(mask.T), level, points)
+        return BodyAxis(lying.line[:, ::-1].copy(), lying.bars[:, [1, 0, 3, 2]])
+    body = np.nan_to_num(mask) >= level
+    rows = np.flatnonzero(body.any(axis=1))
+    if len(rows) < 3:
+        return BodyAxis(np.zeros((0, 2), np.float32), np.zeros((0, 4), np.float32))
+    # The outermost hundredths are spray and fins more often than side.
+    share = np.cumsum(body[rows], axis=1) / np.count_nonzero(body[rows], axis=1)[:, None]
+    left, right = (np.argmax(share >= bound, axis=1).astype(np.float64) for bound in (0.01, 0.99))
+    every = np.arange(rows[0], rows[-1] + 1)
+    width = max(len(every) // 10, 1)
+    sides = []
+    for side in (left, right):
+        padded = np.pad(np.interp(every, rows, side), (width // 2, width - 1 - width // 2), mode="edge")
+        sides.append(np.convolve(padded, np.full(width, 1.0 / width), mode="valid"))
+    at = np.linspace(0, len(every) - 1, min(points, len(every))).round().astype(int)
+    line = np.column_stack([(sides[0][at] + sides[1][at]) / 2, every[at]])
+    quarters = (len(every) * np.array([0.25, 0.5, 0.75])).astype(int)
+    bars = np.column_stack([sides[0][quarters], every[quarters], sides[1][quarters], every[quarters]])
+    return BodyAxis(line.astype(np.float32), bars.astype(np.float32))
 
 
 def simplify(contour: npt.NDArray[np.int32], slack: float) -> npt.NDArray[np.int32]:

@@ -30,6 +30,7 @@ from features.store import default_store
 
 if TYPE_CHECKING:
     from engine.visualize import PairEvidence
+    from reranker.explanation import Explanation
     from reranker.ranker import Ranker
 
 logger = logging.getLogger(__name__)
@@ -205,6 +206,17 @@ class Matcher:
         renamed = table.reset_index(drop=True).rename(columns=_ANSWER_NAMES)
         renamed["date_gap_days"] = (renamed["date"] - renamed["query_date"]).abs().dt.days
         return renamed[list(ANSWER_COLUMNS)]
+
+    def explain(self, raw: pd.DataFrame, wanted: npt.ArrayLike | None = None) -> Explanation:
+        """Say what every feature added to the scores of a raw pair table (see :mod:`reranker.explanation`).
+
+        Args:
+            raw: whole lists, as :meth:`pairs` returns them.
+            wanted: (rows,) True for the rows to explain; all if None.
+        """
+        from reranker.explanation import explain_pairs
+
+        return explain_pairs(raw, self.ranker, wanted)
 
     @cached_property
     def ranker(self) -> Ranker | None:

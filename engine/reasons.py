@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from engine.records import Verification
 from engine.report.run import gap_in_words, known
@@ -12,13 +15,106 @@ from engine.report.run import gap_in_words, known
 _UNLIKELY = 0.3
 
 
-def reasons(check: Verification, n_matches: int, answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return sentences for and against a pair, geometry first.
+#: The ranker's groups of features, in a reviewer's words.
+_GROUPS = {
+    "global": "whole picture",
+    "requery": "whole picture, through its neighbours",
+    "local": "matched keypoints",
+    "geometry": "geometry of the matches",
+    "marks": "marks",
+    "metadata": "date, view and size",
+}
+
+#: What a geometric model does to the query to lay it on the candidate.
+_MODELS = {
+    "similarity": "one shift, turn and change of size",
+    "affine": "one affine map",
+    "homography": "one change of perspective",
+}
+
+#: A group's features that are named, and the share of its sum of sizes below which (and the
+#: least amount, the smallest that two decimals show) none is worth a name.
+_NAMED, _WORTH_NAMING, _LEAST = 3, 0.1, 0.005
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """What one kind of evidence added to a pair's score.
+
+    Attributes:
+        name: the kind of evidence, in words.
+        amount: what it added, in the unit of :class:`ScoreParts`; negative where it spoke against the pair.
+        said: its weightiest features with their values and amounts, in words.
+    """
+
+    name: str
+    amount: float
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScoreParts:
+    """What every kind of evidence added to a pair's score.
+
+    Attributes:
+        parts: the weightiest first.
+        unit: what the amounts are: "score", "log-odds" or "probability".
+        baseline: the score of a pair of which nothing is known; baseline and parts add up to the score.
+        method: where the amounts come from, in one sentence.
+    """
+
+    parts: tuple[ScorePart, ...]
+    unit: str
+    baseline: float
+    method: str
+
+    @property
+    def total(self) -> float:
+        """The pair's score."""
+        return self.baseline + sum(part.amount for part in self.parts)
+
+
+def score_parts(features: pd.DataFrame, unit: str, baseline: float, method: str) -> ScoreParts:
+    """Add up the contributions of a pair's features by kind of evidence.
+
+    Args:
+        features: one row per feature: group, said (its value in words), contribution.
+        unit, baseline, method: as in :class:`ScoreParts`.
+    """
+    parts = []
+    for group, rows in features.groupby("group", sort=False):
+        size = rows["contribution"].abs()
+        worth = rows[size >= max(_WORTH_NAMING * float(size.sum()), _LEAST)].sort_values(
+            "contribution", key=abs, ascending=False, kind="stable"
+        )
+        named = zip(worth["said"].head(_NAMED), worth["contribution"].head(_NAMED), strict=True)
+        said = tuple(f"{text} ({amount:+.2f})" for text, amount in named)
+        parts.append(ScorePart(_GROUPS.get(str(group), str(group)), float(rows["contribution"].sum()), said))
+    parts.sort(key=lambda part: -abs(part.amount))
+    return ScoreParts(tuple(parts), unit, baseline, method)
+
+
+def weights_in_words(parts: ScoreParts) -> tuple[str, ...]:
+    """Return at most two sentences: what weighed most for the pair and what most against it."""
+    said = []
+    for sign, opening in ((1, "weighs for it most"), (-1, "weighs against it most")):
+        side = [part for part in parts.parts if sign * part.amount > _LEAST]
+        if side:
+            detail = f" – {side[0].said[0]}" if side[0].said else ""
+            said.append(f"{opening}: {side[0].name} ({side[0].amount:+.2f} {parts.unit}){detail}")
+    return tuple(said)
+
+
+def reasons(
+    check: Verification, n_matches: int, answer: Mapping[str, Any], parts: ScoreParts | None = None
+) -> tuple[str, ...]:
+    """Return sentences for and against a pair, geometry first, what the ranker weighed last.
 
     Args:
         check: the pair's verification.
         n_matches: tentative matches of the pair.
         answer: the pair's row of the answer table (cosine, date_gap_days, viewpoint, query_viewpoint, where known).
+        parts: what the ranker's features added to the score, if that is known.
     """
     said = [_geometry(check, n_matches)]
     if check.ok:
@@ -37,7 +133,7 @@ def reasons(check: Verification, n_matches: int, answer: Mapping[str, Any]) -> t
     views = [answer.get(name) for name in ("query_viewpoint", "viewpoint")]
     if all(known(view) for view in views) and views[0] != views[1]:
         said.append(f"seen from different sides: {views[0]} and {views[1]}")
-    return tuple(said)
+    return (*said, *(weights_in_words(parts) if parts is not None else ()))
 
 
 def _geometry(check: Verification, n_matches: int) -> str:
@@ -45,4 +141,5 @@ def _geometry(check: Verification, n_matches: int) -> str:
         return "against it: no keypoint of one photograph matches one of the other"
     if not check.ok:
         return f"against it: the {n_matches} matched keypoints agree in no placement of one animal on the other"
-    return f"{check.n_inliers} of {n_matches} matched keypoints lie where one {check.kind} puts them"
+    model = _MODELS.get(check.kind, check.kind)
+    return f"{check.n_inliers} of {n_matches} matched keypoints lie where {model} puts them"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ from engine.drawing import Label, Panel
 from engine.records import Correspondences, Verification
 from engine.sheets import draw_contact_sheet, encode_jpeg, save_jpeg, save_png
 from features.records import ByteArray, FloatArray, LocalFeatures, Photo, Regions
+
+if TYPE_CHECKING:
+    from engine.reasons import ScoreParts
 
 __all__ = [
     "LAYERS",
@@ -36,12 +40,14 @@ __all__ = [
     "save_png",
 ]
 
-LAYERS = ("photographs", "body", "marks", "keypoints", "matches", "inliers", "warp")
-"""Every layer, in the order in which they are drawn. "photographs" is always there; "warp" adds a third panel."""
+LAYERS = ("photographs", "heat", "marks", "body", "keypoints", "matches", "inliers", "warp")
+"""Every layer, in the order in which they are drawn. "photographs" is always there; "warp" adds two panels: the
+candidate bent onto the query, and both laid over each other."""
 
 _GAP = 28
 _LINE = 17
 _FINE = 12
+_NUMBERED = 20  # more numbers than these hide the skin they point at
 
 
 class LayerError(ValueError):
@@ -62,6 +68,9 @@ class PairEvidence:
         title: headline of the pair, may be empty.
         probability: P(same individual) in [0, 1], None if unknown.
         reasons: what speaks for or against the pair, in words, the weightiest first.
+        heat0, heat1: (H, W) float32 in [0, 1] on each photograph's own pixel grid, what makes the two alike to the
+            global descriptor (:mod:`features.heatmap`); None where it was not computed.
+        parts: what the ranker's features added to the score, None where it was not asked for.
     """
 
     photo0: Photo
@@ -77,6 +86,9 @@ class PairEvidence:
     title: str = ""
     probability: float | None = None
     reasons: tuple[str, ...] = ()
+    heat0: FloatArray | None = None
+    heat1: FloatArray | None = None
+    parts: ScoreParts | None = None
 
     def __post_init__(self) -> None:
         for name, photo, features in (("0", self.photo0, self.features0), ("1", self.photo1, self.features1)):
@@ -85,6 +97,9 @@ class PairEvidence:
                     f"photo{name} is {photo.size} pixels but its keypoints were found on {features.frame.size}: "
                     "describe the photograph again"
                 )
+        for name, photo, heat in (("0", self.photo0, self.heat0), ("1", self.photo1, self.heat1)):
+            if heat is not None and heat.shape != photo.rgb.shape[:2]:
+                raise ValueError(f"heat{name} is {heat.shape[::-1]} pixels but photo{name} is {photo.size}")
         if len(self.verification.inliers) != len(self.correspondences):
             raise ValueError(
                 f"the verification covers {len(self.verification.inliers)} matches, "
@@ -115,7 +130,7 @@ class PairLayout:
     """Where things lie in a pair picture.
 
     Attributes:
-        panels: the query's and the candidate's panel, and the warped candidate's if asked for.
+        panels: the query's and the candidate's panel, and if asked for the warped candidate's and that of both.
         cells: (x, y, width, height) around each panel: the photograph's own margin.
         size: (width, height) of the whole picture.
         header: height of the strip above the photographs.
@@ -136,7 +151,7 @@ def pair_layout(evidence: PairEvidence, height: int = 480, *, warp: bool = False
     if height < 32:
         raise ValueError(f"a pair picture needs photographs at least 32 pixels tall, {height} asked for")
     max_width = round(1.4 * height)
-    frames = [evidence.features0.frame, evidence.features1.frame, *([evidence.features0.frame] if warp else [])]
+    frames = [evidence.features0.frame, evidence.features1.frame, *([evidence.features0.frame] * 2 if warp else [])]
     header = 30 if evidence.title or evidence.probability is not None else 10
     cells: list[tuple[int, int, int, int]] = []
     x = 14
@@ -167,8 +182,8 @@ def draw_pair(
     Args:
         evidence: what is known of the pair.
         layers: any of :data:`LAYERS`. "inliers" draws the verified matches, numbered from the surest, coloured by
-            confidence; "matches" all of them, thin; "warp" adds the candidate bent onto the query by the
-            verified model.
+            confidence; "matches" all of them, thin; "heat" is drawn where the evidence holds it; "warp" adds the
+            candidate bent onto the query by the verified model, and both half and half.
         height: height of the photographs in the picture, in pixels; title, captions and legend come on top.
 
     Returns:
@@ -178,18 +193,21 @@ def draw_pair(
         LayerError: a layer does not exist.
         ValueError: the height is under 32 pixels.
     """
-    wanted = _check_layers(layers)
+    wanted = check_layers(layers)
     layout = pair_layout(evidence, height, warp="warp" in wanted)
     canvas = np.empty((layout.size[1], layout.size[0], 3), np.uint8)
     canvas[:] = drawing.BACKGROUND
     photos = (evidence.photo0, evidence.photo1)
     regions = (evidence.regions0, evidence.regions1)
     features = (evidence.features0, evidence.features1)
-    for photo, region, panel in zip(photos, regions, layout.panels, strict=False):
+    for photo, panel in zip(photos, layout.panels, strict=False):
         canvas[panel.window] = drawing.upright(photo.rgb, panel)
-        _draw_regions(canvas, panel, region, wanted)
     if "warp" in wanted:
-        canvas[layout.panels[2].window] = _warped(evidence, layout.panels[2], layout.panels[1])
+        _draw_warp(canvas, evidence, layout)
+    for region, heat, panel in zip(regions, (evidence.heat0, evidence.heat1), layout.panels, strict=False):
+        if "heat" in wanted and heat is not None:
+            drawing.lay_over(canvas[panel.window], drawing.heat_layer(drawing.upright(heat, panel)))
+        _draw_regions(canvas, panel, region, wanted)
     if "keypoints" in wanted:
         for view, panel in zip(features, layout.panels, strict=False):
             _draw_points(canvas, panel, view)
@@ -202,7 +220,7 @@ def draw_pair(
     return drawing.write(canvas, labels)
 
 
-def _check_layers(layers: Sequence[str]) -> frozenset[str]:
+def check_layers(layers: Sequence[str]) -> frozenset[str]:
     asked = [layers] if isinstance(layers, str) else list(layers)
     for layer in asked:
         if layer not in LAYERS:
@@ -222,6 +240,20 @@ def _draw_regions(canvas: ByteArray, panel: Panel, regions: Regions | None, want
             shifted = contour + np.asarray(panel.origin, np.int32)
             cv2.polylines(canvas, [shifted], True, drawing.HALO, 3, cv2.LINE_AA)
             cv2.polylines(canvas, [shifted], True, drawing.OUTLINE, 1, cv2.LINE_AA)
+        axis = drawing.body_axis(body)
+        line = axis.line + np.asarray(panel.origin, np.float32)
+        ends = axis.bars + np.asarray([*panel.origin, *panel.origin], np.float32)
+        start, end = np.concatenate([line[:-1], ends[:, :2]]), np.concatenate([line[1:], ends[:, 2:]])
+        drawing.draw_lines(canvas, start, end, [drawing.AXIS] * len(start), halo=True)
+
+
+def _draw_warp(canvas: ByteArray, evidence: PairEvidence, layout: PairLayout) -> None:
+    query, candidate, target, both = layout.panels
+    bent = _warped(evidence, target, candidate)
+    canvas[target.window] = bent
+    # What the model sends outside the candidate's photograph stays the query's.
+    seen = _warped_cover(evidence, target, candidate)[..., None]
+    canvas[both.window] = np.where(seen, (canvas[query.window].astype(np.uint16) + bent + 1) // 2, canvas[query.window])
 
 
 def _draw_points(canvas: ByteArray, panel: Panel, features: LocalFeatures) -> None:
@@ -263,7 +295,7 @@ def _draw_inliers(canvas: ByteArray, evidence: PairEvidence, layout: PairLayout)
     places = []
     for points, cell, away in ((start, layout.cells[0], -1), (end, layout.cells[1], 1)):
         x, y, width, height = cell
-        places.append(drawing.place_numbers(points, away, size, (x, y, x + width, y + height)))
+        places.append(drawing.place_numbers(points, away, size, (x, y, x + width, y + height))[:_NUMBERED])
     labels = []
     for number, (place0, place1) in enumerate(zip(*places, strict=True), start=1):
         if place0 is None or place1 is None:
@@ -291,6 +323,7 @@ def _captions(evidence: PairEvidence, layout: PairLayout, wanted: frozenset[str]
     texts = [evidence.caption0, evidence.caption1]
     if "warp" in wanted:
         texts.append("candidate on the query\n" + (evidence.verification.kind if evidence.has_model else "no model"))
+        texts.append("query and candidate\nhalf and half")
     x0, y0, _, height = layout.cells[0]
     top = y0 + height + 8 + _LINE // 2
     for text, (x, _, width, _) in zip(texts, layout.cells, strict=True):
@@ -325,12 +358,23 @@ def _warped(evidence: PairEvidence, target: Panel, source: Panel) -> ByteArray:
     """Bend the candidate onto the query's panel; without a model it is only scaled to the same size."""
     if not evidence.has_model:
         return drawing.resize(drawing.upright(evidence.photo1.rgb, source), target.size)
+    return _bend(drawing.upright(evidence.photo1.rgb, source), evidence, target, source, drawing.BACKGROUND)
+
+
+def _warped_cover(evidence: PairEvidence, target: Panel, source: Panel) -> npt.NDArray[np.bool_]:
+    """Return where on the query's panel the bent candidate shows anything."""
+    if not evidence.has_model:
+        return np.ones(target.size[::-1], bool)
+    full = np.full(source.size[::-1], 255, np.uint8)
+    return np.asarray(_bend(full, evidence, target, source, (0,)) > 127)
+
+
+def _bend(image: ByteArray, evidence: PairEvidence, target: Panel, source: Panel, border: tuple[int, ...]) -> ByteArray:
     here = Panel(target.frame, target.scale, (0, 0), target.size)
     there = Panel(source.frame, source.scale, (0, 0), source.size)
     back = there.matrix @ evidence.verification.model @ np.linalg.inv(here.matrix)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    image = drawing.upright(evidence.photo1.rgb, there)
-    return cv2.warpPerspective(image, back, target.size, flags=flags, borderValue=drawing.BACKGROUND)
+    return cv2.warpPerspective(image, back, target.size, flags=flags, borderValue=border)
 
 
 def blink_frames(evidence: PairEvidence, height: int = 480) -> tuple[ByteArray, ByteArray]:

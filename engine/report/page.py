@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from engine.drawing import ramp
-from engine.report.pictures import LARGE, THUMBNAIL, PictureBook, Problems, pair_data, read_upright
+from engine.report.pictures import LARGE, THUMBNAIL, PictureBook, Problems, pair_data, parts_data, read_upright
 from engine.report.run import MatchRun, date_of, gap_in_words, known, text_of, uncertainty, verdict
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class _Writer:
     def __init__(self, run: MatchRun, book: PictureBook, pictures_per_query: int) -> None:
         self.run, self.book, self.pictures_per_query = run, book, pictures_per_query
         self.problems = Problems()
+        self.method = ""
         self._thumbnails: dict[str, dict[str, Any] | None] = {}
         self._candidates = {str(row["image_id"]): row for row in _records(run.candidates)}
         self._answers = _grouped(run.answers)
@@ -123,7 +124,8 @@ class _Writer:
             "verdict": text_of(sentence),
             "cards": cards,
             "individuals": individuals,
-            "data": {"query": large, **_shared_views(pairs)},
+            "filter_text": text_of(self.run.query_filters.get(query_id)),
+            "data": {"query": large, "parts": self._parts(query_id, cards), **_shared_views(pairs)},
         }
 
     def _card(self, answer: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +161,16 @@ class _Writer:
             return None
         evidence, what = self.run.evidence, f"{query_id} with {card['key']}"
         return self.problems.attempt(what, lambda: pair_data(evidence(query_id, card["key"]), self.book))
+
+    def _parts(self, query_id: str, cards: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what the ranker's features added to each card's score, by rank."""
+        if self.run.parts is None or not cards:
+            return {}
+        explain, what = self.run.parts, f"the explanation of {query_id}"
+        found = self.problems.attempt(what, lambda: explain(query_id)) or {}
+        shown = {str(card["rank"]): found[card["key"]] for card in cards if card["key"] in found}
+        self.method = next((parts.method for parts in shown.values()), self.method)
+        return {rank: parts_data(parts) for rank, parts in shown.items()}
 
     def _ranked_individuals(self, query_id: str, cards: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ranked = []
@@ -245,6 +257,7 @@ def _page(run: MatchRun, sections: list[dict[str, Any]], writer: _Writer, inline
         "problems": sorted(writer.problems.found.items()),
         "filter_text": text_of(run.filter_text),
         "settings": _flat(run.settings),
+        "method": text_of(writer.method),
         "inline": inline,
         "book": writer.book.inside,
         "ramp": ["#" + bytes(colour).hex() for colour in ramp(np.linspace(0, 1, 16)).tolist()],

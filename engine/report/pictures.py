@@ -8,19 +8,23 @@ import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.drawing import MARK, outlines, resize, simplify
+from engine.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
 from engine.report.run import MatchRun, known, text_of
 from engine.visualize import PairEvidence, blink_frames, encode_jpeg, inlier_order
 from features.photo import canonical_frame
-from features.records import ByteArray, Photo, Regions
+from features.records import ByteArray, FloatArray, Photo, Regions
+
+if TYPE_CHECKING:
+    from engine.reasons import ScoreParts
 
 LARGE = 720
 THUMBNAIL = 300
 _MARKS_HEIGHT = 200
+_HEAT_HEIGHT = 64  # a heat map has some 24 rows: the browser smooths them as well as a larger picture would
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -101,11 +105,16 @@ def pair_data(evidence: PairEvidence, book: PictureBook) -> dict[str, Any]:
     if evidence.has_model:
         height = min(LARGE, max(evidence.features0.frame.canonical_size[1], 64))
         warp = book.add(encode_jpeg(blink_frames(evidence, height)[1], 80), "jpeg")
+    heats = [
+        None if heat is None else _heat_picture(np.ascontiguousarray(features.frame.turn(heat)), book)
+        for heat, features in ((evidence.heat0, evidence.features0), (evidence.heat1, evidence.features1))
+    ]
     return {
         "views": [
             _view(evidence.photo0, evidence.features0, evidence.regions0, book),
             _view(evidence.photo1, evidence.features1, evidence.regions1, book),
         ],
+        "heat": None if None in heats else heats,
         "matches": _rounded(matches),
         "inliers": len(order),
         "model": evidence.verification.kind if evidence.verification.ok else "",
@@ -130,22 +139,47 @@ def _view(photo: Photo, features: Any, regions: Regions | None, book: PictureBoo
         view["marks"] = _marks_picture(marks, book)
         slack = 0.002 * max(body.shape)
         view["body"] = [simplify(contour, slack).ravel().tolist() for contour in outlines(body) if len(contour) > 2]
+        axis = body_axis(body)
+        view["axis"] = [axis.line.round(1).ravel().tolist(), axis.bars.round(1).tolist()]
     return view
 
 
-def _marks_picture(marks: ByteArray, book: PictureBook) -> str:
+def _marks_picture(marks: FloatArray, book: PictureBook) -> str:
     """Keep the mark map as one colour with opacity in sixteen steps, which compresses to a few kilobytes."""
-    from PIL import Image
-
-    scale = min(_MARKS_HEIGHT / max(marks.shape), 1.0)
-    size = (max(round(marks.shape[1] * scale), 1), max(round(marks.shape[0] * scale), 1))
-    small = np.clip(np.nan_to_num(resize(marks, size)), 0.0, 1.0)
+    small = _small(marks, _MARKS_HEIGHT)
     rgba = np.empty((*small.shape, 4), np.uint8)
     rgba[..., :3] = MARK
     rgba[..., 3] = np.round(small * 15) * 13
+    return _keep_png(rgba, book)
+
+
+def _heat_picture(heat: FloatArray, book: PictureBook) -> str:
+    """Keep a heat map as a small picture in sixteen steps."""
+    return _keep_png(heat_layer((np.round(_small(heat, _HEAT_HEIGHT) * 15) / 15).astype(np.float32)), book)
+
+
+def _small(values: FloatArray, height: int) -> FloatArray:
+    scale = min(height / max(values.shape), 1.0)
+    size = (max(round(values.shape[1] * scale), 1), max(round(values.shape[0] * scale), 1))
+    return np.clip(np.nan_to_num(resize(values, size)), 0.0, 1.0)
+
+
+def _keep_png(rgba: ByteArray, book: PictureBook) -> str:
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(rgba).save(buffer, "PNG", optimize=True)
     return book.add(buffer.getvalue(), "png")
+
+
+def parts_data(parts: ScoreParts) -> dict[str, Any]:
+    """Return what the features added to a score as plain values: rows of name, amount, features in words."""
+    return {
+        "rows": [[part.name, round(part.amount, 3), [text_of(said) for said in part.said]] for part in parts.parts],
+        "baseline": round(parts.baseline, 3),
+        "total": round(parts.total, 3),
+        "unit": parts.unit,
+    }
 
 
 def _rounded(table: np.ndarray) -> list[list[float]]:

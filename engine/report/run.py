@@ -12,6 +12,7 @@ import pandas as pd
 from features.records import ByteArray
 
 if TYPE_CHECKING:
+    from engine.reasons import ScoreParts
     from engine.visualize import PairEvidence
 
 
@@ -31,8 +32,11 @@ class MatchRun:
         individuals: query_id, rank, individual_id, probability, best_image_id, n_photographs; None if not computed.
         new_individual: query_id -> probability that the animal is not in the catalogue; None if not computed.
         filter_text: the candidate filter in words, with its counts.
+        query_filters: query_id -> what the filter left out for this query, in words; empty where that is nothing more.
         settings: what the run was made with: names and plain values, sections may be nested one level.
         title: headline of the page.
+        parts: query_id -> what the ranker's features added to the scores of its candidates, by image_id; called once a
+            query, None to show none.
     """
 
     answers: pd.DataFrame
@@ -45,6 +49,8 @@ class MatchRun:
     filter_text: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     title: str = "Who is this?"
+    parts: Callable[[str], Mapping[str, ScoreParts]] | None = None
+    query_filters: Mapping[str, str] = field(default_factory=dict)
 
 
 def known(value: Any) -> bool:

@@ -2,11 +2,12 @@
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const HEIGHT = 480;
+  const NUMBERED = 20;
   const byId = (id) => document.getElementById(id);
   const sections = [...document.querySelectorAll("section.query")];
   const rows = [...document.querySelectorAll("#toc > li")];
   const ramp = JSON.parse(byId("ramp").textContent);
-  const layers = { keypoints: false, matches: false, inliers: true, marks: false, body: false, warp: false };
+  const layers = { keypoints: false, matches: false, inliers: true, marks: false, body: false, heat: false, warp: false };
   const states = new Map();
   let book = null;
   let bare = false;
@@ -112,8 +113,9 @@
     state.find(".blink").setAttribute("aria-pressed", "false");
     for (const button of state.stage.querySelectorAll("[data-layer]")) {
       const name = button.dataset.layer;
-      button.disabled = !pair || (name === "warp" && !pair.warp) || ((name === "marks" || name === "body") && !views.some((v) => v[name]));
-      button.setAttribute("aria-pressed", String(wanted(name) && !button.disabled));
+      button.disabled = !pair || (name === "warp" && !pair.warp) || (name === "heat" && !pair.heat) || ((name === "marks" || name === "body") && !views.some((v) => v[name]));
+      // The overlay hides the layers that compare two photographs side by side.
+      button.setAttribute("aria-pressed", String(wanted(name) && !button.disabled && (!overlay || name === "warp")));
     }
     const { panels, width } = layOut(overlay ? views.slice(0, 1) : views, 36, 64);
     const svg = element("svg", { viewBox: `0 0 ${width} ${HEIGHT + 42}`, role: "img" });
@@ -127,7 +129,10 @@
       state.clip = { rect: clip, panel: panels[0], edge };
       wipe(state);
     } else {
-      panels.forEach((panel) => drawRegions(svg, panel, wanted));
+      panels.forEach((panel, side) => {
+        if (wanted("heat") && pair.heat) svg.append(picture(panel, pair.heat[side], { class: "heat" }));
+        drawRegions(svg, panel, wanted);
+      });
       if (wanted("matches")) svg.append(drawMatches(panels, pair));
       if (wanted("inliers")) svg.append(drawInliers(state, panels, pair));
     }
@@ -158,6 +163,7 @@
         return `${text}Z`;
       }).join("");
       svg.append(element("path", { d: path, fill: "none", stroke: "#080c10", "stroke-width": 3.4 }), element("path", { d: path, fill: "none", stroke: "#78e6ff", "stroke-width": 1.5 }));
+      drawAxis(svg, panel, view.axis);
     }
     if (wanted("keypoints")) {
       const rings = { "#8ccdff": "", "#ffb03b": "" };
@@ -168,6 +174,15 @@
       }
       for (const [stroke, d] of Object.entries(rings)) svg.append(element("path", { d, fill: "none", stroke, "stroke-width": 1.1 }));
     }
+  }
+
+  // The mid-line from head to tail, and the body's width at a quarter, half and three quarters of its length.
+  function drawAxis(svg, panel, [line, bars]) {
+    const points = [];
+    for (let i = 0; i < line.length; i += 2) points.push(panel.at(line[i], line[i + 1]).map((v) => v.toFixed(1)).join(" "));
+    let d = points.length ? `M${points.join("L")}` : "";
+    for (const [x0, y0, x1, y1] of bars) d += `M${panel.at(x0, y0).join(" ")}L${panel.at(x1, y1).join(" ")}`;
+    svg.append(element("path", { d, fill: "none", stroke: "#080c10", "stroke-width": 3, opacity: 0.6 }), element("path", { class: "axis", d, fill: "none", stroke: "#fff", "stroke-width": 1.2 }));
   }
 
   function ends(panels, match) {
@@ -216,7 +231,8 @@
         }
       }
       const text = String(index + 1);
-      const places = [placeNumber(x1, y1, -1, text, taken[0]), placeNumber(x2, y2, 1, text, taken[1])];
+      // More numbers than these hide the skin they point at; the others are told when one is pointed at.
+      const places = index < NUMBERED ? [placeNumber(x1, y1, -1, text, taken[0]), placeNumber(x2, y2, 1, text, taken[1])] : [];
       if (places[0] && places[1]) for (const [x, y] of places) one.append(element("text", { x, y }, text));
       one.addEventListener("click", () => { state.step = state.step === index ? -1 : index; highlight(state); });
       return one;
@@ -227,13 +243,44 @@
 
   function tell(state, pair) {
     const card = cardOf(state, state.rank);
-    let text = card ? `Candidate ${state.rank} · ${card.querySelector("b").textContent}` : "No candidate";
+    let text = card ? `Candidate ${state.rank} · ${card.querySelector("b").textContent} · probability ${card.querySelector(".num").textContent}` : "No candidate";
     if (pair) text += pair.model ? ` · ${pair.inliers} inliers of ${pair.matches.length} matches (${pair.model})` : ` · ${pair.matches.length} matches, no geometric model`;
     else if (card) text += " · shown bare: layers were made for the first candidates only";
     state.find(".about").textContent = text;
+    state.find(".of").textContent = card ? [...card.querySelectorAll(".known")].map((one) => one.textContent).join(" · ") : "";
     state.find(".reasons").replaceChildren(...(pair?.reasons ?? []).map((reason) => {
       const item = document.createElement("li");
       item.textContent = reason;
+      return item;
+    }));
+    weigh(state);
+  }
+
+  const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+  const part = (name, text) => {
+    const node = document.createElement("span");
+    node.className = name;
+    node.textContent = text;
+    return node;
+  };
+
+  // What each kind of evidence added to the score: for to the right of the middle, against to the left of it.
+  function weigh(state) {
+    const parts = state.data.parts[state.rank];
+    state.find(".weighed").hidden = !parts;
+    if (!parts) return;
+    state.find(".sum").textContent = `${parts.unit} ${signed(parts.total)}, of which ${signed(parts.baseline)} is any pair's`;
+    const top = Math.max(...parts.rows.map(([, amount]) => Math.abs(amount)), 1e-9);
+    const weighty = parts.rows.filter(([, amount]) => Math.abs(amount) >= 0.005);
+    const idle = parts.rows.filter((row) => !weighty.includes(row)).map(([name]) => name);
+    state.find(".idle").textContent = idle.length ? `Next to nothing: ${idle.join("; ")}` : "";
+    state.find(".parts").replaceChildren(...weighty.map(([name, amount, said]) => {
+      const item = document.createElement("li");
+      const track = part("track", "");
+      const bar = part(amount < 0 ? "amount against" : "amount for", "");
+      bar.style.width = `${(50 * Math.abs(amount) / top).toFixed(1)}%`;
+      track.append(bar);
+      item.append(part("what", name), track, part("num", signed(amount)), part("why", said.join(" · ")));
       return item;
     }));
   }
@@ -364,7 +411,7 @@
     if (state.stage.getBoundingClientRect().bottom < 120) state.section.scrollIntoView({ block: "start" });
   });
 
-  const keys = { p: "keypoints", m: "matches", i: "inliers", s: "marks", b: "body", w: "warp" };
+  const keys = { p: "keypoints", m: "matches", i: "inliers", s: "marks", b: "body", h: "heat", w: "warp" };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     if (event.target instanceof Element && event.target.closest("input, select, textarea")) return;

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
+import pytest
 
-from engine.reasons import reasons
+from engine.reasons import reasons, score_parts
 from engine.records import Verification
 
 
@@ -28,7 +30,7 @@ def found(**changes: object) -> Verification:
 def test_a_good_pair() -> None:
     answer = {"cosine": 0.8123, "date_gap_days": 0, "viewpoint": "top", "query_viewpoint": "top"}
     said = reasons(found(), 9, answer)
-    assert said[0] == "7 of 9 matched keypoints lie where one affine puts them"
+    assert said[0] == "7 of 9 matched keypoints lie where one affine map puts them"
     assert "50% of the agreeing keypoints lie on marks in both photographs" in said
     assert any("0.81" in line for line in said)
     assert any("same day" in line for line in said)
@@ -44,3 +46,23 @@ def test_what_speaks_against() -> None:
     assert reasons(Verification.none(0), 0, {}) == (
         "against it: no keypoint of one photograph matches one of the other",
     )
+
+
+def test_parts_add_up_by_kind_of_evidence_and_name_what_weighs() -> None:
+    rows = [
+        ("global", "cosine: 0.4", 0.5),
+        ("global", "rank: 2", -0.2),
+        ("geometry", "inliers: 3", -1.0),
+        ("geometry", "shear: 0.1", 0.001),
+        ("marks", "marks: not known", 0.0),
+    ]
+    parts = score_parts(pd.DataFrame(rows, columns=["group", "said", "contribution"]), "score", -1.0, "by hand")
+    assert [part.name for part in parts.parts] == ["geometry of the matches", "whole picture", "marks"]
+    assert [part.amount for part in parts.parts] == pytest.approx([-0.999, 0.3, 0.0])
+    assert parts.parts[0].said == ("inliers: 3 (-1.00)",)
+    assert parts.parts[1].said == ("cosine: 0.4 (+0.50)", "rank: 2 (-0.20)")
+    assert parts.parts[2].said == ()
+    assert parts.total == pytest.approx(-1.699)
+    said = reasons(found(), 9, {}, parts)
+    assert said[-2] == "weighs for it most: whole picture (+0.30 score) – cosine: 0.4 (+0.50)"
+    assert said[-1] == "weighs against it most: geometry of the matches (-1.00 score) – inliers: 3 (-1.00)"

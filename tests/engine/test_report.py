@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from engine.reasons import ScorePart, ScoreParts
 from engine.records import Correspondences, Verification
 from engine.report import MatchRun, write_report
 from engine.report.page import json_block
@@ -331,6 +332,53 @@ def test_layers_hold_canonical_coordinates_with_the_inliers_first(tmp_path: Path
     assert {one["views"][0] for one in data["pairs"].values()} == {pair["views"][0]}, "the query's layers are kept once"
     without_model = data["pairs"]["2"]
     assert (without_model["inliers"], without_model["warp"], without_model["model"]) == (0, None, "")
+
+
+def test_heat_and_axis_are_layers_of_a_pair(tmp_path: Path) -> None:
+    fake = fake_run(n_queries=2)
+    run = fake.run
+
+    def warm(query_id: str, image_id: str) -> PairEvidence:
+        assert run.evidence is not None
+        found = run.evidence(query_id, image_id)
+        heat = [np.zeros(photo.rgb.shape[:2], np.float32) for photo in (found.photo0, found.photo1)]
+        heat[0][:, :8] = 1.0
+        return replace(found, heat0=heat[0], heat1=heat[1]) if query_id == "q-1" else found
+
+    page = parse(write_report(replace(run, evidence=warm), tmp_path, pictures="folder"))
+    cold, hot = page.data("data")
+    assert cold["pairs"]["1"]["heat"] is None
+    image = np.asarray(Image.open(tmp_path / hot["pairs"]["1"]["heat"][0]))
+    assert image.shape[2] == 4 and image.shape[0] > image.shape[1], "a lateral's heat is turned as its photograph is"
+    assert image[0, :, 3].min() > 150 and image[-1, :, 3].max() == 0
+    line, bars = hot["views"][0]["axis"]
+    assert len(line) >= 4 and len(bars) == 3
+
+
+def test_what_was_weighed_is_told_for_every_candidate(tmp_path: Path) -> None:
+    asked: list[str] = []
+    part = ScorePart("whole <picture>", -0.25, ("cosine: 0.1 (-0.25)",))
+
+    def explain(query_id: str) -> dict[str, ScoreParts]:
+        asked.append(query_id)
+        if query_id == "q-2":
+            raise RuntimeError("no list")
+        return {f"c-{i}": ScoreParts((part,), "score", -1.0, "SHAP values") for i in range(5)}
+
+    page = parse(write_report(replace(fake_run().run, parts=explain), tmp_path))
+    assert asked == ["q-0", "q-1", "q-2"]
+    first, _, last = page.data("data")
+    assert list(first["parts"]) == ["1", "2", "3", "4", "5"]
+    rows = [["whole <picture>", -0.25, ["cosine: 0.1 (-0.25)"]]]
+    assert first["parts"]["5"] == {"rows": rows, "baseline": -1.0, "total": -1.25, "unit": "score"}
+    assert last["parts"] == {}
+    assert "no list" in page.text and "SHAP values" in page.text
+    assert write_report(fake_run().run, tmp_path / "without").exists()
+
+
+def test_a_querys_own_filter_is_shown_with_it(tmp_path: Path) -> None:
+    run = replace(fake_run().run, query_filters={"q-1": "6 candidates: 2 dropped by encounter of the query; 4 left"})
+    assert parse(write_report(run, tmp_path)).text.count("2 dropped by encounter of the query") == 1
 
 
 def test_hostile_names_do_no_harm(tmp_path: Path) -> None:

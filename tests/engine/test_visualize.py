@@ -141,7 +141,10 @@ def test_every_layer_changes_the_picture_and_only_the_layers_asked_for_are_drawn
     body[30:270, 20:90] = 1.0
     marks[100:140, 40:60] = 1.0
     regions = Regions(body, marks, 0.5, 1.0)
-    evidence = replace(pair_of((photo, photo), (points, points[::-1])), regions0=regions, regions1=regions)
+    heat = np.tile(np.linspace(0, 1, 300, dtype=np.float32)[:, None], (1, 110))
+    evidence = replace(
+        pair_of((photo, photo), (points, points[::-1])), regions0=regions, regions1=regions, heat0=heat, heat1=heat
+    )
     bare = draw_pair(evidence, ("photographs",))
     assert np.array_equal(bare, draw_pair(evidence, ()))
     layout = pair_layout(evidence)
@@ -156,6 +159,50 @@ def test_every_layer_changes_the_picture_and_only_the_layers_asked_for_are_drawn
     assert tinted[round(110 * scale) : round(130 * scale), round(45 * scale) : round(55 * scale)].all()
     assert not tinted[: round(90 * scale)].any()
     assert draw_pair(evidence, ("warp",)).shape[1] > bare.shape[1]
+
+
+def test_heat_is_brightest_where_it_is_hottest_and_absent_where_it_was_not_computed() -> None:
+    photo = photo_of(np.full((90, 300, 3), 60, np.uint8))
+    heat = np.zeros((90, 300), np.float32)
+    heat[30:60, 200:260] = 1.0  # of a lateral whose head points to the left: two thirds down in the upright picture
+    evidence = replace(pair_of((photo, photo), ([], []), (3, 3)), heat0=heat)
+    drawn, bare = draw_pair(evidence, ("heat",), 300), draw_pair(evidence, (), 300)
+    first, second = pair_layout(evidence, 300).panels
+    rows = np.flatnonzero(changed(drawn, bare)[first.window].any(axis=1))
+    assert (rows.min(), rows.max()) == (pytest.approx(200, abs=3), pytest.approx(260, abs=3))
+    hot = drawn[first.window][230, first.size[0] // 2].astype(int)
+    assert hot[0] > 180 and hot[2] < hot[0]
+    assert np.array_equal(drawn[second.window], bare[second.window])
+    with pytest.raises(ValueError, match="heat1"):
+        replace(evidence, heat1=heat.T)
+
+
+@pytest.mark.parametrize("lying", [False, True])
+def test_body_axis_is_the_middle_and_its_bars_reach_from_side_to_side(lying: bool) -> None:
+    rows = np.arange(20, 180)
+    mask = np.zeros((200, 100), np.float32)
+    for row in rows:
+        middle = round(50 + 0.1 * (row - 100))
+        mask[row, middle - 20 : middle + 21] = 1.0
+    axis = drawing.body_axis(mask.T if lying else mask)
+    line, bars = (axis.line[:, ::-1], axis.bars[:, [1, 0, 3, 2]]) if lying else (axis.line, axis.bars)
+    assert line[0, 1] == 20 and line[-1, 1] == 179
+    inner = line[3:-3]
+    np.testing.assert_allclose(inner[:, 0], 50 + 0.1 * (inner[:, 1] - 100), atol=1.0)
+    np.testing.assert_allclose(bars[:, 1], [60, 100, 140], atol=1)
+    np.testing.assert_allclose(bars[:, 2] - bars[:, 0], 40, atol=2)
+    nothing = drawing.body_axis(np.zeros((50, 30), np.float32))
+    assert nothing.line.shape == (0, 2) and nothing.bars.shape == (0, 4)
+
+
+def test_half_and_half_is_the_mean_where_the_model_reaches() -> None:
+    query, candidate = photo_of(np.full((300, 100, 3), 40, np.uint8)), photo_of(np.full((300, 100, 3), 200, np.uint8))
+    shift = np.array([[1.0, 0, 0], [0, 1, 150], [0, 0, 1]])  # the query's upper half lies on the candidate's lower one
+    evidence = pair_of((query, candidate), ([], []), model=shift)
+    both = pair_layout(evidence, 300, warp=True).panels[3]
+    picture = draw_pair(evidence, ("warp",), 300)[both.window]
+    assert (picture[5:140] == 120).all()
+    assert (picture[160:] == 40).all()
 
 
 def test_unknown_layer_is_an_error_that_names_the_known_ones() -> None:
