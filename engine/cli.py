@@ -88,7 +88,7 @@ def _is_expected(error: Exception) -> bool:
     from features.weights import WeightsError
 
     expected: tuple[type[Exception], ...] = (CatalogError, SubmissionError, SettingsError, StoreError, WeightsError)
-    names = {"PhotoError", "RankerError", "TrainingError", "OptionError", "CheckpointError"}
+    names = {"PhotoError", "RankerError", "TrainingError", "OptionError", "CheckpointError", "LayerError"}
     return isinstance(error, (*expected, FileNotFoundError, NotADirectoryError)) or type(error).__name__ in names
 
 
@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_index(commands)
     _add_match(commands)
+    _add_explain(commands)
     _add_rank(commands)
     _add_score(commands)
     _add_train_ranker(commands)
@@ -308,7 +309,8 @@ def _match(options: argparse.Namespace) -> int:
     index = matcher.index(catalog, bar)
     asked = matcher.index(queries, bar, matcher.store_for(catalog))
     rules = str(matcher.filter_report(index, candidates))
-    answers = matcher.match(asked, index, candidates, options.top, bar)
+    raw = matcher.pairs(asked, index, candidates, bar)
+    answers = matcher.rank(raw, options.top)
     individuals = rank_individuals(answers)
     new = new_individual_probability(answers, asked.catalog.ids, individuals)
     if options.csv:
@@ -324,9 +326,44 @@ def _match(options: argparse.Namespace) -> int:
     if options.report:
         from engine.reporting import report_matches
 
-        page = report_matches(matcher, asked, index, answers, options.report, rules, ProgressBar("drawing"))
+        each = {
+            name: str(candidates.report_for(asked.catalog.row(name), index.catalog)[1]) for name in asked.catalog.ids
+        }
+        bar = ProgressBar("drawing")
+        page = report_matches(matcher, asked, index, answers, options.report, rules, bar, raw=raw, query_filters=each)
         print(f"report: {page}", file=sys.stderr)
     return 0 if len(asked) else EXIT_DATA
+
+
+def _add_explain(commands: Any) -> None:
+    text = "Explain one pair: pictures layer by layer, the probability, and what weighed for and against it."
+    parser = _command(commands, "explain", _explain, text)
+    parser.add_argument("query", metavar="QUERY", help="image id of the catalogue, or a file")
+    parser.add_argument("candidate", metavar="CANDIDATE", help="image id of the catalogue, or a file")
+    parser.add_argument("--catalog", type=Path, required=True, help="folder, CSV or COCO file")
+    parser.add_argument("--format", default="auto", help="layout of the catalogue (default: found out)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write pictures, a page and a JSON file")
+    parser.add_argument(
+        "--layers",
+        help="pictures to write, separated by commas; layers of one picture joined by + (default: each layer alone)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the explanation as JSON")
+    _add_engine_options(parser)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from engine.catalog import Catalog
+    from engine.explain import DEFAULT_LAYERS, explain_pair, write_explanation
+
+    layers = tuple(options.layers.split(",")) if options.layers else DEFAULT_LAYERS
+    catalog = Catalog.read(options.catalog, options.format)
+    matcher = matcher_from(options)
+    found = explain_pair(matcher, options.query, options.candidate, catalog, ProgressBar("matching"))
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found.render())
+    if options.output:
+        files = write_explanation(found, options.output, layers)
+        print(f"page: {files[0]} (and {len(files) - 1} files beside it)", file=sys.stderr)
+    return 0
 
 
 def queries_from(paths: Sequence[str], catalog: Any, viewpoint: str | None, date: str | None) -> Any:
