@@ -25,6 +25,7 @@ from engine.matcher import Matcher, MatcherSettings
 from engine.ranker_training import train_on_pairs
 from features.store import default_store
 from reranker.protocols import assign_folds
+from reranker.ranker import RankerError
 from reranker.training import TrainingError, TrainingSettings
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def fit_out_of_fold(raw: pd.DataFrame, matcher: Matcher, folds: int = 5, seed: i
         rows = rows.assign(individual1=rows["individual1"].where(~rows["individual1"].isin(held_out), None))
         try:
             rankers.append(train_on_pairs(rows, matcher, TrainingSettings(seed=seed)).ranker)
-        except TrainingError as error:
+        except (TrainingError, RankerError) as error:
             raise CatalogError(
                 f"fold {fold + 1} of {folds} leaves too little to train a ranker on ({error}): "
                 "measure more individuals, or use --ranker fusion"
@@ -138,8 +139,8 @@ def measured_part(catalog: Catalog, which: str) -> Catalog:
     return catalog.subset(chosen)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every measurement of rankings takes."""
+def add_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
+    """Add the options that every measurement of rankings takes; ``ranker``: those that choose the ranker too."""
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="labelled catalogue")
     parser.add_argument("--store", type=Path, help="store's folder (default: your cache folder)")
     parser.add_argument(
@@ -148,14 +149,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="held-out",
         help="whom to measure on: the half that no shipped descriptor was trained on (default), or all",
     )
-    parser.add_argument(
-        "--ranker",
-        default=OUT_OF_FOLD,
-        help='"out-of-fold" (default: the recipe fitted without the whales asked), "shipped", "fusion", or a file',
-    )
-    parser.add_argument(
-        "--training-queries", type=int, default=160, help="questions that out-of-fold rankers are trained on (160)"
-    )
+    if ranker:
+        parser.add_argument(
+            "--ranker",
+            default=OUT_OF_FOLD,
+            help='"out-of-fold" (default: the recipe fitted without the whales asked), "shipped", "fusion", or a file',
+        )
+        parser.add_argument(
+            "--training-queries", type=int, default=160, help="questions that out-of-fold rankers are trained on (160)"
+        )
     parser.add_argument("--folds", type=int, default=5, help="folds of individuals (5)")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
@@ -176,7 +178,10 @@ def matcher_from(options: argparse.Namespace) -> Matcher:
 
 def protocol_from(options: argparse.Namespace) -> dict[str, Any]:
     """Return how it was measured, for the result."""
-    protocol: dict[str, Any] = {name: getattr(options, name) for name in ("individuals", "ranker", "seed")}
-    if options.ranker == OUT_OF_FOLD:
-        protocol.update(training_queries=options.training_queries, folds=options.folds)
-    return {"source": SOURCE, **protocol}
+    names = ["individuals", "seed"]
+    if "ranker" in options:
+        names.append("ranker")
+    if getattr(options, "ranker", OUT_OF_FOLD) == OUT_OF_FOLD:
+        names.append("folds")
+        names += ["training_queries"] if "training_queries" in options else []
+    return {"source": SOURCE, **{name: getattr(options, name) for name in names}}

@@ -21,11 +21,13 @@ from bench.out_of_fold import (
     rankers_for,
     store_from,
 )
-from bench.scenario_cutting import CHALLENGE_RULES, ScenarioRule
+from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, ScenarioRule
 from bench.scenarios.asking import QuestionSheet, cut, has_own_scenarios, take_published
 from bench.scenarios.running import render, rules_named, run
-from engine.catalog import Catalog
+from engine.catalog import Catalog, CatalogError
+from engine.cli import EXIT_DATA
 from engine.matcher import Matcher
+from features.settings import SettingsError
 
 
 def main(
@@ -49,12 +51,16 @@ def main(
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    matcher = matcher_from(options)
-    if options.work is not None:
-        figures = _run(options, chosen, published, matcher, options.work, say)
-    else:
-        with tempfile.TemporaryDirectory(prefix="scarmatch-scenarios-") as folder:
-            figures = _run(options, chosen, published, matcher, Path(folder), say)
+    try:
+        matcher = matcher_from(options)
+        if options.work is not None:
+            figures = _run(options, chosen, published, matcher, options.work, say)
+        else:
+            with tempfile.TemporaryDirectory(prefix="scarmatch-scenarios-") as folder:
+                figures = _run(options, chosen, published, matcher, Path(folder), say)
+    except (CatalogError, CuttingError, SettingsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_DATA
     matcher.close()
     print(render(figures))
     if options.result:

@@ -220,6 +220,8 @@ def test_the_command_runs_one_script_and_says_what_it_cannot(
     assert "2: top, first year" in capsys.readouterr().out
     assert (work / "submission.csv").is_file()
     assert (work / "data" / "query_scenarios.csv").is_file()
+    assert main((CHALLENGE_RULES[1],), [*options, "--work", str(work)]) == 1
+    assert "is not empty" in capsys.readouterr().err
     for wrong in (["--only", "11"], ["--answers", "x.csv"]):
         with pytest.raises(SystemExit):
             main(arguments=[*options, *wrong])
