@@ -15,12 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker.calibration import Values
+from reranker.protocols import assign_folds
 from reranker.settings import OptionError, Options
 
 NEW_INDIVIDUAL = "new_individual"
 
 Ranking = Mapping[str, Sequence[str]]
 """Query -> labels, best first."""
+
+Probabilities = Mapping[str, Mapping[str, float]]
+"""Query -> label -> probability."""
+
+PerQuery = Callable[[tuple[float, ...], Sequence[str]], Sequence[float]]
+"""(weights, queries) -> what the blend with those weights earns at each of those queries."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +108,13 @@ def map_at(blended: Ranking, truth: Mapping[str, str], top: int = 5) -> float:
     """Return the mean over queries of 1 / place of the true label within the first ``top`` places (0 if absent)."""
     if not truth:
         raise ValueError("no query has a known answer")
-    total = 0.0
-    for query, label in truth.items():
-        places = list(dict.fromkeys(blended.get(query, ())))[:top]
-        total += 1.0 / (places.index(label) + 1) if label in places else 0.0
-    return total / len(truth)
+    return sum(reciprocal_place(blended.get(query, ()), label, top) for query, label in truth.items()) / len(truth)
+
+
+def reciprocal_place(labels: Sequence[str], label: str, top: int = 5) -> float:
+    """Return 1 / place of a label among the first ``top``, 0 if it is not there; a repeated label counts once."""
+    places = list(dict.fromkeys(labels))[:top]
+    return 1.0 / (places.index(label) + 1) if label in places else 0.0
 
 
 def coordinate_ascent(
@@ -160,6 +169,68 @@ def fit_blend_weights(
         return map_at(blend_rankings(rankings, weights, photographs, settings), truth, settings.top)
 
     return coordinate_ascent(objective, len(rankings), step, min_gain)
+
+
+def fit_weights(
+    per_query: PerQuery, queries: Sequence[str], size: int, step: float = 0.1, min_gain: float = 1e-3
+) -> tuple[tuple[float, ...], float]:
+    """Learn ``size`` weights by :func:`coordinate_ascent` of the mean over queries; return them and that mean."""
+    return coordinate_ascent(lambda weights: float(np.mean(per_query(weights, queries))), size, step, min_gain)
+
+
+def cross_fit(
+    per_query: PerQuery,
+    groups: Mapping[str, str],
+    size: int,
+    folds: int = 5,
+    seed: int = 0,
+    step: float = 0.1,
+    min_gain: float = 1e-3,
+) -> dict[str, float]:
+    """Return what every query earns with weights that were learned without its group (the individual it shows).
+
+    Weights learned and judged on the same queries flatter; these do not.
+
+    Args:
+        groups: query -> group; queries of one group share a fold.
+
+    Raises:
+        ValueError: there is only one group.
+    """
+    queries = list(groups)
+    names = [groups[query] for query in queries]
+    count = min(folds, len(set(names)))
+    if count < 2:
+        raise ValueError("weights can be judged on other individuals only where the answers name at least two")
+    fold_of = assign_folds(names, np.ones(len(names)), count, seed)
+    earned: dict[str, float] = {}
+    for fold in range(count):
+        outside = [query for query in queries if fold_of[groups[query]] != fold]
+        inside = [query for query in queries if fold_of[groups[query]] == fold]
+        weights, _ = fit_weights(per_query, outside, size, step, min_gain)
+        earned.update(zip(inside, per_query(weights, inside), strict=True))
+    return {query: earned[query] for query in queries}
+
+
+def blend_probabilities(
+    tables: Sequence[Probabilities], weights: Sequence[float] | None = None
+) -> dict[str, dict[str, float]]:
+    """Return the plain calibrated mean of several models' probabilities, query by query, best label first.
+
+    A label that a model's list lacks has the probability 0 there; a model that lacks the query is left out of its mean.
+    """
+    blended: dict[str, dict[str, float]] = {}
+    for query in sorted({query for table in tables for query in table}):
+        labels = sorted({label for table in tables for label in table.get(query, {})})
+        known = [query in table for table in tables]
+        rows = [
+            [table[query].get(label, 0.0) for label in labels] if has else [np.nan] * len(labels)
+            for table, has in zip(tables, known, strict=True)
+        ]
+        means = np.nan_to_num(calibrated_mean(rows, weights))
+        order = sorted(range(len(labels)), key=lambda i: (-means[i], labels[i]))
+        blended[query] = {labels[i]: float(means[i]) for i in order}
+    return blended
 
 
 def calibrated_mean(probabilities: Sequence[npt.ArrayLike], weights: Sequence[float] | None = None) -> Values:

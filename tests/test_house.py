@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "bench": {"bench", "engine", "features", "reranker"},
 }
 #: The modules of `engine` that may join the ranker, and the command line, which is the front door to every room.
-JOINS_RANKER = {"matcher.py", "ranker_training.py", "info.py"}
+JOINS_RANKER = {"matcher.py", "ranker_training.py", "info.py", "blending.py"}
 FRONT_DOOR = "cli.py"
 
 
