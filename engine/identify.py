@@ -7,24 +7,46 @@ probability, more can only add, and at most as much as one further photograph of
 
 **At most one individual is right.** Each P weighs "it is this one" against "it is none" by its odds ``P / (1 - P)``;
 the hypotheses exclude each other, so Bayes' rule gives ``o_i / (1 + sum o)`` to each individual and ``1 / (1 + sum o)``
-to **not in the catalogue**. An individual alone keeps its own P; doubtful ones cannot talk a sure one down. The rule of
-the second Happywhale baseline (distance of the nearest neighbour above 0.62) is part of :func:`knn_head`.
+to **not in the catalogue**. An individual alone keeps its own P; doubtful ones cannot talk a sure one down.
+
+**"New individual" is a place in the list.** :func:`place_new_individual` puts it where its probability puts it, after
+weighing it by what is known beforehand about how many animals are new. The rule of the second Happywhale baseline
+(distance of the nearest neighbour above 0.62) is part of :func:`knn_head`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.records import BoolArray
 from features.settings import Settings, SettingsError
 
 NEW_INDIVIDUAL = "new_individual"
 COLUMNS = ("query_id", "rank", "individual_id", "probability", "n_photographs", "photographs", "best_image_id")
 REQUIRED = ("query_id", "image_id", "individual_id", "probability")
+
+
+@dataclass(frozen=True)
+class IdentifySettings(Settings):
+    """Options of :func:`place_new_individual`.
+
+    Attributes:
+        top: number of answers returned a query, "new individual" among them.
+        new_odds: odds given beforehand to "not in the catalogue" beside one individual: 1 takes the probabilities as
+            they are, more expects more new animals (`python -m bench.new_individual` searches it on folds of whales).
+    """
+
+    top: int = 5
+    new_odds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.top < 1 or not 0 < self.new_odds < float("inf"):
+            raise SettingsError(f"top={self.top} must be at least 1 and new_odds={self.new_odds} positive")
 
 
 @dataclass(frozen=True)
@@ -109,6 +131,38 @@ def new_individual_probability(
     return left.rename(NEW_INDIVIDUAL).rename_axis("query_id")
 
 
+def place_new_individual(
+    individuals: pd.DataFrame, new: Mapping[str, float] | pd.Series, settings: IdentifySettings | None = None
+) -> pd.DataFrame:
+    """Put ``new_individual`` at its place among the individuals of every query, by probability.
+
+    With the odds w given beforehand, an individual's probability p and the new animal's n become ``p / (w n + sum p)``
+    and ``w n / (w n + sum p)``: the order among individuals never changes.
+
+    Args:
+        individuals: :func:`rank_individuals` or :func:`rank_encounters`, all of them (no ``top``).
+        new: query_id -> :func:`new_individual_probability`; every query asked, those without any candidate too.
+
+    Returns:
+        The columns of ``individuals``, queries in the order of ``new``; in the rows of ``new_individual`` there are no
+        photographs. Equal probabilities: the individual comes first.
+    """
+    settings = settings or IdentifySettings()
+    lists: dict[object, pd.DataFrame] = dict(iter(individuals.groupby("query_id", sort=False)))
+    records: list[dict[str, object]] = []
+    for query, left in new.items():
+        rows = lists[query].to_dict("records") if query in lists else []
+        weight = settings.new_odds * max(float(left), 1e-12)
+        total = weight + sum(row["probability"] for row in rows)
+        found: list[dict[object, object]] = [{**row, "probability": row["probability"] / total} for row in rows]
+        place = sum(row["probability"] >= weight for row in rows)
+        nothing: dict[object, object] = {"n_photographs": 0, "photographs": [], "best_image_id": None}
+        found.insert(place, {"individual_id": NEW_INDIVIDUAL, "probability": weight / total, **nothing})
+        for rank, row in enumerate(found[: settings.top], start=1):
+            records.append({**{str(key): value for key, value in row.items()}, "query_id": query, "rank": rank})
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
 def combine(probabilities: npt.ArrayLike) -> float:
     """Combine the probabilities of one individual's photographs: ``1 - prod (1 - p_k) ** (1 / 2 ** k)``, p falling."""
     p = np.sort(np.asarray(probabilities, dtype=np.float64))[::-1]
@@ -132,6 +186,7 @@ def knn_head(
     catalogue: npt.NDArray[np.floating],
     individuals: Sequence[str],
     settings: KnnSettings | None = None,
+    allowed: Callable[[int], BoolArray] | None = None,
 ) -> pd.DataFrame:
     """Identify by majority among the nearest catalogue photographs, by cosine distance.
 
@@ -141,9 +196,11 @@ def knn_head(
 
     Args:
         queries: (q, D) L2-normalised vectors. catalogue: (n, D). individuals: (n,) names, aligned with ``catalogue``.
+        allowed: gives, for a query's position, the (n,) mask of photographs that may vote; all of them if None.
 
     Returns:
-        Columns query_id, rank, individual_id, votes, distance (of the individual's nearest photograph).
+        Columns query_id, rank, individual_id, votes, distance (of the individual's nearest photograph; of the nearest
+        photograph of all for ``new_individual``, infinite where none may vote).
 
     Raises:
         ValueError: shapes do not fit.
@@ -160,7 +217,8 @@ def knn_head(
         block = np.asarray(queries[start : start + 256], dtype=np.float32)
         distances = 1.0 - block @ np.asarray(catalogue, dtype=np.float32).T
         for i, row in enumerate(distances):
-            answer = _vote(row.astype(np.float64), names, settings)
+            mask = np.ones(len(names), bool) if allowed is None else allowed(start + i)
+            answer = _vote(row.astype(np.float64)[mask], names[mask], settings)
             for rank, (label, votes, distance) in enumerate(answer, start=1):
                 entry = {"query_id": query_ids[start + i], "rank": rank, "individual_id": label}
                 records.append({**entry, "votes": votes, "distance": distance})

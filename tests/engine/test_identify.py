@@ -13,10 +13,12 @@ import pytest
 from engine.identify import (
     COLUMNS,
     NEW_INDIVIDUAL,
+    IdentifySettings,
     KnnSettings,
     combine,
     knn_head,
     new_individual_probability,
+    place_new_individual,
     rank_encounters,
     rank_individuals,
 )
@@ -171,3 +173,46 @@ def test_identifying_needs_no_learning_library() -> None:
     code = "import sys, engine.identify; print([m for m in ('lightgbm', 'sklearn', 'torch') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_new_individual_stands_where_its_probability_puts_it() -> None:
+    table = answers(("q", "1", "a", 0.6), ("q", "2", "b", 0.2))
+    ranked = rank_individuals(table)
+    new = new_individual_probability(table, ["q", "lonely"], ranked)
+    placed = place_new_individual(ranked, new)
+    mine = placed[placed["query_id"] == "q"]
+    assert mine["individual_id"].tolist() == ["a", NEW_INDIVIDUAL, "b"]
+    # Odds 1.5 and 0.25 against "none" with 1.
+    assert mine["probability"].tolist() == pytest.approx([1.5 / 2.75, 1 / 2.75, 0.25 / 2.75])
+    assert mine["rank"].tolist() == [1, 2, 3]
+    assert placed[placed["query_id"] == "lonely"]["individual_id"].tolist() == [NEW_INDIVIDUAL]
+    assert placed["photographs"].tolist() == [["1"], [], ["2"], []]
+
+
+@pytest.mark.parametrize(
+    ("odds", "order"), [(2.0, [NEW_INDIVIDUAL, "a", "b"]), (0.1, ["a", "b", NEW_INDIVIDUAL]), (1.5, ["a", "n", "b"])]
+)
+def test_odds_given_beforehand_move_the_new_individual_only(odds: float, order: list[str]) -> None:
+    table = answers(("q", "1", "a", 0.6), ("q", "2", "b", 0.2))
+    placed = place_new_individual(
+        rank_individuals(table), new_individual_probability(table), IdentifySettings(new_odds=odds)
+    )
+    wanted = [NEW_INDIVIDUAL if name == "n" else name for name in order]
+    assert placed["individual_id"].tolist() == wanted
+    assert placed["probability"].sum() == pytest.approx(1.0)
+    cut = place_new_individual(
+        rank_individuals(table), new_individual_probability(table), IdentifySettings(top=2, new_odds=odds)
+    )
+    assert cut["individual_id"].tolist() == wanted[:2]
+    with pytest.raises(SettingsError, match="new_odds"):
+        IdentifySettings(new_odds=0)
+
+
+def test_photographs_that_may_not_vote_do_not() -> None:
+    head = knn_head(
+        ["q"], QUERY, at_angle(0.99, 0.8), ["a", "b"], allowed=lambda position: np.array([position != 0, True])
+    )
+    assert head["individual_id"].tolist() == ["b"]
+    nobody = knn_head(["q"], QUERY, at_angle(0.99), ["a"], allowed=lambda position: np.zeros(1, bool))
+    assert nobody["individual_id"].tolist() == [NEW_INDIVIDUAL]
+    assert np.isinf(nobody["distance"].item())
