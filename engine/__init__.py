@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.audit import audit_catalog
     from engine.catalog import CandidateFilter, Catalog, CatalogError
     from engine.check import check_catalog
-    from engine.identify import rank_individuals
+    from engine.happywhale import identify_photographs
+    from engine.identify import rank_encounters, rank_individuals
     from engine.index import CatalogIndex
     from engine.matcher import Matcher, MatcherSettings
     from engine.visualize import PairEvidence, draw_pair
@@ -24,8 +26,11 @@ _HOME = {
     "Matcher": "engine.matcher",
     "MatcherSettings": "engine.matcher",
     "PairEvidence": "engine.visualize",
+    "audit_catalog": "engine.audit",
     "check_catalog": "engine.check",
     "draw_pair": "engine.visualize",
+    "identify_photographs": "engine.happywhale",
+    "rank_encounters": "engine.identify",
     "rank_individuals": "engine.identify",
 }
 
@@ -37,8 +42,11 @@ __all__ = [
     "Matcher",
     "MatcherSettings",
     "PairEvidence",
+    "audit_catalog",
     "check_catalog",
     "draw_pair",
+    "identify_photographs",
+    "rank_encounters",
     "rank_individuals",
 ]
 __version__ = "0.1.0"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from engine.matcher import Matcher, MatcherSettings
+    from engine.package import Estimate
     from features.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
@@ -95,6 +96,7 @@ def _is_expected(error: Exception) -> bool:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     from engine import __version__
+    from engine.commands import answering
 
     parser = argparse.ArgumentParser(
         prog="scarmatch",
@@ -112,28 +114,33 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train_ranker(commands)
     _add_train_descriptor(commands)
     _add_info(commands)
+    answering.add(commands)
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Add a command with the options that every command has."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more, and show where an error came from")
     return parser
 
 
-def _add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
+def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
+    """Add the options of :func:`settings_from` and :func:`matcher_from`."""
     group = parser.add_argument_group("engine")
     group.add_argument("--store", type=Path, help="folder that keeps what was computed (default: your cache folder)")
     group.add_argument(
-        "--workers", type=_positive, help="processes (default: one per core); answers do not depend on it"
+        "--workers", type=positive, help="processes (default: one per core); answers do not depend on it"
     )
     group.add_argument(
         "--device", choices=("cpu", "cuda"), help="where networks run (default: a GPU where there is one)"
     )
     group.add_argument("--descriptor", metavar="MODEL[,MODEL...]", help="global descriptor: a name or a file")
     group.add_argument("--keypoints", choices=("aliked", "disk", "xfeat", "sift"), help="keypoint type")
-    group.add_argument("--shortlist", type=_positive, help="candidates that the keypoint matcher sees (default: 50)")
+    group.add_argument("--shortlist", type=positive, help="candidates that the keypoint matcher sees (default: 50)")
     group.add_argument(
         "--set",
         action="append",
@@ -148,7 +155,8 @@ def _add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) ->
         )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
@@ -206,13 +214,25 @@ def matcher_from(options: argparse.Namespace) -> Matcher:
     )
 
 
+def challenge_estimate(settings: MatcherSettings) -> Estimate:
+    """Return how long the challenge's ten scenarios would take at the rates that the bench measured."""
+    from bench.machine import read_result
+    from bench.scenario_cutting import CHALLENGE_RULES
+    from engine.package import estimate
+
+    measured = read_result("stages")["figures"]
+    sizes = [(rule.n_queries, rule.n_database) for rule in CHALLENGE_RULES]
+    rates = (measured["photographs_per_second"], measured["pairs_per_second"])
+    return estimate(sizes, settings.shortlist.size, *rates)
+
+
 def _add_demo(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands, "demo", _demo, "Draw a small made-up catalogue, match a few queries, and show the result."
     )
     parser.add_argument("--output", type=Path, default=Path("scarmatch-demo"), help="folder to write (scarmatch-demo)")
-    parser.add_argument("--queries", type=_positive, default=4, help="number of queries (4)")
-    parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
+    parser.add_argument("--queries", type=positive, default=4, help="number of queries (4)")
+    parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -224,13 +244,14 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _add_check(commands: Any) -> None:
     text = "Read a catalogue, say what is in it, and name every problem with file, line and way out."
-    parser = _command(commands, "check", _check, text)
-    _add_catalog(parser)
+    parser = add_command(commands, "check", _check, text)
+    add_catalog(parser)
     parser.add_argument("--no-decode", action="store_true", help="read the photographs' headers only (quicker)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
-def _add_catalog(parser: argparse.ArgumentParser) -> None:
+def add_catalog(parser: argparse.ArgumentParser) -> None:
+    """Add the catalogue and its layout."""
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="folder, CSV or COCO file")
     parser.add_argument(
         "--format",
@@ -250,9 +271,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _add_index(commands: Any) -> None:
     text = "Describe every photograph of a catalogue once; a stopped run goes on where it was."
-    parser = _command(commands, "index", _index, text)
-    _add_catalog(parser)
-    _add_engine_options(parser, ranker=False)
+    parser = add_command(commands, "index", _index, text)
+    add_catalog(parser)
+    add_engine_options(parser, ranker=False)
 
 
 def _index(options: argparse.Namespace) -> int:
@@ -270,11 +291,11 @@ def _index(options: argparse.Namespace) -> int:
 
 def _add_match(commands: Any) -> None:
     text = "Match photographs against a catalogue: the most probable candidates, with probabilities."
-    parser = _command(commands, "match", _match, text)
+    parser = add_command(commands, "match", _match, text)
     parser.add_argument("queries", nargs="+", metavar="QUERY", help="photographs, or folders of them")
     parser.add_argument("--catalog", type=Path, required=True, help="folder, CSV or COCO file")
     parser.add_argument("--format", default="auto", help="layout of the catalogue (default: found out)")
-    parser.add_argument("--top", type=_positive, default=20, help="candidates per query (20)")
+    parser.add_argument("--top", type=positive, default=20, help="candidates per query (20)")
     parser.add_argument("--query-viewpoint", help="viewpoint of the queries (top, left, right; default: unknown)")
     parser.add_argument("--query-date", help="date of the queries (YYYY-MM-DD; default: unknown)")
     rules = parser.add_argument_group("candidates")
@@ -289,7 +310,7 @@ def _add_match(commands: Any) -> None:
     shape = output.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the answers as JSON")
     shape.add_argument("--csv", action="store_true", help="print the answers as CSV")
-    _add_engine_options(parser)
+    add_engine_options(parser)
 
 
 def _match(options: argparse.Namespace) -> int:
@@ -337,7 +358,7 @@ def _match(options: argparse.Namespace) -> int:
 
 def _add_explain(commands: Any) -> None:
     text = "Explain one pair: pictures layer by layer, the probability, and what weighed for and against it."
-    parser = _command(commands, "explain", _explain, text)
+    parser = add_command(commands, "explain", _explain, text)
     parser.add_argument("query", metavar="QUERY", help="image id of the catalogue, or a file")
     parser.add_argument("candidate", metavar="CANDIDATE", help="image id of the catalogue, or a file")
     parser.add_argument("--catalog", type=Path, required=True, help="folder, CSV or COCO file")
@@ -348,7 +369,7 @@ def _add_explain(commands: Any) -> None:
         help="pictures to write, separated by commas; layers of one picture joined by + (default: each layer alone)",
     )
     parser.add_argument("--json", action="store_true", help="print the explanation as JSON")
-    _add_engine_options(parser)
+    add_engine_options(parser)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -409,12 +430,12 @@ def _answers_as_json(answers: Any, individuals: Any, new: Any, rules: str, failu
 
 def _add_rank(commands: Any) -> None:
     text = "Answer all queries of a folder in the challenge's layout and write a valid submission."
-    parser = _command(commands, "rank", _rank, text)
+    parser = add_command(commands, "rank", _rank, text)
     parser.add_argument(
         "data_dir", type=Path, metavar="DATA_DIR", help="metadata.csv, images/, query_scenarios.csv, ..."
     )
     parser.add_argument("--output", type=Path, required=True, help="the submission's CSV file")
-    _add_engine_options(parser)
+    add_engine_options(parser)
 
 
 def _rank(options: argparse.Namespace) -> int:
@@ -434,7 +455,7 @@ def _rank(options: argparse.Namespace) -> int:
 
 
 def _add_score(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands, "score", _score, "Check a submission as the organisers' scorer would and print its mAP@20."
     )
     parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="CSV: query_id, database_image_id, score")
@@ -469,16 +490,16 @@ def _score(options: argparse.Namespace) -> int:
 
 def _add_train_ranker(commands: Any) -> None:
     text = "Fit the ranker and its calibration on a labelled catalogue, split by individual."
-    parser = _command(commands, "train-ranker", _train_ranker, text)
-    _add_catalog(parser)
+    parser = add_command(commands, "train-ranker", _train_ranker, text)
+    add_catalog(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="MODEL", help="the ranker's JSON file")
-    parser.add_argument("--queries", type=_positive, help="use so many queries at most (default: all)")
+    parser.add_argument("--queries", type=positive, help="use so many queries at most (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of queries and the folds (0)")
     parser.add_argument(
         "--kind", default="auto", choices=("auto", "logistic", "lambdamart", "blend"), help="(auto: the best)"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    _add_engine_options(parser, ranker=False)
+    add_engine_options(parser, ranker=False)
 
 
 def _train_ranker(options: argparse.Namespace) -> int:
@@ -501,11 +522,11 @@ def _train_ranker(options: argparse.Namespace) -> int:
 
 def _add_train_descriptor(commands: Any) -> None:
     text = "Train a global descriptor on a labelled catalogue; a stopped training goes on with --resume."
-    parser = _command(commands, "train-descriptor", _train_descriptor, text)
-    _add_catalog(parser)
+    parser = add_command(commands, "train-descriptor", _train_descriptor, text)
+    add_catalog(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="model, checkpoint and log")
     parser.add_argument("--backbone", help="efficientnet_lite0 .. 2, basic_cnn, or one of timm's by name")
-    parser.add_argument("--epochs", type=_positive, help="passes over the photographs (20)")
+    parser.add_argument("--epochs", type=positive, help="passes over the photographs (20)")
     parser.add_argument("--seed", type=int, help="of everything random (0)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in FOLDER")
     parser.add_argument(
@@ -537,7 +558,7 @@ def _train_descriptor(options: argparse.Namespace) -> int:
 
 
 def _add_info(commands: Any) -> None:
-    parser = _command(commands, "info", _info, "Versions, device, weights with hashes and licences, store size.")
+    parser = add_command(commands, "info", _info, "Versions, device, weights with hashes and licences, store size.")
     parser.add_argument("--store", type=Path, help="folder whose size is told")
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
