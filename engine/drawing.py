@@ -311,7 +311,7 @@ def write(canvas: ByteArray, labels: Iterable[Label]) -> ByteArray:
 
 
 def place_numbers(
-    points: FloatArray, away: int, size: int, bounds: tuple[int, int, int, int]
+    points: FloatArray, away: int, size: int, bounds: tuple[int, int, int, int], count: int | None = None
 ) -> list[tuple[float, float] | None]:
     """Find a free place beside each point for its number, the first points choosing first.
 
@@ -320,6 +320,7 @@ def place_numbers(
         away: -1 to prefer the left of a point, +1 the right (away from the other photograph).
         size: height of the digits in pixels.
         bounds: (left, top, right, bottom) within which a number must lie.
+        count: number the first so many points only; the others are kept free of numbers all the same.
 
     Returns:
         The middle of each number, None where no place was free.
@@ -328,7 +329,7 @@ def place_numbers(
     places: list[tuple[float, float] | None] = []
     reach = size * 0.95
     offsets = [(away * r * reach * c, r * reach * s) for r in (1.15, 1.7, 2.4, 3.2) for c, s in _DIRECTIONS]
-    for index, (x, y) in enumerate(points.tolist()):
+    for index, (x, y) in enumerate(points[:count].tolist()):
         half = (0.32 * size * len(str(index + 1)) + 1, 0.42 * size)
         chosen = None
         for dx, dy in offsets:

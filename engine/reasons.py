@@ -81,15 +81,16 @@ def score_parts(features: pd.DataFrame, unit: str, baseline: float, method: str)
         features: one row per feature: group, said (its value in words), contribution.
         unit, baseline, method: as in :class:`ScoreParts`.
     """
+    found: dict[str, list[tuple[float, str]]] = {}
+    columns = (features[name].tolist() for name in ("group", "contribution", "said"))
+    for group, amount, text in zip(*columns, strict=True):
+        found.setdefault(group, []).append((amount, text))
     parts = []
-    for group, rows in features.groupby("group", sort=False):
-        size = rows["contribution"].abs()
-        worth = rows[size >= max(_WORTH_NAMING * float(size.sum()), _LEAST)].sort_values(
-            "contribution", key=abs, ascending=False, kind="stable"
-        )
-        named = zip(worth["said"].head(_NAMED), worth["contribution"].head(_NAMED), strict=True)
-        said = tuple(f"{text} ({amount:+.2f})" for text, amount in named)
-        parts.append(ScorePart(_GROUPS.get(str(group), str(group)), float(rows["contribution"].sum()), said))
+    for group, rows in found.items():
+        rows.sort(key=lambda row: -abs(row[0]))
+        least = max(_WORTH_NAMING * sum(abs(amount) for amount, _ in rows), _LEAST)
+        said = tuple(f"{text} ({amount:+.2f})" for amount, text in rows[:_NAMED] if abs(amount) >= least)
+        parts.append(ScorePart(_GROUPS.get(group, group), sum(amount for amount, _ in rows), said))
     parts.sort(key=lambda part: -abs(part.amount))
     return ScoreParts(tuple(parts), unit, baseline, method)
 

@@ -295,7 +295,7 @@ def _draw_inliers(canvas: ByteArray, evidence: PairEvidence, layout: PairLayout)
     places = []
     for points, cell, away in ((start, layout.cells[0], -1), (end, layout.cells[1], 1)):
         x, y, width, height = cell
-        places.append(drawing.place_numbers(points, away, size, (x, y, x + width, y + height))[:_NUMBERED])
+        places.append(drawing.place_numbers(points, away, size, (x, y, x + width, y + height), _NUMBERED))
     labels = []
     for number, (place0, place1) in enumerate(zip(*places, strict=True), start=1):
         if place0 is None or place1 is None:
