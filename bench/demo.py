@@ -45,7 +45,8 @@ def run_demo(
     asked, database = choose_demo_queries(catalog, n_queries)
     queries, candidates = index.subset(asked), index.subset(database)
     tell(f"matching {len(queries)} photographs of the last year against {len(candidates)} of the years before")
-    answers = matcher.match(queries, candidates, progress=ProgressBar("matching"))
+    raw = matcher.pairs(queries, candidates, progress=ProgressBar("matching"))
+    answers = matcher.rank(raw)
     new = new_individual_probability(answers, queries.catalog.ids)
     for query_id in queries.catalog.ids:
         truth = queries.catalog.row(query_id)["individual_id"]
@@ -65,6 +66,7 @@ def run_demo(
         output / "report",
         f"{len(candidates)} candidates",
         ProgressBar("drawing"),
+        raw=raw,
     )
     tell(f"\npictures of matched keypoints: {folder}\npage: {page}\ndone in {time.perf_counter() - started:.0f} s")
     return page

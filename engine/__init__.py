@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from engine.audit import audit_catalog
     from engine.catalog import CandidateFilter, Catalog, CatalogError
     from engine.check import check_catalog
+    from engine.explain import explain_pair, write_explanation
     from engine.happywhale import identify_photographs
     from engine.identify import rank_encounters, rank_individuals
     from engine.index import CatalogIndex
@@ -29,9 +30,11 @@ _HOME = {
     "audit_catalog": "engine.audit",
     "check_catalog": "engine.check",
     "draw_pair": "engine.visualize",
+    "explain_pair": "engine.explain",
     "identify_photographs": "engine.happywhale",
     "rank_encounters": "engine.identify",
     "rank_individuals": "engine.identify",
+    "write_explanation": "engine.explain",
 }
 
 __all__ = [
