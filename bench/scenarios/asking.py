@@ -107,12 +107,15 @@ def _labels(
         header = set(pd.read_csv(answers, nrows=0).columns)
         if {"query_id", "database_image_id"} <= header:
             return _matches_of(read_answers(answers)[0], catalog, scenarios, answers)
-    known = Catalog.read(answers)
-    shared = [image_id for image_id in catalog.ids if image_id in known]
-    if not shared:
-        raise CatalogError(f"{answers}: none of its image ids occurs in {folder / 'metadata.csv'}")
+    known = Catalog.read(answers).table
     columns = ["individual_id", "encounter_id", "timestamp"]
-    found = known.subset(shared).table.set_index("image_id")[columns].reindex(catalog.ids).reset_index(drop=True)
+    if not known["image_id"].isin(catalog.ids).any():
+        # A COCO file gives its annotations ids of their own; the files keep their names.
+        known = known.assign(image_id=[Path(path).stem for path in known["path"]])
+        known = known[~known["image_id"].duplicated(keep=False)]
+    if not known["image_id"].isin(catalog.ids).any():
+        raise CatalogError(f"{answers}: none of its image ids or file names occurs in {folder / 'metadata.csv'}")
+    found = known.set_index("image_id")[columns].reindex(catalog.ids).reset_index(drop=True)
     labelled = Catalog(catalog.table.assign(**{name: found[name] for name in columns}), catalog.root, catalog.source)
     return answers_from_catalog(labelled, scenarios), labelled
 

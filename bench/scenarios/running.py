@@ -62,7 +62,7 @@ def run(sheet: QuestionSheet, judges: OutOfFold, store: Path, say: Say) -> dict[
     who = _individuals(sheet.scenarios, sheet.labelled)
     overall = bootstrap_by_group(precision.to_numpy(), who.reindex(precision.index).to_numpy(str))._asdict()
     return {
-        "source": "the published test set" if sheet.published else "cut from a labelled catalogue",
+        "published": sheet.published,
         "photographs": len(index),
         "individuals": int(sheet.labelled.table["individual_id"].nunique()),
         "queries": len(precision),
@@ -175,7 +175,7 @@ def render(figures: dict[str, Any]) -> str:
         winners = ", ".join(f"{place} {value:.4f}" for place, value in figures["winners"].items())
         lines += [f"The challenge's private scores: {winners} (winners' repository)."]
     else:
-        lines += ["Cut from other photographs than the challenge's test set: not comparable with its leaderboard."]
+        lines += ["This is not the whole published test set: not comparable with the challenge's leaderboard."]
     lines += [f"{name} is left out: {why}." for name, why in figures["left_out"].items()]
     if figures["unanswered"]:
         lines += [f"{figures['unanswered']} queries had no answer."]

@@ -135,20 +135,29 @@ def test_the_store_s_pairs_are_not_computed_again(
     assert again["scenarios"] == figures["scenarios"]
 
 
-@pytest.mark.parametrize("kind", ["csv", "catalogue"])
+@pytest.mark.parametrize("kind", ["csv", "catalogue", "file names"])
 def test_a_published_folder_is_asked_as_it_is(
     kind: str, sheet: QuestionSheet, figures: dict[str, Any], judges: OutOfFold, tmp_path: Path, shared_store: Path
 ) -> None:
     """The cut folder, given back as if it were the published test set, has the same official score."""
     answers = tmp_path / "answers.csv"
     sheet.answers[["query_id", "database_image_id"]].to_csv(answers, index=False)
-    labels = answers if kind == "csv" else Path(str(sheet.labelled.root))
+    labels = answers if kind == "csv" else sheet.labelled.root
+    if kind == "file names":  # another catalogue of the same files, with ids of its own
+        table = sheet.labelled.table.assign(image_id=[f"annotation-{n}" for n in range(len(sheet.labelled))])
+        columns = {"path": "path", "image_id": "image_id", "individual_id": "whale_id"}
+        names = [*columns, "encounter_id", "timestamp"]
+        (labels := tmp_path / "other").mkdir()
+        (labels / "images").symlink_to(sheet.labelled.root / "images")
+        renamed = table[names].rename(columns=columns)
+        renamed["path"] = [f"images/{Path(path).name}" for path in renamed["path"]]
+        renamed.to_csv(labels / "metadata.csv", index=False)
     taken = take_published(sheet.folder, tmp_path / "work", CHALLENGE_RULES, labels)
     assert not taken.published  # the sizes are not the challenge's
     assert set(taken.left_out) == {f"scenario{n:02d}" for n in (2, 3, 4, 6, 7, 8, 9)}
     scored = run(taken, judges, shared_store, lambda line: None)
     assert [r["official"]["mean"] for r in scored["scenarios"]] == [r["official"]["mean"] for r in figures["scenarios"]]
-    if kind == "catalogue":
+    if kind != "csv":
         assert scored["scenarios"] == figures["scenarios"]
     else:  # photographs joined by matches are one individual
         truth = sheet.labelled.table.set_index("image_id")["individual_id"]
