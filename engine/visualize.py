@@ -380,11 +380,14 @@ def _bend(image: ByteArray, evidence: PairEvidence, target: Panel, source: Panel
 def blink_frames(evidence: PairEvidence, height: int = 480) -> tuple[ByteArray, ByteArray]:
     """Return the bare query and the candidate bent onto it, both of one size, to be shown in turn.
 
-    Without a model the candidate is only scaled to the query's size.
+    Where the candidate shows nothing the second frame keeps the query, darkened. Without a model the candidate is only
+    scaled to the query's size.
     """
     panels = pair_layout(evidence, height).panels
     query = np.ascontiguousarray(drawing.upright(evidence.photo0.rgb, panels[0]))
-    return query, _warped(evidence, panels[0], panels[1])
+    bent = _warped(evidence, panels[0], panels[1])
+    seen = _warped_cover(evidence, panels[0], panels[1])
+    return query, np.where(seen[..., None], bent, query // 3)
 
 
 def draw_keypoints(

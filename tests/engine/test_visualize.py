@@ -203,6 +203,9 @@ def test_half_and_half_is_the_mean_where_the_model_reaches() -> None:
     picture = draw_pair(evidence, ("warp",), 300)[both.window]
     assert (picture[5:140] == 120).all()
     assert (picture[160:] == 40).all()
+    frame = blink_frames(evidence, 300)[1]
+    assert (frame[5:140] == 200).all()
+    assert (frame[160:] == 13).all(), "the query, darkened, where the candidate shows nothing"
 
 
 def test_unknown_layer_is_an_error_that_names_the_known_ones() -> None:
