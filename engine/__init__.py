@@ -48,9 +48,11 @@ __all__ = [
     "audit_catalog",
     "check_catalog",
     "draw_pair",
+    "explain_pair",
     "identify_photographs",
     "rank_encounters",
     "rank_individuals",
+    "write_explanation",
 ]
 __version__ = "0.1.0"
 

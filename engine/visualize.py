@@ -335,6 +335,10 @@ def _captions(evidence: PairEvidence, layout: PairLayout, wanted: frozenset[str]
     legend_y = top + row * _LINE
     has_ramp = bool({"matches", "inliers"} & wanted)
     text = _summary(evidence) if has_ramp or "warp" in wanted else ""
+    if "heat" in wanted:
+        warm = evidence.heat0 is not None or evidence.heat1 is not None
+        told = "heat: what makes the whole pictures alike" if warm else "no heat map was computed"
+        text = f"{text} · {told}" if text else told
     if has_ramp:
         labels.append(Label("confidence 0", (x0, legend_y), _FINE, drawing.QUIET_INK))
         labels.append(Label("1", (x0 + 146, legend_y), _FINE, drawing.QUIET_INK))
