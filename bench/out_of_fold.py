@@ -184,4 +184,6 @@ def protocol_from(options: argparse.Namespace) -> dict[str, Any]:
     if getattr(options, "ranker", OUT_OF_FOLD) == OUT_OF_FOLD:
         names.append("folds")
         names += ["training_queries"] if "training_queries" in options else []
-    return {"source": SOURCE, **{name: getattr(options, name) for name in names}}
+    catalog = Path(options.catalog).resolve().name
+    source = SOURCE if options.individuals == "held-out" else f"all labelled photographs of {catalog!r}"
+    return {"source": source, "catalogue": catalog, **{name: getattr(options, name) for name in names}}

@@ -51,6 +51,8 @@ def main(
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    if options.ranker is None:  # the shipped ranker was trained on none of the published test set's photographs
+        options.ranker = SHIPPED if published else OUT_OF_FOLD
     try:
         matcher = matcher_from(options)
         if options.work is not None:
@@ -66,7 +68,7 @@ def main(
     if options.result:
         protocol = protocol_from(options) | {"scale": options.scale, "queries": options.queries}
         if published:
-            protocol |= {"source": str(options.catalog.name), "ranker": _ranker(options, published)}
+            protocol |= {"source": f"the scenarios of {protocol['catalogue']!r}, as they are", "individuals": "all"}
         write_result(options.result, figures, matcher.settings.to_dict(), protocol)
     return 0
 
@@ -80,7 +82,6 @@ def _run(
     say: Say,
 ) -> dict[str, Any]:
     store = store_from(options)
-    choice = _ranker(options, published)
     work.mkdir(parents=True, exist_ok=True)
     if published:
         sheet: QuestionSheet = take_published(options.catalog, work, rules, options.answers)
@@ -90,15 +91,8 @@ def _run(
         sheet = cut(catalog, work, rules, options.scale, options.queries, options.seed)
     asked = sum(map(len, sheet.scenarios))
     say(f"{len(sheet.scenarios)} scenarios, {asked:,} queries, {len(sheet.labelled):,} photographs in {sheet.folder}")
-    judges = rankers_for(choice, catalog, matcher, options.training_queries, options.folds, options.seed, say)
+    judges = rankers_for(options.ranker, catalog, matcher, options.training_queries, options.folds, options.seed, say)
     return run(sheet, judges, store, say)
-
-
-def _ranker(options: argparse.Namespace, published: bool) -> str:
-    """Return which ranker serves: nobody in the published test set was seen by the shipped one."""
-    if options.ranker is not None:
-        return str(options.ranker)
-    return SHIPPED if published else OUT_OF_FOLD
 
 
 def _parser(program: str, several: bool) -> argparse.ArgumentParser:

@@ -205,6 +205,47 @@ def test_rankers_never_saw_the_whale_that_they_judge(monkeypatch: pytest.MonkeyP
     assert fitted.folds_of(["w0", "nobody", None]).tolist() == [fitted.fold_of["w0"], 0, 0]
 
 
+def test_results_say_how_they_were_measured(
+    made_up_dir: Path, shared_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.machine import read_result
+
+    monkeypatch.setattr("bench.machine.RESULTS", tmp_path)
+    options = [str(made_up_dir), "--store", str(shared_store), "--individuals", "all", "--ranker", "fusion"]
+    options += [part for name, value in QUICK.items() for part in ("--set", f"{name}={value}")]
+    options += ["--workers", "1", "--queries", "2", "--only", "1", "--result", "scenarios"]
+    assert main(arguments=options) == 0
+    result = read_result(tmp_path / "scenarios.json")
+    assert result["protocol"]["ranker"] == "fusion"
+    assert result["protocol"]["queries"] == 2
+    assert "held-out" not in result["protocol"]["source"]
+    assert "1: top, all years" in render(result["figures"])
+
+
+def test_each_query_is_ranked_by_its_own_fold(monkeypatch: pytest.MonkeyPatch, judges: OutOfFold) -> None:
+    class Named:
+        def __init__(self, settings: Any, ranker: Any, **rest: Any) -> None:
+            self.ranker = ranker
+
+        def rank(self, raw: pd.DataFrame, top: int) -> pd.DataFrame:
+            return raw.assign(by=self.ranker)
+
+    monkeypatch.setattr("bench.out_of_fold.Matcher", Named)
+    raw = pd.DataFrame({"query_id": ["q2", "q1", "q3"], "individual0": ["b", "a", "stranger"]})
+    answers = OutOfFold(judges.matcher, ("zero", "one"), {"a": 0, "b": 1}).rank(raw)
+    assert answers["query_id"].tolist() == ["q2", "q1", "q3"]
+    assert answers["by"].tolist() == ["one", "zero", "zero"]
+
+
+def test_several_rankers_that_agree_answer_as_one(
+    sheet: QuestionSheet, figures: dict[str, Any], judges: OutOfFold, shared_store: Path
+) -> None:
+    whales = sorted(set(sheet.labelled.table["individual_id"]))
+    folds = {name: number % 2 for number, name in enumerate(whales)}
+    both = OutOfFold(judges.matcher, ("fusion", "fusion"), folds)
+    assert run(sheet, both, shared_store, lambda line: None)["scenarios"] == figures["scenarios"]
+
+
 def test_only_the_half_that_was_not_trained_on_is_measured(catalog: Catalog) -> None:
     part = measured_part(catalog, "held-out")
     assert 0 < len(part) < len(measured_part(catalog, "all")) == len(catalog)
