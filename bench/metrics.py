@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from reranker.calibration import reliability_table
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -258,12 +260,10 @@ def reliability_curve(
     values, truth = _scored(probabilities, labels)
     if bins < 1 or ((values < 0) | (values > 1)).any():
         raise ValueError("probabilities must lie within [0, 1] and bins be at least 1")
-    which = np.minimum((values * bins).astype(int), bins - 1)
-    counts = np.bincount(which, minlength=bins)
-    held = counts > 0
-    predicted = np.bincount(which, values, bins)[held] / counts[held]
-    observed = np.bincount(which, truth, bins)[held] / counts[held]
-    return Reliability(predicted, observed, counts[held])
+    if not len(values):
+        return Reliability(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+    table = reliability_table(values, truth, bins)
+    return Reliability(*(table[name].to_numpy() for name in ("probability", "share", "count")))
 
 
 def expected_calibration_error(
