@@ -8,8 +8,8 @@ Every trial is judged out of fold (folds of individuals). The whales are split i
 first part chooses the trial, the second tells what the choice is worth on whales that had no say in it, beside the
 default, with a 95 % interval over whales. Trial 0 is the default.
 
-Cost: under half a minute a trial on one core once the pairs are gathered; ``--log`` keeps finished trials, and a stopped
-search goes on behind them.
+Cost: under half a minute a trial on one core once the pairs are gathered; ``--log`` keeps finished trials, and a
+stopped search goes on behind them.
 """
 
 from __future__ import annotations
