@@ -50,6 +50,14 @@ class PairExplanation:
     shortlisted: bool
     settings: Mapping[str, Any]
 
+    @property
+    def place(self) -> str:
+        """Where the candidate stands in the query's list, in words."""
+        if not self.answer:
+            return "the two are one photograph: there is nothing to rank"
+        rank = f"rank {int(self.answer['rank'])} of the query's list"
+        return rank if self.shortlisted else f"not in the query's shortlist, in which it would be {rank}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         check, parts = self.evidence.verification, self.evidence.parts
@@ -74,13 +82,8 @@ class PairExplanation:
             facts = [text_of(row.get("individual_id")), date_of(row.get("date")), text_of(row.get("viewpoint"))]
             lines.append(f"{name:<10} {' · '.join([Path(str(row['path'])).name, *(fact for fact in facts if fact)])}")
         probability = self.evidence.probability
-        if probability is None:
-            lines.append("the two are one photograph: there is nothing to rank")
-        else:
-            place = f"rank {int(self.answer['rank'])} of the query's list"
-            if not self.shortlisted:
-                place = f"not in the query's shortlist; it would be {place}"
-            lines.append(f"\nprobability of the same individual: {probability:.1%} ({place})")
+        told = "" if probability is None else f"probability of the same individual: {probability:.1%}; "
+        lines.append(f"\n{told}{self.place}")
         lines += ["", *(f"- {reason}" for reason in self.evidence.reasons)]
         if self.evidence.parts is not None:
             lines += ["", *_bars(self.evidence.parts)]
@@ -266,6 +269,7 @@ def _write_page(explanation: PairExplanation, output_dir: Path) -> Path:
         read=lambda path: read_photo(Path(path)).rgb,
         evidence=lambda query_id, image_id: evidence,
         parts=lambda query_id: {} if evidence.parts is None else {candidate["image_id"]: evidence.parts},
+        filter_text=f"One pair; {explanation.place}.",
         settings=explanation.settings,
         title=evidence.title,
     )

@@ -115,6 +115,7 @@ class _Writer:
             "file": text_of(PurePath(str(row["path"])).name),
             "date": date_of(row.get("date")),
             "viewpoint": text_of(row.get("viewpoint")),
+            "individual": text_of(row.get("individual_id")),
             "picture": large,
             "thumbnail": self.book.photograph(upright, THUMBNAIL, 78) if upright is not None else None,
             "best": best,

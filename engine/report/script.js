@@ -363,6 +363,7 @@
   const reading = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) mark(entry.target);
   }, { rootMargin: "-30% 0px -65% 0px" });
+  if (sections.length === 1) mark(sections[0]);
   for (const section of sections) { waiting.observe(section); reading.observe(section); }
 
   function mark(section) {

@@ -376,6 +376,18 @@ def test_what_was_weighed_is_told_for_every_candidate(tmp_path: Path) -> None:
     assert write_report(fake_run().run, tmp_path / "without").exists()
 
 
+def test_a_page_of_one_query_has_no_summary_of_many(tmp_path: Path) -> None:
+    run = fake_run(n_queries=1).run
+    run = replace(run, individuals=None, new_individual=None, queries=run.queries.assign(individual_id="W7"))
+    one = parse(write_report(run, tmp_path / "one"))
+    classes = {str(attributes.get("class")) for _, attributes in one.attributes}
+    assert {"single", "work wide"} <= classes
+    assert not {"histogram", "sheet", "side"} & classes
+    assert "recorded as W7" in one.text
+    many = {str(a.get("class")) for _, a in parse(write_report(fake_run().run, tmp_path / "many")).attributes}
+    assert {"histogram", "sheet", "side"} <= many and not {"single", "work wide"} & many
+
+
 def test_a_querys_own_filter_is_shown_with_it(tmp_path: Path) -> None:
     run = replace(fake_run().run, query_filters={"q-1": "6 candidates: 2 dropped by encounter of the query; 4 left"})
     assert parse(write_report(run, tmp_path)).text.count("2 dropped by encounter of the query") == 1
