@@ -33,6 +33,7 @@ from bench.accuracy import RULES, gather, tasks_of
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, macro_f1, paired_bootstrap, wilcoxon
 from bench.out_of_fold import Say, add_options, matcher_from, measured_part, protocol_from
+from bench.pairs import local_score
 from engine.catalog import Catalog
 from engine.matcher import Matcher
 from engine.ranker_training import train_on_pairs
@@ -73,12 +74,8 @@ def configurations(kind: str) -> dict[str, str]:
 
 
 def with_candidates(frame: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
-    """Add to out-of-fold scores the candidate's individual, and the score of local matching alone.
-
-    That score is the number of inliers times the plausibility of their placement, ties by the sum of confidences.
-    """
-    local = raw["n_inliers"] * raw["plausibility"] + 1e-6 * raw["confidence_sum"]
-    added = raw[["query_id", "candidate_id", "individual1"]].assign(**{LOCAL: local.astype(float)})
+    """Add to out-of-fold scores the candidate's individual, and the score of local matching alone."""
+    added = raw[["query_id", "candidate_id", "individual1"]].assign(**{LOCAL: local_score(raw)})
     return frame.merge(added, on=["query_id", "candidate_id"], how="left", validate="one_to_one")
 
 

@@ -156,6 +156,7 @@ def test_catalogues_grow_and_queries_stay(index: CatalogIndex, recorder: Recorde
         found = table.loc[sorted(databases[0])]
         assert (found["individual_id"] == row["individual_id"]).any()
         assert (found["encounter_id"] != row["encounter_id"]).all()
+    assert all(candidates.exclude_encounter for _, _, candidates in recorder.asked)
     recorder.asked.clear()
     by_size = catalogue_size(index, recorder, 4, seed=3)
     if "left_out" not in by_size:

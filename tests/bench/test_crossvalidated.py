@@ -121,7 +121,7 @@ def test_local_score_joins_by_pair() -> None:
     )
     joined = with_candidates(rows, raw)
     assert joined["individual1"].tolist() == ["b", "a"]
-    assert joined[LOCAL].tolist() == [4.0, 5.0]
+    assert np.exp(joined[LOCAL]).tolist() == pytest.approx([1 + 4, 1 + 5])
 
 
 def test_a_whole_run(made_up_dir: Path, small_settings, shared_store: Path) -> None:
