@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -82,14 +84,16 @@ class HeatMapper:
 
         self.settings = settings or GlobalSettings()
         where = choose_device(device)
-        self._networks: list[tuple[TorchRuntime, tuple[int, int], tuple[float, ...], tuple[float, ...]]] = []
+        self._networks: list[tuple[TorchRuntime, Callable[[Photo, Frame], FloatArray]]] = []
         for source in find_models(self.settings.model):
             network, header = load_network(source, self.settings.input_size)
             width, height = self.settings.input_size or header["input_size"]
             size = (int(width), int(height))
             runtime = TorchRuntime(network, where, choose_precision(self.settings.precision, where, size))
             mean, std = tuple(header.get("mean", IMAGENET_MEAN)), tuple(header.get("std", IMAGENET_STD))
-            self._networks.append((runtime, size, mean, std))
+            # A header names its network's input only where that is not plain colour.
+            told = {"kind": header["input"]} if "input" in header else {}
+            self._networks.append((runtime, partial(prepare, size=size, mean=mean, std=std, **told)))
         self._seen: OrderedDict[tuple[str, int, Frame], list[PooledView]] = OrderedDict()
 
     def pair(self, photo0: Photo, frame0: Frame, photo1: Photo, frame1: Frame) -> HeatMaps:
@@ -124,8 +128,8 @@ class HeatMapper:
         import torch
 
         views = []
-        for runtime, size, mean, std in self._networks:
-            image = torch.from_numpy(prepare(photo, frame, size, mean, std)[None]).to(runtime.device)
+        for runtime, shown in self._networks:
+            image = torch.from_numpy(shown(photo, frame)[None]).to(runtime.device)
             if runtime.precision == "bf16":
                 image = image.to(torch.bfloat16)
             for mirrored in (False, True) if self.settings.mirror else (False,):
