@@ -146,7 +146,8 @@ def badness(table: pd.DataFrame, cause: Cause) -> npt.NDArray[np.float64]:
 def by_cause(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return, per measure, the worst, middle and best third of the queries with their figures and rank correlation.
 
-    ``correlation`` is Spearman's between average precision and the measure's good side: positive where it matters.
+    ``correlation`` is Spearman's between average precision and the measure's good side: positive where it matters, None
+    where all lists are worth the same.
     """
     records = []
     for cause in CAUSES:
@@ -167,7 +168,8 @@ def by_cause(table: pd.DataFrame) -> list[dict[str, Any]]:
                     "top1": bootstrap_by_group(rows["top1"].to_numpy(float), who)._asdict(),
                 }
             )
-        rho = float(spearmanr(-badness(known, cause), known["ap20"].to_numpy(float)).statistic)
+        worth = known["ap20"].to_numpy(float)
+        rho = float(spearmanr(-badness(known, cause), worth).statistic) if np.ptp(worth) else None
         failed = known[~known["top1"].astype(bool)]
         records.append(
             {

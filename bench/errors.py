@@ -47,7 +47,7 @@ from bench.out_of_fold import (
     store_from,
 )
 from bench.protocols import Protocol, Relations, evaluate
-from engine.catalog import CandidateFilter, Catalog
+from engine.catalog import CandidateFilter, Catalog, CatalogError
 from engine.identify import rank_individuals
 from engine.index import CatalogIndex
 from features.describe import Describer
@@ -187,6 +187,9 @@ def run(index: CatalogIndex, judges: OutOfFold, store: Path, options: ErrorOptio
         if name in tasks:
             say(f"{name}: {len(tasks[name].queries)} queries")
             done.append(ask(tasks[name], index, judges))
+    done = [asked for asked in done if len(asked.queries)]
+    if not done or done[0].task.name != TASKS[0]:
+        raise CatalogError(f"{index.catalog.root}: no whale was photographed from above in two encounters")
     main = done[0]
     say("measuring light and marks")
     table = measure(main, index, photographs)
@@ -278,7 +281,7 @@ def render(figures: dict[str, Any]) -> str:
     for r in figures["causes"]:
         thirds = [_third(r["thirds"][name]) for name in ("worst", "middle", "best")]
         both = f"{r['share_of_failures']:.0%} / {r['share_of_all']:.0%}"
-        lines.append(f"| {r['cause']} | " + " | ".join(thirds) + f" | {r['correlation']:+.2f} | {both} |")
+        lines.append(f"| {r['cause']} | " + " | ".join(thirds) + f" | {_signed(r['correlation'])} | {both} |")
     lines += [
         "",
         "mAP@20 of the thirds of the queries from above (range of the measure), own encounter left out; the last "
@@ -293,6 +296,10 @@ def render(figures: dict[str, Any]) -> str:
         pair = " and ".join(r["individuals"])
         lines.append(f"| {pair} | {r['queries']} | {both} | {r['surest']['probability']:.2f} |")
     return "\n".join(lines)
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
 
 
 def _third(value: dict[str, Any]) -> str:

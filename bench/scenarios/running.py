@@ -58,7 +58,8 @@ def run(sheet: QuestionSheet, judges: OutOfFold, store: Path, say: Say) -> dict[
     records = []
     for scenario in sheet.scenarios:
         say(f"{scenario.scenario_id}: scoring, and asking again without the queries' own encounters")
-        records.append(_judge(scenario, submission, precision, index, judges))
+        if precision.index.isin(scenario.queries["query_id"]).any():
+            records.append(_judge(scenario, submission, precision, index, judges))
     who = _individuals(sheet.scenarios, sheet.labelled)
     overall = bootstrap_by_group(precision.to_numpy(), who.reindex(precision.index).to_numpy(str))._asdict()
     return {

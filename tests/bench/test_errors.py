@@ -106,6 +106,24 @@ def test_groups_by_cause_by_hand() -> None:
     assert abs(records["long ago"]["correlation"]) < 0.5
 
 
+def test_lists_of_one_worth_have_no_correlation() -> None:
+    records = by_cause(table_of(30).assign(ap20=0.0))
+    assert records
+    assert all(record["correlation"] is None for record in records)
+    figures = {"questions": [], "causes": records, "confusion": [], "failures": 1, "failures_without_cause": 0}
+    assert "| – |" in render(figures)
+
+
+def test_nothing_to_ask_is_said(index: CatalogIndex, judges: OutOfFold, shared_store: Path, tmp_path: Path) -> None:
+    table = index.catalog.table
+    one_each = index.subset(table[table["viewpoint"] == "top"].groupby("encounter_id")["image_id"].first().tolist())
+    first = one_each.catalog.table.groupby("individual_id")["encounter_id"].transform("first")
+    lonely = one_each.catalog.table["image_id"][one_each.catalog.table["encounter_id"] == first].tolist()
+    pairs = table["image_id"][table["encounter_id"].isin(index.catalog.subset(lonely).table["encounter_id"])].tolist()
+    with pytest.raises(ValueError, match="two encounters"):
+        run(index.subset(pairs), judges, shared_store, ErrorOptions(tmp_path / "out"), lambda line: None)
+
+
 def test_the_surest_wrong_answers_come_first() -> None:
     table = table_of(10).assign(probability=np.linspace(0.9, 0.1, 10))
     table["ap20"] = [0.0, 0.2, 0.0, 0.0, 0.1, 1, 1, 1, 1, 1]
