@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -232,7 +233,7 @@ class Describer:
                 if known is not None:
                     answers[position] = known
                 else:
-                    work.append(_Work(position, ref, content_key(ref), *self.read(ref)))
+                    work.append(_Work(self, position, ref, content_key(ref), *self.read(ref)))
             except PhotoError as error:
                 answers[position] = Failure(ref.image_id, ref.path, str(error))
         for item, vector in zip(work, self._vectors(work), strict=True):
@@ -246,7 +247,8 @@ class Describer:
         for start in range(0, len(missing), self.BATCH):
             chosen = missing[start : start + self.BATCH]
             padded = [work[chosen[i % len(chosen)]] for i in range(self.BATCH)]
-            fresh = self.descriptor.describe([item.photo for item in padded], [item.frame for item in padded])
+            regions = [item.regions for item in padded] if self.descriptor.needs_regions else None
+            fresh = self.descriptor.describe([item.photo for item in padded], [item.frame for item in padded], regions)
             for index, vector in zip(chosen, fresh, strict=False):
                 vectors[index] = np.array(vector, np.float32)
                 if self.store is not None:
@@ -259,7 +261,7 @@ class Describer:
             summary = self.store.get(self._summary_key(item.key))
             if summary is not None:
                 return summary["summary"]
-        regions = self.regions(item.photo, item.frame)
+        regions = item.regions
         features = self.extractor.extract(item.photo, item.frame, regions)
         summary_numbers = np.array([*item.photo.size, len(features), regions.body_share, regions.sharpness], np.float64)
         if self.store is not None:
@@ -272,11 +274,17 @@ class Describer:
 class _Work:
     """A photograph on its way through the stages."""
 
+    describer: Describer
     position: int
     ref: PhotoRef
     key: str
     photo: Photo
     frame: Frame
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Body and marks, found once for all stages that ask."""
+        return self.describer.regions(self.photo, self.frame)
 
 
 def _description(

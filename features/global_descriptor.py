@@ -1,7 +1,7 @@
 """The global descriptor: one vector per photograph, by which the likely matches are found first.
 
-A photograph is turned head up, its missing pixels take the mean colour of the others, it is resized to the network's
-input, and the network's pooled features become a unit vector. With ``mirror`` the flipped photograph is described too
+A photograph becomes what its network is shown (:mod:`features.network_input`: colours, or skin with the light taken
+out), and the network's pooled features become a unit vector. With ``mirror`` the flipped photograph is described too
 and both vectors are concatenated, so that a cosine is the mean of two.
 
 Torch is imported on first use of a :class:`GlobalDescriptor`, not with this module.
@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import cv2
 import numpy as np
 
-from features.records import BoolArray, ByteArray, FloatArray, Frame, Photo
+from features.network_input import network_picture, prepared_size, resize
+from features.records import FloatArray, Frame, Photo, Regions
+from features.regions import find_regions
 from features.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ SHIPPED_FOLDER = Path(__file__).parent / "models"
 ALIASES = {"beluga": "beluga-lite0"}
 IMAGENET_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 IMAGENET_SIZE = (144, 384)
-WATER = (72, 66, 58)
-"""Colour of murky water, where a photograph has no valid pixel at all."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -139,29 +138,32 @@ def find_models(names: str) -> list[ModelSource]:
     return [find_model(part) for part in parts]
 
 
-def fill_missing(rgb: ByteArray, valid: BoolArray) -> ByteArray:
-    """Replace missing pixels with the mean colour of the valid ones (a copy; the array itself if none is missing)."""
-    if valid.all():
-        return rgb
-    filled = rgb.copy()
-    filled[~valid] = rgb[valid].mean(axis=0).round().astype(np.uint8) if valid.any() else np.array(WATER, np.uint8)
-    return filled
-
-
-def resize(rgb: ByteArray, size: tuple[int, int]) -> ByteArray:
-    """Resize to (width, height), averaging where the picture shrinks so that fine texture does not alias."""
-    height, width = rgb.shape[:2]
-    shrinks = width >= size[0] and height >= size[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(np.ascontiguousarray(rgb), size, interpolation=method), np.uint8)
-
-
 def prepare(
-    photo: Photo, frame: Frame, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+    photo: Photo,
+    frame: Frame,
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    kind: str = "colour",
+    regions: Regions | None = None,
 ) -> FloatArray:
-    """(3, height, width) float32: head up, missing pixels filled, resized, colours normalised by mean and std."""
-    turned = resize(frame.turn(fill_missing(photo.rgb, photo.valid)), size)
-    normalised = (turned.astype(np.float32) / 255.0 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    """(3, height, width) float32: what the network is shown, its colours normalised by mean and std.
+
+    Args:
+        photo: the photograph.
+        frame: its turn to the head-up frame.
+        size: (width, height) of the network's input.
+        mean: of each channel, for values in [0, 1].
+        std: of each channel.
+        kind: one of :data:`features.network_input.INPUT_KINDS`.
+        regions: body and marks, where they are known already.
+    """
+    if kind == "colour":
+        picture = network_picture(photo, frame, size)
+    else:
+        # Flattening acts on the larger picture, as in training.
+        picture = resize(network_picture(photo, frame, prepared_size(size), kind, regions), size)
+    normalised = (picture.astype(np.float32) / 255.0 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return np.ascontiguousarray(normalised.transpose(2, 0, 1), np.float32)
 
 
@@ -181,6 +183,7 @@ class _Network:
     std: tuple[float, float, float]
     dim: int
     precision: str
+    kind: str = "colour"
 
 
 class GlobalDescriptor:
@@ -218,6 +221,11 @@ class GlobalDescriptor:
         """The numbers each model computes in: "fp32" or "bf16"."""
         return [network.precision for network in self._networks]
 
+    @property
+    def needs_regions(self) -> bool:
+        """True if a network is shown the body alone: regions that are known already save their computation."""
+        return any(network.kind != "colour" for network in self._networks)
+
     def fingerprint(self) -> str:
         """16 hex digits that change with weights, options that change numbers, precision and code version."""
         from features.weights import file_sha256
@@ -232,29 +240,38 @@ class GlobalDescriptor:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def describe(self, photos: Sequence[Photo], frames: Sequence[Frame]) -> FloatArray:
+    def describe(
+        self, photos: Sequence[Photo], frames: Sequence[Frame], regions: Sequence[Regions] | None = None
+    ) -> FloatArray:
         """Describe photographs.
 
         Args:
             photos: N photographs.
             frames: for each, the turn to its head-up frame.
+            regions: for each, body and marks; found here where a network needs them and they are not given.
 
         Returns:
             (N, dim) float32, rows of length 1; (0, dim) for no photographs.
         """
         if len(photos) != len(frames):
             raise ValueError(f"{len(photos)} photographs, but {len(frames)} frames")
+        if regions is None and self.needs_regions:
+            regions = [find_regions(photo, frame) for photo, frame in zip(photos, frames, strict=True)]
         parts = []
         for start in range(0, len(photos), self.settings.batch):
             chosen = slice(start, start + self.settings.batch)
-            parts.append(self._describe_batch(photos[chosen], frames[chosen]))
+            known = regions[chosen] if regions is not None else [None] * len(photos[chosen])
+            parts.append(self._describe_batch(photos[chosen], frames[chosen], known))
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
-    def _describe_batch(self, photos: Sequence[Photo], frames: Sequence[Frame]) -> FloatArray:
+    def _describe_batch(
+        self, photos: Sequence[Photo], frames: Sequence[Frame], regions: Sequence[Regions | None]
+    ) -> FloatArray:
         vectors = []
         for network in self._networks:
             ready = [
-                prepare(p, f, network.size, network.mean, network.std) for p, f in zip(photos, frames, strict=True)
+                prepare(p, f, network.size, network.mean, network.std, network.kind, r)
+                for p, f, r in zip(photos, frames, regions, strict=True)
             ]
             images = np.stack(ready)
             vectors.append(unit_rows(network.runtime(images)))
@@ -275,7 +292,8 @@ class GlobalDescriptor:
         else:
             runtime = TorchRuntime(network, self.device, precision)
         mean, std = tuple(header.get("mean", IMAGENET_MEAN)), tuple(header.get("std", IMAGENET_STD))
-        return _Network(runtime, size, mean, std, int(network.dim), precision)  # type: ignore[arg-type]
+        kind = header.get("input", "colour")
+        return _Network(runtime, size, mean, std, int(network.dim), precision, kind)  # type: ignore[arg-type]
 
 
 def load_network(source: ModelSource, input_size: tuple[int, int] | None) -> tuple[nn.Module, dict[str, Any]]:

@@ -24,8 +24,8 @@ from features.weights import file_sha256, weight_file
 if TYPE_CHECKING:
     import torch
 
-#: Bumped whenever the same settings would give other numbers: part of every cache key.
-CODE_VERSION = 2
+#: Raised for a kind whenever its same settings would give other numbers: part of every cache key.
+CODE_VERSIONS = {"aliked": 1, "disk": 1, "xfeat": 1, "sift": 2}
 
 #: Rows of keypoints -> their (N, D) descriptors.
 Describe = Callable[[npt.NDArray[np.int_]], FloatArray]
@@ -94,7 +94,7 @@ class KeypointExtractor:
         names = {"aliked": self.settings.model, "disk": "disk", "xfeat": "xfeat"}
         name = names.get(self.settings.kind)
         digest = file_sha256(weight_file(name))[:16] if name else f"cv{cv2.__version__}"
-        return f"{self.settings.fingerprint()}-{digest}-{CODE_VERSION}"
+        return f"{self.settings.fingerprint()}-{digest}-{CODE_VERSIONS[self.settings.kind]}"
 
     def extract(self, photo: Photo, frame: Frame, regions: Regions | None = None) -> LocalFeatures:
         """Detect, describe and filter the keypoints of one photograph.

@@ -71,7 +71,8 @@ def save_embedder(path: Path, model: Embedder, header: dict[str, Any], half: boo
     """Write a descriptor: the embedder's tensors and a header that says how to build and feed it.
 
     Args:
-        header: at least backbone, embedding, input_size ([width, height]), mean and std; anything else is kept.
+        header: at least backbone, embedding, input_size ([width, height]), mean and std; also stages and input where
+            they are not "late" and "colour"; anything else is kept.
         half: write float16 (half the size; the difference of a descriptor's cosines is below 1e-3).
     """
     tensors = dict(model.state_dict())
@@ -92,7 +93,7 @@ def load_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
             f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; a descriptor is of kind "
             f"'embedder', format {FORMAT}"
         )
-    trunk = build_trunk(header["backbone"], tuple(header["input_size"]))
+    trunk = build_trunk(header["backbone"], tuple(header["input_size"]), stages=header.get("stages", "late"))
     model = Embedder(trunk, header["embedding"])
     exact = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
     try:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from features.settings import SettingsError
 
 LITE_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+STAGES = ("late", "middle")
 SMALLEST_HALF = 96
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -43,24 +44,39 @@ class GeneralisedMean(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """EfficientNet-Lite: stem, inverted residual blocks and the last 1 x 1 convolution, without the classifier.
+    """EfficientNet-Lite: stem, inverted residual blocks and perhaps the last 1 x 1 convolution, without the classifier.
 
-    ``forward`` takes (N, 3, H, W) normalised colours and gives the maps of the last two stages: the last block at
-    stride 16 before the step to 32, and the head at stride 32 (1,280 channels).
+    ``forward`` takes (N, 3, H, W) normalised colours and gives the maps of some stages. "late": the last block at
+    stride 16 before the step to 32, and the head at stride 32 (1,280 channels). "middle": the last block of each width
+    at strides 8 and 16; the network ends there. Marks are a few pixels wide, and what is later is whole objects.
+
+    Attributes:
+        channels: of each map. signed: whether the maps hold both signs (the blocks end linearly) and both matter.
     """
 
-    def __init__(self, name: str = "efficientnet_lite0", frozen_blocks: int = 0) -> None:
+    def __init__(self, name: str = "efficientnet_lite0", frozen_blocks: int = 0, stages: str = "late") -> None:
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet
 
+        if stages not in STAGES:
+            raise SettingsError(f"no stages of a network are called {stages!r}; known: {', '.join(STAGES)}")
         net = EfficientNet.from_name(name.replace("_", "-"))
         self.stem, self.stem_norm = net._conv_stem, net._bn0
-        self.blocks = net._blocks
-        self.head, self.head_norm = net._conv_head, net._bn1
-        strides = [first_stride(block._block_args.stride) for block in self.blocks]
-        self.last_step = max(i for i, stride in enumerate(strides) if stride == 2)
-        middle = self.blocks[self.last_step - 1]._block_args.output_filters
-        self.channels = (int(middle), int(self.head.out_channels))
+        blocks = list(net._blocks)
+        steps = [i for i, block in enumerate(blocks) if first_stride(block._block_args.stride) == 2]
+        widths = [int(block._block_args.output_filters) for block in blocks]
+        self.last_step = steps[-1]
+        self.signed = stages == "middle"
+        if self.signed:
+            self.blocks = nn.ModuleList(blocks[: self.last_step])
+            last_of_width = [i for i in range(self.last_step) if widths[i + 1] != widths[i]]
+            self.taps = tuple(i for i in last_of_width if i >= steps[-3])
+            self.channels = tuple(widths[i] for i in self.taps)
+        else:
+            self.blocks = nn.ModuleList(blocks)
+            self.head, self.head_norm = net._conv_head, net._bn1
+            self.taps = (self.last_step - 1,)
+            self.channels = (widths[self.last_step - 1], int(self.head.out_channels))
         pad_inside(self)
         self.frozen_blocks = 0
         self.freeze(frozen_blocks)
@@ -87,30 +103,34 @@ class LiteTrunk(nn.Module):
             module.eval()
         return self
 
-    def _early(self, x: Tensor) -> Tensor:
+    def _early(self, x: Tensor, found: list[Tensor]) -> Tensor:
         x = functional.relu6(self.stem_norm(self.stem(x)))
-        for block in self.blocks[: self.frozen_blocks]:
-            x = block(x)
+        return self._through(x, range(self.frozen_blocks), found)
+
+    def _through(self, x: Tensor, numbers: range, found: list[Tensor]) -> Tensor:
+        for i in numbers:
+            x = self.blocks[i](x)
+            if i in self.taps:
+                found.append(x)
         return x
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        found: list[Tensor] = []
         if self.frozen_blocks and self.training:
             half = x.device.type == "cuda" or cpu_half_precision((x.shape[3], x.shape[2]))
             with torch.no_grad(), torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=half):
-                x = self._early(x)
+                x = self._early(x, found)
             if half:
-                x = x.float()
+                x, found = x.float(), [one.float() for one in found]
         else:
-            x = self._early(x)
-        middle = x
-        for i, block in enumerate(self.blocks[self.frozen_blocks :], start=self.frozen_blocks):
-            if i == self.last_step:
-                middle = x
-            x = block(x)
-        return middle, functional.relu6(self.head_norm(self.head(x)))
+            x = self._early(x, found)
+        x = self._through(x, range(self.frozen_blocks, len(self.blocks)), found)
+        if not self.signed:
+            found.append(functional.relu6(self.head_norm(self.head(x))))
+        return tuple(found)
 
     def load_imagenet(self, path: Path) -> None:
-        """Load the published ImageNet weights (.pth); every tensor of the trunk must be there."""
+        """Load the published ImageNet weights (.pth); every tensor of the trunk must be there (it may be shorter)."""
         state = torch.load(path, map_location="cpu", weights_only=True)
         renamed = {}
         for key, value in state.items():
@@ -127,7 +147,8 @@ class LiteTrunk(nn.Module):
                     key = new + key[len(old) :]
                     break
             renamed[key] = value
-        self.load_state_dict(renamed, strict=True)
+        own = self.state_dict()
+        self.load_state_dict({key: value for key, value in renamed.items() if key in own}, strict=True)
 
 
 def pad_inside(module: nn.Module) -> None:
@@ -224,22 +245,27 @@ def import_timm() -> Any:
 
 
 def build_trunk(
-    name: str, input_size: tuple[int, int] = (144, 384), frozen_blocks: int = 0, weights: Path | None = None
+    name: str,
+    input_size: tuple[int, int] = (144, 384),
+    frozen_blocks: int = 0,
+    weights: Path | None = None,
+    stages: str = "late",
 ) -> nn.Module:
     """Build a backbone by name: efficientnet_lite0..2, basic_cnn, or any backbone of timm.
 
     ``weights`` is a file of ImageNet weights (of the Lite networks, or in timm's layout); None starts at random.
+    ``stages`` says which maps of a Lite network are used (:class:`LiteTrunk`).
 
     Raises:
-        SettingsError: no such backbone, timm is missing, or the backbone has no blocks to freeze.
+        SettingsError: no such backbone, timm is missing, or the backbone has no blocks to freeze or no middle stages.
     """
     if name in LITE_NAMES:
-        trunk = LiteTrunk(name, frozen_blocks)
+        trunk = LiteTrunk(name, frozen_blocks, stages)
         if weights is not None:
             trunk.load_imagenet(weights)
         return trunk
-    if frozen_blocks:
-        raise SettingsError(f"frozen_blocks works for {', '.join(LITE_NAMES)} only, not for {name!r}")
+    if frozen_blocks or stages != "late":
+        raise SettingsError(f"frozen_blocks and stages work for {', '.join(LITE_NAMES)} only, not for {name!r}")
     if name == "basic_cnn":
         return BasicTrunk()
     return TimmTrunk(name, weights, input_size)
@@ -259,27 +285,41 @@ class PlainEmbedder(nn.Module):
 
 
 class Embedder(nn.Module):
-    """A trunk whose last two stages are pooled, normalised and projected: (N, 3, H, W) -> (N, dim), not normalised.
+    """A trunk whose stages are pooled, normalised and projected: (N, 3, H, W) -> (N, dim), not normalised.
 
-    Each stage has its own generalised mean; the two are concatenated, batch-normalised, projected linearly and pass
-    a last batch normalisation, the neck, in which cosines are compared.
+    Each stage has its own generalised mean (two of them, of both signs, where the trunk's maps are signed); all are
+    concatenated, batch-normalised, projected linearly and pass a last batch normalisation, the neck, in which cosines
+    are compared.
     """
 
     def __init__(self, trunk: nn.Module, dim: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
         channels: Sequence[int] = trunk.channels  # type: ignore[assignment]
         self.trunk = trunk
+        self.signed = bool(getattr(trunk, "signed", False))
         self.pools = nn.ModuleList(GeneralisedMean() for _ in channels)
-        self.norm = nn.BatchNorm1d(sum(channels))
+        pooled = sum(channels) * (2 if self.signed else 1)
+        self.norm = nn.BatchNorm1d(pooled)
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(sum(channels), dim, bias=False)
+        self.project = nn.Linear(pooled, dim, bias=False)
         self.neck = nn.BatchNorm1d(dim)
         self.dim = dim
 
+    def pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        """(N, C) pooled numbers of the trunk's maps, all stages together."""
+        parts = []
+        for pool, one in zip(self.pools, maps, strict=True):
+            parts += [pool(one), pool(-one)] if self.signed else [pool(one)]
+        return torch.cat(parts, dim=1)
+
+    def embed(self, maps: Sequence[Tensor]) -> Tensor:
+        """(N, dim) descriptors of the trunk's maps, not normalised."""
+        pooled = self.pooled(maps)
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.neck(self.project(self.dropout(self.norm(pooled))))
+
     def forward(self, x: Tensor) -> Tensor:
-        pooled = [pool(m) for pool, m in zip(self.pools, self.trunk(x), strict=True)]
-        with torch.autocast(x.device.type, enabled=False):
-            return self.neck(self.project(self.dropout(self.norm(torch.cat(pooled, dim=1)))))
+        return self.embed(self.trunk(x))
 
 
 def cpu_half_precision(input_size: tuple[int, int]) -> bool:

@@ -11,11 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.global_descriptor import fill_missing, resize
+from features.network_input import network_picture, prepared_size
 from features.records import ByteArray
-
-MARGIN = 4 / 3
-"""The cache is larger than the network's input by this factor, so that a scaled-up crop still has detail."""
 
 
 def split_half(individual_id: str, seed: int = 0) -> int:
@@ -40,8 +37,8 @@ def box_of(value: Any) -> tuple[int, int, int, int] | None:
     return int(x), int(y), int(width), int(height)
 
 
-def canonical_input(row: pd.Series, size: tuple[int, int]) -> ByteArray:
-    """Read one photograph of a catalogue: head up, missing pixels filled, resized to (width, height).
+def canonical_input(row: pd.Series, size: tuple[int, int], kind: str = "colour") -> ByteArray:
+    """Read one photograph of a catalogue as a network is shown it (:func:`features.network_input.network_picture`).
 
     Raises:
         PhotoError: the file cannot be read.
@@ -49,8 +46,7 @@ def canonical_input(row: pd.Series, size: tuple[int, int]) -> ByteArray:
     from features.photo import canonical_frame, read_photo
 
     photo = read_photo(row["path"], box_of(row.get("box")))
-    frame = canonical_frame(photo.size, row["viewpoint"])
-    return resize(frame.turn(fill_missing(photo.rgb, photo.valid)), size)
+    return network_picture(photo, canonical_frame(photo.size, row["viewpoint"]), size, kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +72,7 @@ class PhotoCache:
         progress: Callable[[int, int], None] | None = None,
     ) -> PhotoCache:
         """Decode all photographs of a table once; one that cannot be read is left out and named in ``skipped``."""
-        size = (round(input_size[0] * MARGIN), round(input_size[1] * MARGIN))
+        size = prepared_size(input_size)
         images = np.empty((len(table), size[1], size[0], 3), np.uint8)
         skipped: dict[str, str] = {}
         kept: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import logging
 import time
@@ -29,10 +30,10 @@ from features.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from features.training.data import PhotoCache, class_labels, fold_of, split_half
+from features.training.data import PhotoCache, canonical_input, class_labels, fold_of, split_half
 from features.training.evaluation import evaluate_descriptors
 from features.training.losses import MarginHead
-from features.training.sampling import epoch_order
+from features.training.sampling import epoch_order, same_day_classes
 from features.training.schedule import learning_rate
 from features.training.settings import TrainSettings
 from features.training.steps import (
@@ -40,6 +41,7 @@ from features.training.steps import (
     model_header,
     new_embedder,
     parameter_groups,
+    project_pooled,
     to_input,
     update_average,
     whiten,
@@ -99,7 +101,9 @@ def train_descriptor(
     settings = settings or TrainSettings()
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    cache = cache if cache is not None else PhotoCache.read(catalog_table, settings.input_size)
+    if cache is None:
+        read = functools.partial(canonical_input, kind=settings.input)
+        cache = PhotoCache.read(catalog_table, settings.input_size, read)
     for image_id, reason in cache.skipped.items():
         log.warning("left out photograph %s: %s", image_id, reason)
     run = _Run(cache, folder, settings, progress, workers)
@@ -146,6 +150,14 @@ class _Run:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(settings.seed)
         self.model = new_embedder(settings).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not settings.epochs:
+            project_pooled(self.model, self.images[self.rows], settings.input_size, settings.mirror_classes)
+        table = cache.table.iloc[self.rows]
+        self.groups = self.labels
+        if settings.sampling_groups == "encounter":
+            pairs = zip(self.labels.tolist(), table["encounter_id"].astype(str), strict=True)
+            self.groups = pd.factorize(pd.Series([f"{label} {encounter}" for label, encounter in pairs]))[0]
+        self.days, self.company = same_day_classes(table["date"], self.labels, len(names))
         counts = torch.from_numpy(np.bincount(self.labels, minlength=len(names)))
         counts = torch.cat([counts, counts]) if settings.mirror_classes else counts
         self.head = MarginHead(
@@ -173,13 +185,13 @@ class _Run:
     def one_epoch(self) -> None:
         """Train one epoch, validate when it is time, write checkpoint, model and log line."""
         started, losses, right = time.monotonic(), [], 0
-        order = epoch_order(self.labels, self.settings.sampling_power, self.settings.seed, self.epoch)
+        order = epoch_order(self.groups, self.settings.sampling_power, self.settings.seed, self.epoch)
         order = order[: max(1, len(order) // self.settings.batch) * self.settings.batch]
         steps = -(-len(order) // self.settings.batch)
         self.model.train()
-        for i, (images, labels) in enumerate(self._batches(order)):
+        for i, (images, labels, company) in enumerate(self._batches(order)):
             rate = self._set_rate(self.epoch + i / steps)
-            loss, hits = self._step(images, labels)
+            loss, hits = self._step(images, labels, company)
             losses.append(loss)
             right += hits
             if self.progress is not None and (i % 10 == 9 or i + 1 == steps):
@@ -218,18 +230,28 @@ class _Run:
         image = augment(self.images[self.rows[row]], size, self.settings.augmentation, rng, mirror)
         return image, int(self.labels[row]) + (len(self.names) if mirror else 0)
 
-    def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of one epoch, in order, prepared by threads ahead of their use where there are any."""
+    def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Batches of one epoch, in order, prepared by threads ahead of their use where there are any.
+
+        Photographs, their classes, and which classes compete with each in the share of the loss that stays in a day.
+        """
         size = self.settings.batch
+        start = 0
         for samples in ahead(self._sample, list(enumerate(order.tolist())), size, self.workers):
             images, labels = zip(*samples, strict=True)
-            yield to_input(np.stack(images), self.device), torch.tensor(labels, device=self.device)
+            company = None
+            if self.settings.same_day > 0:
+                seen = self.company[self.days[order[start : start + len(labels)]]]
+                both = np.concatenate([seen, seen], axis=1) if self.settings.mirror_classes else seen
+                company = torch.from_numpy(both).to(self.device)
+            start += len(labels)
+            yield to_input(np.stack(images), self.device), torch.tensor(labels, device=self.device), company
 
-    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+    def _step(self, images: Tensor, labels: Tensor, company: Tensor | None) -> tuple[float, int]:
         half = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             embeddings = self.model(images)
-        loss, cosine = self.head(embeddings, labels)
+        loss, cosine = self.head(embeddings, labels, company, self.settings.same_day)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         everything = [*self.model.parameters(), *self.head.parameters()]
@@ -269,7 +291,8 @@ class _Run:
         model = copy.deepcopy(self.average)
         if self.settings.whitening >= 0 and np.bincount(self.labels).max() > 1:
             individuals = [self.names[label] for label in self.labels]
-            whiten(model, self.images[self.rows], individuals, self.settings.input_size, self.settings.whitening)
+            images, s = self.images[self.rows], self.settings
+            whiten(model, images, individuals, s.input_size, s.whitening, s.mirror_classes)
         save_embedder(self.folder / MODEL_NAME, model, header)
 
     def restore(self) -> None:

@@ -37,7 +37,8 @@ def add_angular_margin(cosine: Tensor, margin: Tensor, easy: bool = False) -> Te
 class MarginHead(nn.Module):
     """Class centres and the margin loss on them.
 
-    ``forward(embeddings (N, D), labels (N,))`` gives the mean loss (scalar) and the plain cosines (N, classes).
+    ``forward(embeddings (N, D), labels (N,))`` gives the mean loss (scalar) and the plain cosines (N, classes). With
+    ``company`` (N, classes), True for classes that compete, a ``share`` of the loss is taken among them only.
 
     Args:
         kind: one of ``LOSSES``. "subcenter_arcface" takes margins by class size, the others one fixed margin;
@@ -74,7 +75,9 @@ class MarginHead(nn.Module):
         every = functional.linear(functional.normalize(embeddings), functional.normalize(self.centres))
         return every.view(len(embeddings), -1, self.subcentres).amax(dim=2)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, company: Tensor | None = None, share: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         cosine = self.cosines(embeddings.float())
         rows = torch.arange(len(labels), device=labels.device)
         margin = self.margins[labels]  # type: ignore[index]
@@ -83,5 +86,9 @@ class MarginHead(nn.Module):
         true = add_angular_margin(cosine[rows, labels], margin, easy=self.kind == "arcmargin")
         logits = cosine.clone()
         logits[rows, labels] = true
-        loss = functional.cross_entropy(self.scale * logits, labels, label_smoothing=self.label_smoothing)
+        logits = self.scale * logits
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if company is not None and share > 0:
+            near = functional.cross_entropy(logits.masked_fill(~company, float("-inf")), labels)
+            loss = (1.0 - share) * loss + share * near
         return loss, cosine.detach()

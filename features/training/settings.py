@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from features.network_input import INPUT_KINDS
 from features.settings import Settings, SettingsError
 from features.training.augmentation import AugmentationSettings
 
@@ -17,6 +18,8 @@ class TrainSettings(Settings):
     Attributes:
         backbone: efficientnet_lite0..2, basic_cnn, or a backbone of timm.
         initial_weights: file of weights to start from; "" takes the embedded ones of efficientnet_lite.
+        stages: which maps of a Lite network are pooled, "late" or "middle" (:class:`features.networks.LiteTrunk`).
+        input: what the network is shown, "colour" or "flattened" (:mod:`features.network_input`).
         input_size: (width, height) of the network's input.
         small_epochs: so many first epochs run at ``small_size`` (fewer pixels: more passes in the same time).
         embedding: dimensions. dropout: before the projection.
@@ -24,10 +27,15 @@ class TrainSettings(Settings):
         loss_scale: factor on the cosines. margin: fixed margin of the other losses, radians.
         mirror_classes: also show photographs flipped, as other individuals (half of the time).
         minimum_photographs: individuals with fewer are left out.
+        same_day: share of the loss, in [0, 1], in which only individuals seen on the photograph's day compete: there,
+            light and water tell nobody apart.
         sampling_power: 1 natural, 0.5 square root, 0 balanced (see :mod:`features.training.sampling`).
+        sampling_groups: what is balanced, each "individual" or each "encounter" of each individual.
         held_out: "half" (the other half of :func:`split_half`), "fold" (fold ``fold`` of ``folds``) or "none".
         backbone_rate: the trunk's share of the learning rate.
         frozen_blocks: leading blocks of the trunk that keep their ImageNet weights.
+        epochs: passes over the photographs. With 0 the trunk stays as it is, and the projection is the whitening of its
+            pooled maps alone: minutes instead of hours.
         whitening: shrinkage of the within-class whitening of the finished model (see
             :mod:`features.training.whitening`); negative leaves it out.
         ema: weight average per step; clip: largest gradient norm.
@@ -36,6 +44,8 @@ class TrainSettings(Settings):
 
     backbone: str = "efficientnet_lite0"
     initial_weights: str = ""
+    stages: str = "late"
+    input: str = "colour"
     input_size: tuple[int, int] = (144, 384)
     small_size: tuple[int, int] = (96, 256)
     small_epochs: int = 0
@@ -48,7 +58,9 @@ class TrainSettings(Settings):
     label_smoothing: float = 0.0
     mirror_classes: bool = True
     minimum_photographs: int = 2
+    same_day: float = 0.0
     sampling_power: float = 0.5
+    sampling_groups: str = "individual"
     held_out: str = "half"
     fold: int = 0
     folds: int = 5
@@ -74,9 +86,17 @@ class TrainSettings(Settings):
             raise SettingsError(f"no loss {self.loss!r}; known losses: {', '.join(LOSSES)}")
         if self.held_out not in ("half", "fold", "none"):
             raise SettingsError(f"held_out must be half, fold or none, not {self.held_out!r}")
-        for name in ("epochs", "batch", "embedding", "minimum_photographs"):
+        if self.input not in INPUT_KINDS:
+            raise SettingsError(f"input must be one of {', '.join(INPUT_KINDS)}, not {self.input!r}")
+        if self.sampling_groups not in ("individual", "encounter"):
+            raise SettingsError(f"sampling_groups must be individual or encounter, not {self.sampling_groups!r}")
+        if not 0 <= self.same_day <= 1:
+            raise SettingsError(f"same_day is a share of the loss in [0, 1], not {self.same_day}")
+        for name in ("batch", "embedding", "minimum_photographs"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1")
+        if self.epochs < 0:
+            raise SettingsError("epochs must be 0 or more")
         if isinstance(self.augmentation, dict):
             object.__setattr__(self, "augmentation", AugmentationSettings.from_dict(self.augmentation))
         for name in ("input_size", "small_size"):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from features.global_descriptor import resize
+from features.network_input import resize
 from features.networks import IMAGENET_MEAN, IMAGENET_STD, LITE_NAMES, Embedder, build_trunk, cpu_half_precision
 from features.training.losses import MarginHead
 from features.training.settings import TrainSettings
@@ -25,7 +25,7 @@ def new_embedder(settings: TrainSettings) -> Embedder:
         from features.weights import weight_file
 
         weights = weight_file(settings.backbone)
-    trunk = build_trunk(settings.backbone, settings.input_size, settings.frozen_blocks, weights)
+    trunk = build_trunk(settings.backbone, settings.input_size, settings.frozen_blocks, weights, settings.stages)
     return Embedder(trunk, settings.embedding, settings.dropout)
 
 
@@ -64,16 +64,65 @@ def to_input(images: npt.NDArray[np.floating], device: torch.device) -> Tensor:
     return tensor.to(device, memory_format=torch.channels_last)
 
 
+@torch.no_grad()
+def project_pooled(model: Embedder, images: npt.NDArray[np.uint8], size: tuple[int, int], mirror: bool) -> None:
+    """Set the projection of an untrained embedder to the principal components of what its trunk gives as it is.
+
+    Args:
+        model: changed in place; its neck lets the projection through.
+        images: (N, H, W, 3) uint8.
+        size: (width, height) of the network's input.
+        mirror: use the mirrored photographs too.
+    """
+    pooled = pooled_numbers(model, images, size)
+    if mirror:
+        pooled = np.concatenate([pooled, pooled_numbers(model, images[:, :, ::-1], size)])
+    mean, variance = pooled.mean(axis=0), pooled.var(axis=0) + 1e-8
+    standard = (pooled - mean) / np.sqrt(variance)
+    components = np.linalg.svd(standard, full_matrices=False)[2][: model.dim]
+    assert model.norm.running_mean is not None
+    assert model.norm.running_var is not None
+    model.norm.running_mean.copy_(torch.from_numpy(mean))
+    model.norm.running_var.copy_(torch.from_numpy(variance))
+    model.project.weight.zero_()
+    model.project.weight[: len(components)].copy_(torch.from_numpy(components))
+
+
+@torch.no_grad()
+def pooled_numbers(
+    model: Embedder, images: npt.NDArray[np.uint8], size: tuple[int, int], batch: int = 32
+) -> npt.NDArray[np.float64]:
+    """(N, C) pooled numbers of an embedder's trunk for (N, H, W, 3) uint8 photographs, before the projection."""
+    device = next(model.parameters()).device
+    model.eval()
+    half = device.type == "cuda" or cpu_half_precision(size)
+    parts = []
+    for start in range(0, len(images), batch):
+        small = np.stack([resize(image, size) for image in images[start : start + batch]])
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            maps = model.trunk(to_input(small.astype(np.float32) / 255.0, device))
+        parts.append(model.pooled(maps).double().cpu().numpy())
+    return np.concatenate(parts)
+
+
 def whiten(
     model: Embedder,
     images: npt.NDArray[np.uint8],
     individuals: Sequence[str],
     size: tuple[int, int],
     shrinkage: float,
+    mirror: bool = False,
 ) -> None:
-    """Whiten an embedder in place by the covariance within the individuals of (N, H, W, 3) uint8 photographs."""
+    """Whiten an embedder in place by the covariance within the individuals of (N, H, W, 3) uint8 photographs.
+
+    With ``mirror`` the mirrored photographs are as many other individuals: no side is preferred.
+    """
     vectors = embed(model, images, size, normalise=False)
-    matrix = whitening_matrix(within_class_covariance(vectors, individuals), shrinkage)
+    names = list(individuals)
+    if mirror:
+        vectors = np.concatenate([vectors, embed(model, images[:, :, ::-1], size, normalise=False)])
+        names += [f"mirrored {name}" for name in names]
+    matrix = whitening_matrix(within_class_covariance(vectors, names), shrinkage)
     fold_whitening(model, vectors.mean(axis=0), matrix)
 
 
@@ -102,6 +151,8 @@ def model_header(settings: TrainSettings, training: dict[str, Any]) -> dict[str,
     """The header of a trained model's file: how to build it, how to feed it, how it came to be."""
     return {
         "backbone": settings.backbone,
+        "stages": settings.stages,
+        "input": settings.input,
         "embedding": settings.embedding,
         "input_size": list(settings.input_size),
         "mean": list(IMAGENET_MEAN),

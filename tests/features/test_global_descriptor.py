@@ -14,13 +14,12 @@ from features.global_descriptor import (
     GlobalDescriptor,
     GlobalSettings,
     default_model,
-    fill_missing,
     find_model,
     prepare,
-    resize,
     shipped_models,
     unit_rows,
 )
+from features.network_input import fill_missing, resize
 from features.records import Frame, Photo
 from features.settings import SettingsError
 
