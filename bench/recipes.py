@@ -18,7 +18,7 @@ from engine.catalog import CatalogError
 from reranker.calibration import Values
 from reranker.pair_features import build
 from reranker.protocols import assign_folds, average_precision, protocol_tables, same_encounter, split_masks
-from reranker.ranker import LabelledRows, Ranker, RankerSettings, check_disjoint, rank_order
+from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
 from reranker.training import TrainingSettings
 
@@ -112,6 +112,9 @@ def out_of_fold(
         settings: the models' options; kind "lambdamart" or "logistic".
         hidden: features that the recipe may not see.
         training: weights of rows and share of the individuals that early stopping watches.
+
+    Raises:
+        CatalogError: a fold leaves nothing to train on.
     """
     training = training or TrainingSettings()
     base = questions.tables["all"]
@@ -126,7 +129,13 @@ def out_of_fold(
         held_out = {name for name, number in questions.fold_of.items() if number == fold}
         mask, _ = split_masks(base.individual0, base.individual1, held_out)
         train = rows.take(mask & base.known)
-        ranker = _fit(train, rows, mask & base.known, base, settings, training)
+        try:
+            ranker = _fit(train, rows, mask & base.known, base, settings, training)
+        except RankerError as error:
+            raise CatalogError(
+                f"fold {fold + 1} of {questions.folds} leaves too little to train on ({error}): "
+                "measure more individuals or queries"
+            ) from None
         for name, table in questions.tables.items():
             _, asked = split_masks(table.individual0, table.individual1, held_out)
             if asked.any():

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from bench import ablation, reliability, tuning
+from bench.machine import read_result
 from bench.metrics import expected_calibration_error
 from bench.pair_file import read_pairs, write_pairs
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
 from engine.catalog import CatalogError
+from engine.matcher import MatcherSettings
 from reranker.pair_features import FEATURE_NAMES, GROUPS
 from reranker.ranker import RankerSettings
 
@@ -199,6 +201,27 @@ def test_the_error_is_the_usual_one_and_the_plot_can_be_drawn(questions: Questio
     assert picture.shape[1] > 3 * picture.shape[0]
     assert (picture == np.array(reliability._BLUE)).all(axis=2).sum() > 200, "the curves are there"
     assert "Expected calibration error" in reliability.render({"reliability": records})
+
+
+@pytest.mark.parametrize("bench", [ablation, tuning, reliability])
+def test_a_measurement_runs_from_its_file_of_pairs(
+    bench, raw: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.machine.RESULTS", tmp_path)
+    monkeypatch.setattr("reranker.ranker.RankerSettings.tree_parameters", lambda self: {"min_data_in_leaf": 5})
+    monkeypatch.setattr(ablation, "recipes", lambda: {ablation.ALL: (), ablation.NO_DATE: ablation.DATE_FEATURES})
+    pairs, plot = tmp_path / "pairs.npz", ["--plot", str(tmp_path / "plot.png")] if bench is reliability else []
+    trials = ["--trials", "2"] if bench is tuning else []
+    arguments = ["nowhere", f"--pairs={pairs}", f"--store={tmp_path}", "--folds=2", "--result=found", *plot, *trials]
+    about = {"individuals": "held-out", "queries": 160, "seed": 0, "settings": MatcherSettings().fingerprint()}
+    write_pairs(pairs, raw, about)
+    assert bench.main(arguments) == 0
+    assert capsys.readouterr().out.startswith("| ")
+    found = read_result(tmp_path / "found.json")
+    assert bench.render(found["figures"]).startswith("| "), "a table can be made of what was written"
+    assert not plot or (tmp_path / "plot.png").stat().st_size > 3000
+    with pytest.raises(CatalogError, match="other queries"):
+        bench.main([*arguments, "--queries=10"])
 
 
 def test_an_empty_bench_is_said() -> None:
