@@ -25,9 +25,23 @@ TABLES = {
     "near_duplicates": ("copies", "image_id0", "image_id1"),
 }
 _TITLES = {
-    "merge_candidates": "Individuals that are probably the same",
-    "wrong_individual": "Photographs that probably carry the wrong individual",
+    "merge_candidates": "Individuals that may be the same",
+    "wrong_individual": "Photographs that may carry the wrong individual",
     "near_duplicates": "Near-duplicates",
+}
+_WORDS = {
+    "individual0": "first name",
+    "individual1": "second name",
+    "photographs0": "photographs of the first",
+    "photographs1": "photographs of the second",
+    "best_probability": "best pair",
+    "image_id0": "first photograph",
+    "image_id1": "second photograph",
+    "image_id": "photograph",
+    "individual_id": "its name",
+    "suggested": "suggested name",
+    "own_probability": "probability of its name",
+    "best_image_id": "best photograph of that",
 }
 _NOTES = {
     "merge_candidates": "Probability that both names are one animal; how many photographs of each speak for it.",
@@ -61,13 +75,12 @@ def write_audit(
         for number, row in enumerate(table.to_dict("records")):
             finding: dict[str, Any] = {
                 "row": _shown(row),
-                "picture": None,
+                "pictures": [],
                 "photographs": [str(row[first]), str(row[second])],
             }
             if number < pictures:
-                target = folder / "pictures" / f"{kind}-{number + 1:03d}.jpg"
-                finding["picture"] = f"pictures/{target.name}"
-                finding["size"] = _draw(audit, matcher, row, first, second, target)
+                target = folder / "pictures" / f"{kind}-{number + 1:03d}"
+                finding["pictures"] = _draw(audit, matcher, row, first, second, target)
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -80,16 +93,22 @@ def write_audit(
 
 def _draw(
     audit: Audit, matcher: Matcher, row: dict[Any, Any], first: str, second: str, target: Path
-) -> tuple[int, int]:
-    """Draw a pair with its verified matches; a photograph that went away since leaves a note instead."""
+) -> list[dict[str, Any]]:
+    """Draw a pair bare (matches hide the skin) and with its verified matches; return name, width and height of each.
+
+    A photograph that went away since leaves a note instead.
+    """
     try:
         evidence = matcher.evidence(row[first], row[second], audit.index, audit.index)
-        probability = row.get("best_probability", row.get("probability"))
-        picture = draw_pair(dataclasses.replace(evidence, probability=probability), ("photographs", "inliers"), 360)
+        evidence = dataclasses.replace(evidence, probability=row.get("best_probability", row.get("probability")))
+        drawn = {layer: draw_pair(evidence, ("photographs", layer), 360) for layer in ("photographs", "inliers")}
     except (PhotoError, OSError) as error:
-        picture = draw_contact_sheet([(None, str(error))], columns=1)
-    save_jpeg(target, picture)
-    return picture.shape[1], picture.shape[0]
+        drawn = {"photographs": draw_contact_sheet([(None, str(error))], columns=1)}
+    files = []
+    for layer, picture in drawn.items():
+        file = save_jpeg(target.with_name(f"{target.name}-{layer}.jpg"), picture)
+        files.append({"name": f"pictures/{file.name}", "width": picture.shape[1], "height": picture.shape[0]})
+    return files
 
 
 def _shown(row: dict[Any, Any]) -> list[tuple[str, str]]:
@@ -101,7 +120,7 @@ def _shown(row: dict[Any, Any]) -> list[tuple[str, str]]:
             text = words[bool(value)]
         else:
             text = f"{value:.3f}" if isinstance(value, float) else str(value)
-        shown.append((str(name).replace("_", " "), text))
+        shown.append((_WORDS.get(str(name), str(name).replace("_", " ")), text))
     return shown
 
 

@@ -80,7 +80,7 @@ def test_tables_pictures_and_page(audit, matcher: Matcher, tmp_path: Path) -> No
         assert len(list(csv.DictReader(stream))) == len(audit.merges)
     text = page.read_text()
     pictures = sorted((page.parent / "pictures").glob("*.jpg"))
-    assert {name.name.rsplit("-", 1)[0] for name in pictures} == {
+    assert {name.name.split("-")[0] for name in pictures} == {
         "merge_candidates",
         "wrong_individual",
         "near_duplicates",
