@@ -107,7 +107,8 @@ def fold_norms(network: nn.Module) -> nn.Module:
     if not isinstance(trunk, LiteTrunk):
         return network
     trunk.stem, trunk.stem_norm = fuse_conv_bn_eval(trunk.stem, trunk.stem_norm), nn.Identity()
-    trunk.head, trunk.head_norm = fuse_conv_bn_eval(trunk.head, trunk.head_norm), nn.Identity()
+    if not trunk.ends_early:
+        trunk.head, trunk.head_norm = fuse_conv_bn_eval(trunk.head, trunk.head_norm), nn.Identity()
     for block in trunk.blocks:
         for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
             if hasattr(block, convolution):

@@ -19,7 +19,8 @@ from torch.nn import functional
 from features.settings import SettingsError
 
 LITE_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-STAGES = ("late", "middle")
+STAGES = ("late", "middle", "strips")
+STRIPS = 4
 SMALLEST_HALF = 96
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -47,11 +48,16 @@ class LiteTrunk(nn.Module):
     """EfficientNet-Lite: stem, inverted residual blocks and perhaps the last 1 x 1 convolution, without the classifier.
 
     ``forward`` takes (N, 3, H, W) normalised colours and gives the maps of some stages. "late": the last block at
-    stride 16 before the step to 32, and the head at stride 32 (1,280 channels). "middle": the last block of each width
-    at strides 8 and 16; the network ends there. Marks are a few pixels wide, and what is later is whole objects.
+    stride 16 before the step to 32, and the head at stride 32 (1,280 channels). "strips": the same, but the map at
+    stride 16 is also pooled in four strips from head to tail, so that a mark keeps its place. "middle": the last block
+    of each width at strides 8 and 16; the network ends there, since marks are a few pixels wide.
+
+    Blocks end linearly, so their maps have both signs; "late" pools the positive side only, as its models were trained.
 
     Attributes:
-        channels: of each map. signed: whether the maps hold both signs (the blocks end linearly) and both matter.
+        channels: of each map.
+        signed: for each map, whether both signs are pooled.
+        strips: for each map, in how many strips along the body it is pooled beside the whole; 0 for none.
     """
 
     def __init__(self, name: str = "efficientnet_lite0", frozen_blocks: int = 0, stages: str = "late") -> None:
@@ -66,17 +72,19 @@ class LiteTrunk(nn.Module):
         steps = [i for i, block in enumerate(blocks) if first_stride(block._block_args.stride) == 2]
         widths = [int(block._block_args.output_filters) for block in blocks]
         self.last_step = steps[-1]
-        self.signed = stages == "middle"
-        if self.signed:
+        self.ends_early = stages == "middle"
+        if self.ends_early:
             self.blocks = nn.ModuleList(blocks[: self.last_step])
             last_of_width = [i for i in range(self.last_step) if widths[i + 1] != widths[i]]
             self.taps = tuple(i for i in last_of_width if i >= steps[-3])
             self.channels = tuple(widths[i] for i in self.taps)
+            self.signed, self.strips = (True,) * len(self.taps), (0,) * len(self.taps)
         else:
             self.blocks = nn.ModuleList(blocks)
             self.head, self.head_norm = net._conv_head, net._bn1
             self.taps = (self.last_step - 1,)
             self.channels = (widths[self.last_step - 1], int(self.head.out_channels))
+            self.signed, self.strips = ((True, False), (STRIPS, 0)) if stages == "strips" else ((False,) * 2, (0, 0))
         pad_inside(self)
         self.frozen_blocks = 0
         self.freeze(frozen_blocks)
@@ -125,7 +133,7 @@ class LiteTrunk(nn.Module):
         else:
             x = self._early(x, found)
         x = self._through(x, range(self.frozen_blocks, len(self.blocks)), found)
-        if not self.signed:
+        if not self.ends_early:
             found.append(functional.relu6(self.head_norm(self.head(x))))
         return tuple(found)
 
@@ -287,18 +295,24 @@ class PlainEmbedder(nn.Module):
 class Embedder(nn.Module):
     """A trunk whose stages are pooled, normalised and projected: (N, 3, H, W) -> (N, dim), not normalised.
 
-    Each stage has its own generalised mean (two of them, of both signs, where the trunk's maps are signed); all are
-    concatenated, batch-normalised, projected linearly and pass a last batch normalisation, the neck, in which cosines
-    are compared.
+    Each stage has its own generalised mean (of both signs, where the trunk says so), strips of a map share another; all
+    are concatenated, batch-normalised, projected linearly and pass a last batch normalisation, the neck, in which
+    cosines are compared.
     """
 
     def __init__(self, trunk: nn.Module, dim: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
         channels: Sequence[int] = trunk.channels  # type: ignore[assignment]
         self.trunk = trunk
-        self.signed = bool(getattr(trunk, "signed", False))
+        self.signed: tuple[bool, ...] = getattr(trunk, "signed", (False,) * len(channels))
+        self.strips: tuple[int, ...] = getattr(trunk, "strips", (0,) * len(channels))
         self.pools = nn.ModuleList(GeneralisedMean() for _ in channels)
-        pooled = sum(channels) * (2 if self.signed else 1)
+        if any(self.strips):
+            self.strip_pool = GeneralisedMean()
+        pooled = sum(
+            n * (2 if signed else 1) * (1 + strips)
+            for n, signed, strips in zip(channels, self.signed, self.strips, strict=True)
+        )
         self.norm = nn.BatchNorm1d(pooled)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(pooled, dim, bias=False)
@@ -308,8 +322,12 @@ class Embedder(nn.Module):
     def pooled(self, maps: Sequence[Tensor]) -> Tensor:
         """(N, C) pooled numbers of the trunk's maps, all stages together."""
         parts = []
-        for pool, one in zip(self.pools, maps, strict=True):
-            parts += [pool(one), pool(-one)] if self.signed else [pool(one)]
+        for pool, one, signed, strips in zip(self.pools, maps, self.signed, self.strips, strict=True):
+            views = [(pool, one)]
+            if strips:
+                views += [(self.strip_pool, strip) for strip in torch.tensor_split(one, strips, dim=2)]
+            for mean, view in views:
+                parts += [mean(view), mean(-view)] if signed else [mean(view)]
         return torch.cat(parts, dim=1)
 
     def embed(self, maps: Sequence[Tensor]) -> Tensor:

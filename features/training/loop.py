@@ -135,7 +135,9 @@ class _Run:
     ) -> None:
         self.settings, self.folder, self.progress, self.workers = settings, folder, progress, workers
         held_out = held_out_rows(cache.table, settings)
-        labels, names = class_labels(cache.table["individual_id"].where(~held_out), settings.minimum_photographs)
+        top = (cache.table["viewpoint"].isna() | (cache.table["viewpoint"] == "top")).to_numpy(bool)
+        asked = ~held_out & (top if settings.views == "top" else np.ones(len(top), bool))
+        labels, names = class_labels(cache.table["individual_id"].where(asked), settings.minimum_photographs)
         if len(names) < 2:
             raise SettingsError(
                 f"{len(names)} individuals with at least {settings.minimum_photographs} photographs are left for "
@@ -144,7 +146,6 @@ class _Run:
         self.images, self.names = cache.images, names
         self.rows = np.flatnonzero(labels >= 0)
         self.labels = labels[self.rows]
-        top = (cache.table["viewpoint"].isna() | (cache.table["viewpoint"] == "top")).to_numpy(bool)
         self.validation_rows = np.flatnonzero(held_out & top)
         self.validation_table = cache.table.iloc[self.validation_rows].reset_index(drop=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -18,7 +18,8 @@ class TrainSettings(Settings):
     Attributes:
         backbone: efficientnet_lite0..2, basic_cnn, or a backbone of timm.
         initial_weights: file of weights to start from; "" takes the embedded ones of efficientnet_lite.
-        stages: which maps of a Lite network are pooled, "late" or "middle" (:class:`features.networks.LiteTrunk`).
+        stages: the maps of a Lite network that are pooled, "late", "strips" or "middle" (see
+            :class:`features.networks.LiteTrunk`).
         input: what the network is shown, "colour" or "flattened" (:mod:`features.network_input`).
         input_size: (width, height) of the network's input.
         small_epochs: so many first epochs run at ``small_size`` (fewer pixels: more passes in the same time).
@@ -27,6 +28,7 @@ class TrainSettings(Settings):
         loss_scale: factor on the cosines. margin: fixed margin of the other losses, radians.
         mirror_classes: also show photographs flipped, as other individuals (half of the time).
         minimum_photographs: individuals with fewer are left out.
+        views: photographs of "all" viewpoints, or from the "top" only (and of viewpoints that are not known).
         same_day: share of the loss, in [0, 1], in which only individuals seen on the photograph's day compete: there,
             light and water tell nobody apart.
         sampling_power: 1 natural, 0.5 square root, 0 balanced (see :mod:`features.training.sampling`).
@@ -58,6 +60,7 @@ class TrainSettings(Settings):
     label_smoothing: float = 0.0
     mirror_classes: bool = True
     minimum_photographs: int = 2
+    views: str = "all"
     same_day: float = 0.0
     sampling_power: float = 0.5
     sampling_groups: str = "individual"
@@ -88,6 +91,8 @@ class TrainSettings(Settings):
             raise SettingsError(f"held_out must be half, fold or none, not {self.held_out!r}")
         if self.input not in INPUT_KINDS:
             raise SettingsError(f"input must be one of {', '.join(INPUT_KINDS)}, not {self.input!r}")
+        if self.views not in ("all", "top"):
+            raise SettingsError(f"views must be all or top, not {self.views!r}")
         if self.sampling_groups not in ("individual", "encounter"):
             raise SettingsError(f"sampling_groups must be individual or encounter, not {self.sampling_groups!r}")
         if not 0 <= self.same_day <= 1:
