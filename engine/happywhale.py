@@ -2,7 +2,8 @@
 
 The answer is a table image, predictions; ``new_individual`` among the predictions says: an animal that is not in the
 catalogue. :func:`identify_photographs` answers with the whole engine, or with the k-NN head of the second Happywhale
-baseline on the global descriptor alone.
+baseline on the global descriptor alone. Logits of the head that trained a descriptor take no part: a descriptor's file
+keeps no class centres, and the whitening of its last layer moves its vectors away from those it was trained with.
 """
 
 from __future__ import annotations

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from reranker.blend import (
     NEW_INDIVIDUAL,
     RankTableSettings,
+    blend_probabilities,
     blend_rankings,
     blend_scores,
     calibrated_mean,
     coordinate_ascent,
+    cross_fit,
     fit_blend_weights,
     map_at,
+    reciprocal_place,
 )
 from reranker.settings import OptionError
 
@@ -95,3 +100,35 @@ def test_impossible_rank_tables_are_refused() -> None:
     for wrong in ({"table": (1.0, 2.0)}, {"table": ()}, {"new_damping": 0.0}, {"top": 0}):
         with pytest.raises(OptionError):
             RankTableSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_mean_of_probabilities_counts_what_a_list_lacks_as_none() -> None:
+    one, two = {"q": {"a": 0.9, "b": 0.1}}, {"q": {"b": 0.5}, "p": {"c": 0.3}}
+    mean = blend_probabilities([one, two], [3.0, 1.0])
+    assert list(mean["q"]) == ["a", "b"]
+    assert mean["q"] == pytest.approx({"a": 0.675, "b": 0.2})
+    assert mean["p"] == {"c": 0.3}, "a model that lacks the query has no say"
+
+
+def test_weights_are_judged_on_groups_that_had_no_say() -> None:
+    asked: list[tuple[tuple[float, ...], tuple[str, ...]]] = []
+    groups = {f"q{i}": f"w{i % 3}" for i in range(9)}
+
+    def per_query(weights: tuple[float, ...], queries: Sequence[str]) -> list[float]:
+        asked.append((weights, tuple(queries)))
+        # Only queries of w0 would have the weight raised.
+        return [weights[0] if groups[q] == "w0" else 1.0 for q in queries]
+
+    earned = cross_fit(per_query, groups, 1, folds=3, step=0.5)
+    assert list(earned) == list(groups)
+    assert {earned[q] for q in groups if groups[q] == "w0"} == {1.0}, "learned without w0: left at 1"
+    for _, queries in asked:
+        names = {groups[q] for q in queries}
+        assert all(sum(groups[q] == name for q in queries) == 3 for name in names), "a group is never divided"
+    with pytest.raises(ValueError, match="two"):
+        cross_fit(per_query, {"q0": "w0", "q3": "w0"}, 1)
+
+
+def test_a_repeated_label_counts_at_its_first_place_only() -> None:
+    assert reciprocal_place(["a", "a", "b"], "b") == 0.5
+    assert reciprocal_place(["a", "b"], "b", top=1) == 0.0
