@@ -17,7 +17,7 @@ from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
 from engine.catalog import CatalogError
 from engine.matcher import MatcherSettings
 from reranker.pair_features import FEATURE_NAMES, GROUPS
-from reranker.ranker import RankerSettings
+from reranker.ranker import Ranker, RankerSettings
 
 QUICK = RankerSettings(kind="lambdamart", n_trees=12, patience=0, min_data_in_leaf=5, learning_rate=0.2)
 
@@ -99,8 +99,6 @@ def test_other_days_and_years_are_protocols_of_their_own(questions: Questions) -
 
 def test_nobody_is_scored_by_a_ranker_that_saw_it(questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
-    from reranker.ranker import Ranker
-
     fit = Ranker.fit.__func__  # type: ignore[attr-defined]
 
     def spy(cls, features, labels, groups, individuals, *rest, **more):
@@ -118,7 +116,14 @@ def test_nobody_is_scored_by_a_ranker_that_saw_it(questions: Questions, monkeypa
     assert not np.isnan(scores["all"]).any()
 
 
-def test_hidden_features_cannot_matter(questions: Questions) -> None:
+def test_hidden_features_cannot_matter(questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Ranker.fit.__func__  # type: ignore[attr-defined]
+
+    def spy(cls, features, *rest, **more):
+        assert features[everything_but].isna().all(axis=None) and features["cosine"].notna().all()
+        return fit(cls, features, *rest, **more)
+
+    monkeypatch.setattr(Ranker, "fit", classmethod(spy))
     everything_but = [name for name in FEATURE_NAMES if name != "cosine"]
     scores = out_of_fold(questions, QUICK, everything_but)["all"]
     table = questions.tables["all"]
