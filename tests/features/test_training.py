@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
+from features.model_file import load_embedder, read_header, save_embedder
+from features.networks import Embedder, build_trunk
 from features.settings import SettingsError
 from features.training.augmentation import AugmentationSettings, augment, fill_corner, none_at_all, relight, submerge
 from features.training.checkpoint import CheckpointError
@@ -18,10 +20,10 @@ from features.training.data import PhotoCache, class_labels, fold_of, split_half
 from features.training.evaluation import evaluate_descriptors, evaluate_similarity
 from features.training.loop import held_out_rows, train_descriptor
 from features.training.losses import MarginHead, add_angular_margin, margins_by_class_size
-from features.training.sampling import epoch_order
+from features.training.sampling import epoch_order, same_day_classes
 from features.training.schedule import learning_rate
 from features.training.settings import TrainSettings
-from features.training.steps import update_average
+from features.training.steps import embed, model_header, new_embedder, update_average
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -419,3 +421,87 @@ def test_a_photograph_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     assert cache.images.shape == (1, 64, 32, 3)
     assert cache.table["image_id"].tolist() == ["good"]
     assert "bad" in cache.skipped
+
+
+# --- marks instead of light -------------------------------------------------------------------------------------------
+
+
+def test_classes_of_a_day_are_those_photographed_on_it() -> None:
+    dates = pd.Series(pd.to_datetime(["2018-07-01 10:00", "2018-07-01 18:00", "2018-07-02 09:00", None]))
+    days, seen = same_day_classes(dates, np.array([0, 2, 1, 1]), 3)
+    assert days[0] == days[1] != days[2]
+    assert seen[days[0]].tolist() == [True, False, True]
+    assert seen[days[2]].tolist() == [False, True, False]
+    assert seen[days[3]].all(), "without a date everybody could have been there"
+
+
+def test_only_company_competes_in_its_share_of_the_loss() -> None:
+    torch.manual_seed(0)
+    head = MarginHead("arcface", 4, torch.tensor([3, 3, 3]))
+    embeddings, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    alone = torch.nn.functional.one_hot(labels, 3).bool()
+    everyone = torch.ones(5, 3, dtype=torch.bool)
+    plain = head(embeddings, labels)[0]
+    assert torch.allclose(head(embeddings, labels, everyone, 0.4)[0], plain)
+    assert torch.allclose(head(embeddings, labels, alone, 0.4)[0], 0.6 * plain), "who is alone cannot be mistaken"
+
+
+def test_without_an_epoch_the_projection_is_the_whitening_alone(tmp_path: Path) -> None:
+    cache = tiny_cache()
+    settings = tiny_settings(epochs=0, small_epochs=0, embedding=24)
+    files = [train_descriptor(cache.table, tmp_path / n, settings, cache=cache).model for n in ("a", "b")]
+    first, second = (tensors_of(path) for path in files)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    untouched = new_embedder(settings).state_dict()
+    model, _ = load_embedder(files[0])
+    held_out = np.array([split_half(str(name)) == 1 for name in cache.table["individual_id"]])
+    table = cache.table[held_out].reset_index(drop=True)
+    scores = evaluate_descriptors(embed(model, cache.images[held_out], (32, 64)), table)
+    assert scores["other_encounter"].summary()["mAP@20"] > 0.8
+    assert untouched.keys() == first.keys()
+
+
+def test_encounters_can_be_balanced_and_views_left_out(tmp_path: Path) -> None:
+    cache = tiny_cache()
+    cache.table.loc[cache.table["image_id"].str.endswith("-3"), "viewpoint"] = "left"
+    report = train_descriptor(
+        cache.table,
+        tmp_path,
+        tiny_settings(epochs=1, views="top", sampling_groups="encounter", same_day=0.5),
+        cache=cache,
+    )
+    header = read_header(report.model)
+    trained = sum(split_half(f"animal{i}") == 0 for i in range(12))
+    assert header["training"]["photographs"] == 3 * trained, "the lateral of each animal is left out"
+    for wrong in ({"views": "side"}, {"sampling_groups": "day"}, {"same_day": 2.0}, {"input": "grey"}, {"epochs": -1}):
+        with pytest.raises(SettingsError):
+            tiny_settings(**wrong)
+
+
+@pytest.mark.parametrize("stages", ["late", "middle", "strips"])
+def test_the_stages_of_a_lite_network_survive_their_file(tmp_path: Path, stages: str) -> None:
+    settings = TrainSettings(stages=stages, embedding=16, input_size=(48, 96), input="flattened")
+    torch.manual_seed(0)
+    model = new_embedder(settings).eval()
+    save_embedder(tmp_path / "m.safetensors", model, model_header(settings, {}))
+    again, header = load_embedder(tmp_path / "m.safetensors")
+    picture = torch.rand(2, 3, 96, 48)
+    with torch.no_grad():
+        assert torch.equal(model(picture), again(picture))
+    assert header["input"] == "flattened"
+    assert (model.norm.num_features, len(model.pools)) == {
+        "late": (112 + 1280, 2),
+        "strips": (2 * 112 * 5 + 1280, 2),
+        "middle": (2 * (40 + 80 + 112), 3),
+    }[stages]
+
+
+def test_a_strip_knows_where_along_the_body_a_mark_lies() -> None:
+    trunk = build_trunk("efficientnet_lite0", (48, 96), stages="strips")
+    model = Embedder(trunk, 8)
+    maps = (torch.zeros(1, 112, 8, 3), torch.zeros(1, 1280, 4, 2))
+    head, tail = maps[0].clone(), maps[0].clone()
+    head[:, 0, 0], tail[:, 0, 7] = -2.0, -2.0
+    first, second = (model.pooled((one, maps[1])).detach() for one in (head, tail))
+    assert torch.allclose(first[:, :224], second[:, :224]), "the whole body cannot tell them apart"
+    assert not torch.allclose(first, second), "its strips can, and by the negative side"
