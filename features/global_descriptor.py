@@ -32,21 +32,20 @@ CODE_VERSION = "1"
 """Part of the fingerprint; raised whenever the same settings and weights would give other numbers."""
 
 SHIPPED_FOLDER = Path(__file__).parent / "models"
-ALIASES = {"beluga": "beluga-lite0"}
+ALIASES = {"beluga": ("beluga-lite0",)}
+"""Short names of shipped models that are used together."""
 IMAGENET_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 IMAGENET_SIZE = (144, 384)
 
 
 def shipped_models() -> dict[str, Path]:
-    """Trained descriptors that come with the package: name -> file; aliases included."""
-    found = {path.stem: path for path in sorted(SHIPPED_FOLDER.glob("*.safetensors"))}
-    found.update({alias: found[name] for alias, name in ALIASES.items() if name in found})
-    return found
+    """Trained descriptors that come with the package: name -> file."""
+    return {path.stem: path for path in sorted(SHIPPED_FOLDER.glob("*.safetensors"))}
 
 
 def default_model() -> str:
     """ "beluga" where its weights are shipped, otherwise the ImageNet network."""
-    return "beluga" if "beluga" in shipped_models() else IMAGENET_NAMES[0]
+    return "beluga" if shipped_models().keys() >= set(ALIASES["beluga"]) else IMAGENET_NAMES[0]
 
 
 @dataclass(frozen=True)
@@ -126,16 +125,16 @@ def find_model(name: str) -> ModelSource:
         path = path / "model.safetensors"
     if path.is_file():
         return ModelSource(name, "trained", path)
-    known = ", ".join([*sorted(shipped), *IMAGENET_NAMES])
+    known = ", ".join([*ALIASES, *sorted(shipped), *IMAGENET_NAMES])
     raise SettingsError(f"no descriptor is called {name!r} and no such file exists; known: {known}")
 
 
 def find_models(names: str) -> list[ModelSource]:
-    """Find every model of a comma-separated list (see :func:`find_model`)."""
+    """Find every model of a comma-separated list of models and aliases (see :func:`find_model`)."""
     parts = [part.strip() for part in names.split(",") if part.strip()]
     if not parts:
         raise SettingsError("model names no descriptor")
-    return [find_model(part) for part in parts]
+    return [find_model(name) for part in parts for name in ALIASES.get(part, (part,))]
 
 
 def prepare(
