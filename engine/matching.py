@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.pretest import agreeing, mutual_neighbours
 from engine.records import Correspondences
 from features.records import LocalFeatures
 from features.settings import Settings, SettingsError
@@ -51,6 +52,10 @@ class MatchingSettings(Settings):
         precision: "auto", "float32", "bfloat16" or "float16".
         batch_keypoints: keypoints per LightGlue batch, both sides of all its pairs together: larger batches leave a
             CPU's second-level cache and get slower again.
+        pretest: LightGlue only sees pairs with at least so many mutual nearest neighbours that agree in position (a
+            test that costs a twentieth of it); the others have no matches. 0 shows it every pair.
+        pretest_ratio: largest ratio of distances (as ``ratio``) of such a neighbour.
+        pretest_gap: largest distance of its two places on the animal, relative to the animal's size.
     """
 
     method: str = "auto"
@@ -60,6 +65,9 @@ class MatchingSettings(Settings):
     ratio: float = 0.9
     precision: str = "auto"
     batch_keypoints: int = 4096
+    pretest: int = 0
+    pretest_ratio: float = 1.0
+    pretest_gap: float = 0.15
 
     def __post_init__(self) -> None:
         if self.method not in ("auto", "lightglue", "nearest"):
@@ -68,6 +76,8 @@ class MatchingSettings(Settings):
             raise SettingsError(f"precision={self.precision!r}: use 'auto', 'float32', 'bfloat16' or 'float16'")
         if self.batch_keypoints < 2 or self.max_keypoints < 1:
             raise SettingsError("batch_keypoints must be at least 2 and max_keypoints at least 1")
+        if self.pretest < 0 or self.pretest_ratio <= 0 or self.pretest_gap <= 0:
+            raise SettingsError("pretest must be at least 0, pretest_ratio and pretest_gap above 0")
 
 
 class PairMatcher(Protocol):
@@ -141,7 +151,7 @@ class LightGlueMatcher:
             ValueError: the keypoints are of another kind than the weights.
         """
         results = [Correspondences.empty() for _ in pairs]
-        work = [index for index, (f0, f1) in enumerate(pairs) if len(f0) and len(f1)]
+        work = [index for index, (f0, f1) in enumerate(pairs) if self._deserves(f0, f1)]
         # Only pairs of one padded length share a batch: then a pair's answer does not depend on its company.
         from engine.lightglue import padded_length
 
@@ -161,6 +171,18 @@ class LightGlueMatcher:
                 )
         return results
 
+    def _deserves(self, features0: LocalFeatures, features1: LocalFeatures) -> bool:
+        """Say whether a pair has keypoints and passes the cheap test, where one is asked for."""
+        if not len(features0) or not len(features1):
+            return False
+        for features in (features0, features1):
+            if features.kind != self._kind:
+                raise ValueError(f"these weights match {self._kind!r} keypoints, not {features.kind!r}")
+        s = self.settings
+        if not s.pretest:
+            return True
+        return agreeing(features0, features1, s.max_keypoints, s.pretest_ratio, s.pretest_gap) >= s.pretest
+
     def _prepare(self, features: LocalFeatures) -> Prepared:
         import torch
 
@@ -168,8 +190,6 @@ class LightGlueMatcher:
         if key in self._prepared:
             self._prepared.move_to_end(key)
             return self._prepared[key][1]
-        if features.kind != self._kind:
-            raise ValueError(f"these weights match {self._kind!r} keypoints, not {features.kind!r}")
         count = self.settings.max_keypoints
         prepared = self._network.prepare(
             torch.from_numpy(features.canonical_xy[:count]),
@@ -201,22 +221,10 @@ class NearestNeighbourMatcher:
         return [self._match_one(f0, f1) for f0, f1 in pairs]
 
     def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
-        count = self.settings.max_keypoints
-        if not len(features0) or not len(features1):
-            return Correspondences.empty()
-        d0 = np.asarray(features0.descriptors[:count], np.float32)
-        d1 = np.asarray(features1.descriptors[:count], np.float32)
-        similarity = d0 @ d1.T
-        best = similarity.argmax(1)
-        rows = np.arange(len(d0))
-        keep = similarity.argmax(0)[best] == rows
-        top = similarity[rows, best]
-        if self.settings.ratio < 1 and similarity.shape[1] > 1:
-            second = np.partition(similarity, -2, axis=1)[:, -2]
-            # For unit vectors the squared distance is 2 - 2 cosine.
-            keep &= 2 - 2 * top <= self.settings.ratio**2 * np.maximum(2 - 2 * second, 1e-12)
-        indices = np.stack([rows[keep], best[keep]], 1)
-        return _sorted_record(indices, np.clip(top[keep], 0.0, 1.0))
+        found = mutual_neighbours(features0, features1, self.settings.max_keypoints)
+        keep = found.ratio <= self.settings.ratio if self.settings.ratio < 1 else np.ones(len(found), bool)
+        indices = np.stack([found.rows[keep], found.columns[keep]], 1)
+        return _sorted_record(indices, np.clip(found.cosine[keep], 0.0, 1.0))
 
 
 def _sorted_record(indices: npt.NDArray[np.int64], confidence: npt.NDArray[np.floating]) -> Correspondences:
