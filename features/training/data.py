@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.network_input import network_picture, prepared_size
-from features.records import ByteArray
+from features.training.degrade import degrade
 
 
 def split_half(individual_id: str, seed: int = 0) -> int:
@@ -37,16 +38,46 @@ def box_of(value: Any) -> tuple[int, int, int, int] | None:
     return int(x), int(y), int(width), int(height)
 
 
-def canonical_input(row: pd.Series, size: tuple[int, int], kind: str = "colour") -> ByteArray:
+def canonical_input(
+    row: pd.Series, size: tuple[int, int], kind: str = "colour", copies: int = 0, rng: np.random.Generator | None = None
+) -> npt.NDArray[np.uint8]:
     """Read one photograph of a catalogue as a network is shown it (:func:`features.network_input.network_picture`).
+
+    Args:
+        row: of the catalogue's table.
+        size: (width, height).
+        kind: of input.
+        copies: so many worse copies of the photograph beside it (:func:`features.training.degrade.degrade`).
+        rng: draws what is done to them.
+
+    Returns:
+        (1 + copies, height, width, 3) uint8, the photograph as it is first.
 
     Raises:
         PhotoError: the file cannot be read.
     """
     from features.photo import canonical_frame, read_photo
+    from features.regions import find_regions
 
     photo = read_photo(row["path"], box_of(row.get("box")))
-    return network_picture(photo, canonical_frame(photo.size, row["viewpoint"]), size, kind)
+    frame = canonical_frame(photo.size, row["viewpoint"])
+    # The body is where it is, however poor a copy: found once.
+    regions = find_regions(photo, frame) if kind != "colour" else None
+    pictures = [network_picture(photo, frame, size, kind, regions)]
+    generator = rng if rng is not None else np.random.default_rng(0)
+    for _ in range(copies):
+        worse = dataclasses.replace(photo, rgb=degrade(photo.rgb, generator))
+        pictures.append(network_picture(worse, frame, size, kind, regions))
+    return np.stack(pictures)
+
+
+#: (row, size, copies, generator) -> (1 + copies, height, width, 3) uint8.
+Reader = Callable[[pd.Series, tuple[int, int], int, np.random.Generator], npt.NDArray[np.uint8]]
+
+
+def reader(kind: str) -> Reader:
+    """Return the function that reads photographs for one kind of network input."""
+    return lambda row, size, copies, rng: canonical_input(row, size, kind, copies, rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,38 +88,57 @@ class PhotoCache:
         table: (N rows) the catalogue rows, RangeIndex, in the order of ``images``.
         images: (N, H, W, 3) uint8.
         skipped: image ids that could not be read, with the reason.
+        copies: for each photograph (C, H, W, 3) uint8 worse copies of it (C may differ); empty where there are none.
     """
 
     table: pd.DataFrame
     images: npt.NDArray[np.uint8]
     skipped: dict[str, str]
+    copies: tuple[npt.NDArray[np.uint8], ...] = ()
 
     @classmethod
     def read(
         cls,
         table: pd.DataFrame,
         input_size: tuple[int, int],
-        read: Callable[[pd.Series, tuple[int, int]], ByteArray] = canonical_input,
+        read: Reader | None = None,
         progress: Callable[[int, int], None] | None = None,
+        copies: Sequence[int] | None = None,
+        seed: int = 0,
     ) -> PhotoCache:
-        """Decode all photographs of a table once; one that cannot be read is left out and named in ``skipped``."""
+        """Decode all photographs of a table once; one that cannot be read is left out and named in ``skipped``.
+
+        Args:
+            table: a catalogue's table.
+            input_size: (width, height) of the network's input.
+            read: reads one photograph; in colour by default.
+            progress: called with (done, total).
+            copies: number of worse copies for each row.
+            seed: of what is done to the copies.
+        """
+        read = read or reader("colour")
         size = prepared_size(input_size)
         images = np.empty((len(table), size[1], size[0], 3), np.uint8)
+        worse: list[npt.NDArray[np.uint8]] = []
         skipped: dict[str, str] = {}
         kept: list[int] = []
         for i, (_, row) in enumerate(table.iterrows()):
             try:
-                images[len(kept)] = read(row, size)
+                pictures = read(row, size, copies[i] if copies is not None else 0, np.random.default_rng([seed, i]))
+                images[len(kept)] = pictures[0]
+                worse.append(pictures[1:])
                 kept.append(i)
             except (OSError, ValueError) as error:
                 skipped[str(row["image_id"])] = str(error)
             if progress is not None:
                 progress(i + 1, len(table))
-        return cls(table.iloc[kept].reset_index(drop=True), images[: len(kept)], skipped)
+        every = tuple(worse) if copies is not None else ()
+        return cls(table.iloc[kept].reset_index(drop=True), images[: len(kept)], skipped, every)
 
     def subset(self, rows: npt.NDArray[np.integer]) -> PhotoCache:
         """The photographs of some rows (copies)."""
-        return PhotoCache(self.table.iloc[rows].reset_index(drop=True), self.images[rows], {})
+        chosen = tuple(self.copies[int(row)] for row in rows) if self.copies else ()
+        return PhotoCache(self.table.iloc[rows].reset_index(drop=True), self.images[rows], {}, chosen)
 
 
 def class_labels(individual_ids: pd.Series, minimum: int) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import logging
 import time
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from features.model_file import read_tensors, save_embedder, write_tensors
+from features.records import ByteArray
 from features.settings import SettingsError
 from features.training.augmentation import augment
 from features.training.checkpoint import (
@@ -30,7 +30,7 @@ from features.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from features.training.data import PhotoCache, canonical_input, class_labels, fold_of, split_half
+from features.training.data import PhotoCache, class_labels, fold_of, reader, split_half
 from features.training.evaluation import evaluate_descriptors
 from features.training.losses import MarginHead
 from features.training.sampling import epoch_order, same_day_classes
@@ -102,8 +102,7 @@ def train_descriptor(
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     if cache is None:
-        read = functools.partial(canonical_input, kind=settings.input)
-        cache = PhotoCache.read(catalog_table, settings.input_size, read)
+        cache = read_cache(catalog_table, settings)
     for image_id, reason in cache.skipped.items():
         log.warning("left out photograph %s: %s", image_id, reason)
     run = _Run(cache, folder, settings, progress, workers)
@@ -115,6 +114,16 @@ def train_descriptor(
         run.one_epoch()
     run.finish()
     return TrainReport(folder / MODEL_NAME, run.history, finished=True)
+
+
+def read_cache(catalog_table: pd.DataFrame, settings: TrainSettings) -> PhotoCache:
+    """Read the photographs that training and validation need, with worse copies of those to train on."""
+    table = catalog_table[catalog_table["individual_id"].notna()]
+    if settings.views == "top":
+        table = table[table["viewpoint"].isna() | (table["viewpoint"] == "top")]
+    trains = ~held_out_rows(table, settings)
+    copies = [settings.worse_copies if one else 0 for one in trains]
+    return PhotoCache.read(table, settings.input_size, reader(settings.input), copies=copies, seed=settings.seed)
 
 
 def held_out_rows(table: pd.DataFrame, settings: TrainSettings) -> npt.NDArray[np.bool_]:
@@ -143,7 +152,7 @@ class _Run:
                 f"{len(names)} individuals with at least {settings.minimum_photographs} photographs are left for "
                 "training; at least 2 are needed (lower minimum_photographs or label more photographs)"
             )
-        self.images, self.names = cache.images, names
+        self.images, self.names, self.copies = cache.images, names, cache.copies
         self.rows = np.flatnonzero(labels >= 0)
         self.labels = labels[self.rows]
         self.validation_rows = np.flatnonzero(held_out & top)
@@ -228,8 +237,14 @@ class _Run:
         rng = np.random.default_rng([self.settings.seed, self.epoch, 1 + place])
         mirror = self.settings.mirror_classes and bool(rng.random() < 0.5)
         size = self.settings.size_at(self.epoch)
-        image = augment(self.images[self.rows[row]], size, self.settings.augmentation, rng, mirror)
+        image = augment(self._one_of(int(self.rows[row]), rng), size, self.settings.augmentation, rng, mirror)
         return image, int(self.labels[row]) + (len(self.names) if mirror else 0)
+
+    def _one_of(self, photo: int, rng: np.random.Generator) -> ByteArray:
+        """The photograph, or one of its worse copies."""
+        copies = self.copies[photo] if self.copies else ()
+        which = int(rng.integers(0, 1 + len(copies))) if len(copies) else 0
+        return copies[which - 1] if which else self.images[photo]
 
     def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Batches of one epoch, in order, prepared by threads ahead of their use where there are any.

@@ -35,6 +35,8 @@ class TrainSettings(Settings):
         sampling_groups: what is balanced, each "individual" or each "encounter" of each individual.
         held_out: "half" (the other half of :func:`split_half`), "fold" (fold ``fold`` of ``folds``) or "none".
         backbone_rate: the trunk's share of the learning rate.
+        worse_copies: copies of each photograph, blurred, coarser or more compressed (:mod:`features.training.degrade`),
+            that take turns with it; made once, before flattening.
         frozen_blocks: leading blocks of the trunk that keep their ImageNet weights.
         epochs: passes over the photographs. With 0 the trunk stays as it is, and the projection is the whitening of its
             pooled maps alone: minutes instead of hours.
@@ -78,6 +80,7 @@ class TrainSettings(Settings):
     clip: float = 5.0
     ema: float = 0.995
     whitening: float = 0.3
+    worse_copies: int = 0
     frozen_blocks: int = 0
     validate_every: int = 5
     patience: int = 0

@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,8 +18,9 @@ from features.settings import SettingsError
 from features.training.augmentation import AugmentationSettings, augment, fill_corner, none_at_all, relight, submerge
 from features.training.checkpoint import CheckpointError
 from features.training.data import PhotoCache, class_labels, fold_of, split_half
+from features.training.degrade import degrade
 from features.training.evaluation import evaluate_descriptors, evaluate_similarity
-from features.training.loop import held_out_rows, train_descriptor
+from features.training.loop import held_out_rows, read_cache, train_descriptor
 from features.training.losses import MarginHead, add_angular_margin, margins_by_class_size
 from features.training.sampling import epoch_order, same_day_classes
 from features.training.schedule import learning_rate
@@ -411,8 +413,6 @@ def test_frozen_blocks_keep_their_weights_and_statistics() -> None:
 
 
 def test_a_photograph_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    import cv2
-
     cv2.imwrite(str(tmp_path / "good.png"), np.full((60, 30, 3), 90, np.uint8))
     (tmp_path / "bad.png").write_bytes(b"junk")
     rows = [(n, str(tmp_path / f"{n}.png"), "a", "top", None) for n in ("bad", "good")]
@@ -505,3 +505,36 @@ def test_a_strip_knows_where_along_the_body_a_mark_lies() -> None:
     first, second = (model.pooled((one, maps[1])).detach() for one in (head, tail))
     assert torch.allclose(first[:, :224], second[:, :224]), "the whole body cannot tell them apart"
     assert not torch.allclose(first, second), "its strips can, and by the negative side"
+
+
+# --- worse copies -----------------------------------------------------------------------------------------------------
+
+
+def test_worse_copies_keep_the_animal_and_lose_detail() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (200, 80, 3)).astype(np.uint8)
+    coarse = cv2.GaussianBlur(picture, (0, 0), 6)
+    copies = [degrade(picture, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(copy.shape == picture.shape and copy.dtype == np.uint8 for copy in copies)
+    assert np.mean([copy.std() < 0.8 * picture.std() for copy in copies]) > 0.4, "fine noise goes"
+    assert all(np.abs(cv2.GaussianBlur(copy, (0, 0), 6).astype(int) - coarse).mean() < 8 for copy in copies), (
+        "what is coarse stays"
+    )
+    assert np.array_equal(copies[3], degrade(picture, np.random.default_rng(3)))
+
+
+def test_copies_take_turns_with_their_photograph(tmp_path: Path, made_up_dir: Path) -> None:
+    from engine.catalog import Catalog
+
+    table = Catalog.read(made_up_dir).table
+    settings = tiny_settings(epochs=1, worse_copies=2, input="flattened", held_out="none", views="all")
+    cache = read_cache(table, settings)
+    assert [len(copies) for copies in cache.copies] == [2] * len(cache.table)
+    changed = [not np.array_equal(copies[0], image) for copies, image in zip(cache.copies, cache.images, strict=True)]
+    assert np.mean(changed) > 0.6, "now and then the tosses leave a copy as it was"
+    again = read_cache(table, settings)
+    assert all(np.array_equal(a, b) for a, b in zip(cache.copies, again.copies, strict=True))
+    with_copies = train_descriptor(table, tmp_path / "a", settings, cache=cache)
+    without = train_descriptor(table, tmp_path / "b", settings, cache=PhotoCache(cache.table, cache.images, {}))
+    first, second = (tensors_of(report.model) for report in (with_copies, without))
+    assert any(not torch.equal(first[key], second[key]) for key in first)
