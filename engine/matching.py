@@ -171,6 +171,10 @@ class LightGlueMatcher:
                 )
         return results
 
+    def forget(self) -> None:
+        """Drop what is kept of photographs in memory (their next pair costs what a first one does)."""
+        self._prepared.clear()
+
     def _deserves(self, features0: LocalFeatures, features1: LocalFeatures) -> bool:
         """Say whether a pair has keypoints and passes the cheap test, where one is asked for."""
         if not len(features0) or not len(features1):

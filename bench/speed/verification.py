@@ -1,11 +1,13 @@
 """Geometric verification beside the estimators that a package registry offers: time and accuracy in one run.
 
-``python -m bench.speed.verification [--pairs 2000] [--rounds 3] [--output FILE]``
+``python -m bench.speed.verification [--pairs 10000] [--rounds 3] [--time-limit 20] [--output FILE]``
 
 The pairs are made up: two tall crops related by a similarity (scale within a factor of 1.35, rotation within 20
 degrees) whose corners are then moved, so that the truth is a homography; both keypoints of a true correspondence are
 noisy, the others lie anywhere. Confidence carries no information here, so ours gains nothing from its order. Everybody
-gets the same arrays and the same threshold. Peers run one pair at a time on one thread, as they offer nothing else.
+gets the same arrays and the same threshold. Peers run one pair at a time on one thread, as they offer nothing else; a
+peer that would take longer than the time limit for a round gets the first pairs only, and the table says how many.
+10,000 pairs take about six minutes with three rounds and a limit of 20 seconds.
 
 Time is given twice: as it passed (the median of the rounds) and as the processor spent it (the least of the rounds), of
 which the latter still means something on a machine that others use too.
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import config
 
 from bench.machine import write_result
 from engine.records import Verification
@@ -37,8 +40,8 @@ NOISE = 0.7
 THRESHOLD = 3.0
 CONFIDENCE = 0.999
 PEER_DRAWS = 10_000
-# A peer that takes longer than this for a pair is run once, on the first pairs only.
-SLOW_US, SLOW_PAIRS = 10_000.0, 100
+# Pairs by which a peer's speed is guessed before it is timed, and the fewest that it is timed on.
+TRIAL_PAIRS, LEAST_PAIRS = 10, 20
 TARGETS = {0.2: 4.0, 0.5: 8.0, 0.8: 8.0}
 
 Array = npt.NDArray[Any]
@@ -208,11 +211,22 @@ def one_by_one(estimate: Estimator, pairs: Pairs) -> list[tuple[Array | None, Ar
     return [estimate(a, b) for a, b in zip(pairs.points0, pairs.points1, strict=True)]
 
 
-def measure(share: float, count: int, rounds: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return the figures of every estimator at one share of inliers."""
+def pairs_within(trial_us: float, count: int, limit: float) -> int:
+    """Return how many of the pairs a peer is given.
+
+    Args:
+        trial_us: what a pair took it in a trial, in microseconds.
+        count: the pairs that there are.
+        limit: seconds for a round.
+    """
+    return min(count, max(LEAST_PAIRS, int(limit * 1e6 / trial_us)))
+
+
+def measure(share: float, count: int, rounds: int, seed: int, limit: float) -> dict[str, dict[str, float]]:
+    """Return the figures of every estimator at one share of inliers; `limit`: seconds for a round of a peer."""
     pairs = make_pairs(count, share, seed)
     figures: dict[str, dict[str, float]] = {}
-    for threads in (1, 2):
+    for threads in sorted({1, config.NUMBA_NUM_THREADS}):
         ours(pairs.first(64), threads)
         found, spent = timed(partial(ours, pairs, threads), count, rounds)
         models = [record.model if record.ok else None for record in found]
@@ -222,10 +236,10 @@ def measure(share: float, count: int, rounds: int, seed: int) -> dict[str, dict[
             "pairs": count,
         }
     for name, estimate in peers()[0].items():
-        _, trial = timed(partial(one_by_one, estimate, pairs.first(10)), min(10, count), 1)
-        slow = trial["median_us"] > SLOW_US
-        part = pairs.first(SLOW_PAIRS) if slow else pairs
-        answers, spent = timed(partial(one_by_one, estimate, part), len(part.models), 1 if slow else rounds)
+        few = pairs.first(TRIAL_PAIRS)
+        _, trial = timed(partial(one_by_one, estimate, few), len(few.models), 1)
+        part = pairs.first(pairs_within(trial["median_us"], count, limit))
+        answers, spent = timed(partial(one_by_one, estimate, part), len(part.models), rounds)
         masks = [mask for _, mask in answers]
         figures[name] = {**spent, **quality(part, [m for m, _ in answers], masks), "pairs": len(part.models)}
     return figures
@@ -240,9 +254,44 @@ def impostors(count: int, seed: int) -> dict[str, float]:
     return {**spent, **{f"inliers_{name}": float(np.percentile(inliers, at)) for at, name in names.items()}}
 
 
-def table(figures: dict[str, Any]) -> str:
+def verdict(shares: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, Any]]:
+    """Compare one thread of ours with the peers: speed beside USAC_MAGSAC's, accuracy beside the best of them.
+
+    Returns:
+        For each share of inliers: times faster than USAC_MAGSAC (processor time and wall time) and what was aimed at;
+        the best peer's and our share of pairs below 5 px, median corner error and recall by model.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for share, rows in shares.items():
+        us = rows["scarmatch, 1 thread"]
+        others = {name: row for name, row in rows.items() if not name.startswith("scarmatch")}
+        record: dict[str, Any] = {"target_times_magsac": TARGETS.get(float(share))}
+        if "opencv USAC_MAGSAC" in others:
+            for name, key in (("wall", "least_us"), ("processor", "processor_us")):
+                record[f"times_magsac_{name}"] = others["opencv USAC_MAGSAC"][key] / us[key]
+        better = {"share_below_5_px": max, "corner_error_median_px": min, "recall_by_model": max}
+        for key, best in better.items():
+            record[key] = {"ours": us[key], "best_peer": best([row[key] for row in others.values()], default=None)}
+        found[share] = record
+    return found
+
+
+def render(figures: dict[str, Any]) -> str:
     """Return the figures as text."""
-    heads = ("us/pair", "least", "most", "cpu us", "corner px", "p95", "<5 px", "recall", "by model", "x time", "x cpu")
+    heads = (
+        "pairs",
+        "us/pair",
+        "least",
+        "most",
+        "cpu us",
+        "corner px",
+        "p95",
+        "<5 px",
+        "recall",
+        "by model",
+        "x time",
+        "x cpu",
+    )
     columns = ("median_us", "least_us", "most_us", "processor_us", "corner_error_median_px", "corner_error_p95_px",
                "share_below_5_px", "recall_by_mask", "recall_by_model")  # fmt: skip
     lines = []
@@ -252,8 +301,18 @@ def table(figures: dict[str, Any]) -> str:
         base = rows.get("opencv USAC_MAGSAC", {})
         for name, row in rows.items():
             ratios = [base.get(key, math.nan) / row[key] for key in ("median_us", "processor_us")]
-            numbers = [f"{row[key]:10.1f}" if key.endswith("us") else f"{row[key]:10.3f}" for key in columns]
+            numbers = [f"{row['pairs']:10d}"]
+            numbers += [f"{row[key]:10.1f}" if key.endswith("us") else f"{row[key]:10.3f}" for key in columns]
             lines.append(f"{name:24s}" + "".join(numbers) + "".join(f"{ratio:10.2f}" for ratio in ratios))
+    for share, record in figures["verdict"].items():
+        faster = record.get("times_magsac_wall", math.nan)
+        lines.append(
+            f"{float(share):.0%}: {faster:.1f} times faster than USAC_MAGSAC (aim {record['target_times_magsac']}); "
+            + "; ".join(
+                f"{key} {record[key]['ours']:.3f}, best peer {record[key]['best_peer'] or math.nan:.3f}"
+                for key in ("share_below_5_px", "corner_error_median_px", "recall_by_model")
+            )
+        )
     lines.append(f"\nno true correspondence: {figures['impostors']}")
     if figures["absent"]:
         lines.append(f"not installed, left out: {', '.join(figures['absent'])}")
@@ -263,8 +322,9 @@ def table(figures: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description="Time and accuracy of geometric verification beside its peers.")
-    parser.add_argument("--pairs", type=int, default=1000, help="pairs for each share of inliers")
+    parser.add_argument("--pairs", type=int, default=10_000, help="pairs for each share of inliers")
     parser.add_argument("--rounds", type=int, default=3, help="timed repetitions (the median counts)")
+    parser.add_argument("--time-limit", type=float, default=20.0, help="seconds for a round of a peer (20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the made-up pairs")
     parser.add_argument(
         "--output", type=Path, default=None, help="JSON file, by default bench/results/verification.json"
@@ -272,9 +332,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     figures: dict[str, Any] = {"shares": {}, "absent": peers()[1], "targets_times_magsac": TARGETS}
     for share in SHARES:
-        figures["shares"][str(share)] = measure(share, options.pairs, options.rounds, options.seed)
+        figures["shares"][str(share)] = measure(share, options.pairs, options.rounds, options.seed, options.time_limit)
     figures["impostors"] = impostors(options.pairs, options.seed)
-    print(table(figures))
+    figures["verdict"] = verdict(figures["shares"])
+    print(render(figures))
     versions = {}
     for name in ("poselib", "pydegensac", "opencv-python", "numba"):
         try:
@@ -288,6 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "threshold_px": THRESHOLD,
         "pairs": options.pairs,
         "rounds": options.rounds,
+        "time_limit_seconds": options.time_limit,
         "seed": options.seed,
         "peer_draws": PEER_DRAWS,
         "versions": versions,

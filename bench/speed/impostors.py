@@ -1,0 +1,123 @@
+"""How many inliers pairs of different whales have, beside true pairs, and whether a bend tells them apart better.
+
+::
+
+    python -m bench.speed.impostors CATALOG [--store DIR] [--count 150] [--individuals held-out] [--result impostors]
+
+Impostors are any two whales, two whales of one day, and two whales of one second (certain to differ); true pairs are
+those of :mod:`bench.pairs`. Every pair is matched as shipped and verified twice, with a rigid body and with one that
+may bend. With 150 of a kind about 1,200 pairs are matched, once for each of the two: a minute or two on two quiet
+cores, after about 1,600 photographs are described (the store remembers them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.machine import write_result
+from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
+from bench.pairs import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair, draw_pairs, figures_of, local_score
+from engine.catalog import Catalog, CatalogError
+from engine.cli import EXIT_DATA, ProgressBar
+from engine.index import CatalogIndex
+from engine.matcher import Matcher
+
+QUANTILES = {"least": 0, "p5": 5, "median": 50, "p95": 95, "p99": 99, "most": 100}
+BENDS = ("none", "quadratic")
+
+
+def distribution(pairs: Sequence[DrawnPair], inliers: npt.NDArray[np.floating]) -> list[dict[str, Any]]:
+    """Return one record per kind of pair: pairs, quantiles of the number of inliers, and how many pairs have each.
+
+    Args:
+        pairs: the pairs.
+        inliers: (P,) their numbers of inliers, 0 without a model.
+    """
+    kinds = np.array([pair.kind for pair in pairs])
+    records = []
+    for kind in (*TRUE_KINDS, *IMPOSTOR_KINDS):
+        chosen = inliers[kinds == kind]
+        if not len(chosen):
+            continue
+        record: dict[str, Any] = {"kind": kind, "pairs": len(chosen), "no_model": float((chosen == 0).mean())}
+        record |= {name: float(np.percentile(chosen, at)) for name, at in QUANTILES.items()}
+        values, times = np.unique(chosen.astype(int), return_counts=True)
+        record["counts"] = {str(value): int(count) for value, count in zip(values, times, strict=True)}
+        records.append(record)
+    return records
+
+
+def measure(index: CatalogIndex, pairs: Sequence[DrawnPair], matcher: Matcher, progress: Any = None) -> dict[str, Any]:
+    """Match and verify the pairs with and without a bend; return JSON-ready figures."""
+    asked = [(pair.image_id0, pair.image_id1) for pair in pairs]
+    figures: dict[str, Any] = {"pairs": len(pairs)}
+    for bend in BENDS:
+        settings = matcher.settings.with_option("verification.bend", bend)
+        other = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=matcher.workers)
+        numbers: pd.DataFrame = other.compare(asked, index, progress=progress)
+        other.close()
+        figures[bend] = {
+            "inliers": distribution(pairs, numbers["n_inliers"].to_numpy(float)),
+            "separation": figures_of(pairs, local_score(numbers)),
+        }
+    return figures
+
+
+def render(figures: dict[str, Any]) -> str:
+    """Return the tables as Markdown."""
+    lines = [
+        "| pairs | number | no model | inliers: median | 95 % | 99 % | most | with a bend: median | 95 % | 99 % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    plain, bent = (figures[bend]["inliers"] for bend in BENDS)
+    for record, other in zip(plain, bent, strict=True):
+        cells = [record["kind"], str(record["pairs"]), f"{record['no_model']:.0%}"]
+        cells += [f"{record[name]:.0f}" for name in ("median", "p95", "p99", "most")]
+        cells += [f"{other[name]:.0f}" for name in ("median", "p95", "p99")]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| true pairs | body | AUC | found at 1 % false | at 0.1 % false |", "|---|---|---|---|---|"]
+    for place, record in enumerate(figures["none"]["separation"]):
+        for bend, body in zip(BENDS, ("rigid", "bending"), strict=True):
+            found = figures[bend]["separation"][place]
+            rates = (
+                "{mean:.3f} ({low:.2f}–{high:.2f})".format(**found[f"tpr_at_{rate}"]) for rate in ("0.01", "0.001")
+            )
+            lines.append("| " + " | ".join([record["kind"], body, f"{found['auc']:.3f}", *rates]) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.speed.impostors", description=__doc__.split("\n", 1)[0])
+    add_options(parser, ranker=False)
+    parser.add_argument("--count", type=int, default=150, help="pairs of a kind (150)")
+    options = parser.parse_args(arguments)
+    bar = ProgressBar("pairs")
+    try:
+        catalog = measured_part(Catalog.read(options.catalog), options.individuals)
+        pairs = draw_pairs(catalog, options.count, "all", options.seed)
+        matcher = matcher_from(options)
+        names = list(dict.fromkeys(name for pair in pairs for name in (pair.image_id0, pair.image_id1)))
+        index = matcher.index(catalog.subset(names), bar)
+    except CatalogError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_DATA
+    pairs = [pair for pair in pairs if pair.image_id0 in index.catalog and pair.image_id1 in index.catalog]
+    figures = measure(index, pairs, matcher, bar)
+    matcher.close()
+    print(render(figures))
+    if options.result:
+        protocol = protocol_from(options) | {"count": options.count}
+        write_result(options.result, figures, matcher.settings.to_dict(), protocol)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
