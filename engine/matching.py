@@ -6,7 +6,7 @@ pair where either side has no keypoints has no correspondences; no input raises.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,6 +128,8 @@ class LightGlueMatcher:
         chosen = self.settings.precision
         self._dtype = fast_dtype(self._device) if chosen == "auto" else getattr(torch, chosen)
         self._prepared: OrderedDict[int, tuple[LocalFeatures, Prepared]] = OrderedDict()
+        #: (padded number of keypoints, layers until it stopped) -> pairs matched so far: where the arithmetic went.
+        self.work_done: Counter[tuple[int, int]] = Counter()
 
     @cached_property
     def _network(self) -> LightGlueNetwork:
@@ -165,6 +167,7 @@ class LightGlueMatcher:
             chunk, work = work[:count], work[count:]
             batch = [(self._prepare(pairs[i][0]), self._prepare(pairs[i][1])) for i in chunk]
             found = self._network.match(batch, self.settings.threshold, self.settings.depth_confidence)
+            self.work_done.update((length, assignment.layers) for assignment in found)
             for index, assignment in zip(chunk, found, strict=True):
                 results[index] = _sorted_record(
                     assignment.indices.cpu().numpy(), assignment.confidence.float().cpu().numpy()

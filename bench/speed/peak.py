@@ -1,0 +1,130 @@
+"""Where the time of matching a pair goes, against what the machine can do at best.
+
+The machine's best is a measured product of two large matrices in the number type that LightGlue runs in; LightGlue's
+arithmetic is counted from the layers that each pair really ran before it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.evidence import PairTask, PairWorker, compare_task
+from engine.lightglue import fast_dtype
+from engine.matching import LightGlueMatcher
+from engine.verification import verify_many
+from engine.workers import single_thread
+
+#: Width of LightGlue's state.
+DIM = 256
+_SIDE = 2048
+
+
+def best_gflops(dtype: torch.dtype, threads: int, rounds: int = 5) -> float:
+    """Return the GFLOP a second of the fastest of several products of two 2,048 x 2,048 matrices."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        a, b = (torch.randn(_SIDE, _SIDE).to(dtype) for _ in range(2))
+        torch.mm(a, b)
+        least = np.inf
+        for _ in range(rounds):
+            started = time.perf_counter()
+            torch.mm(a, b)
+            least = min(least, time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(before)
+    return 2 * _SIDE**3 / float(least) / 1e9
+
+
+def layer_gflop(count: int, dim: int = DIM) -> tuple[float, float]:
+    """Return the GFLOP of one self-attention and one cross-attention block of a pair with ``count`` keypoints a side.
+
+    Per side: projections (3 or 2 times dim x dim), two products of attention, and a feed-forward network 2 dim -> 2 dim
+    -> dim. A multiplication and an addition count as two.
+    """
+    attention = 4 * count * count * dim
+    feed_forward = 2 * count * (2 * dim) * (2 * dim) + 2 * count * (2 * dim) * dim
+    self_block, cross_block = (2 * count * dim * n * dim + attention + feed_forward for n in (3, 2))
+    return 2 * self_block / 1e9, 2 * cross_block / 1e9
+
+
+def work_gflop(work: Counter[tuple[int, int]]) -> float:
+    """Return the GFLOP of the pairs in :attr:`LightGlueMatcher.work_done`.
+
+    The first self-attention block is left out: it is computed once per photograph.
+    """
+    total = 0.0
+    for (count, layers), pairs in work.items():
+        self_block, cross_block = layer_gflop(count)
+        total += pairs * ((layers - 1) * self_block + layers * cross_block)
+    return total
+
+
+def dissect(worker: PairWorker, tasks: Sequence[PairTask]) -> dict[str, Any]:
+    """Time the parts of comparing some queries with their candidates, on one thread in this process.
+
+    Returns:
+        Milliseconds a pair of each part, LightGlue's mean layers and its share of the machine's best.
+    """
+    pairs = sum(len(task.candidates) for task in tasks)
+    dtype = fast_dtype("cpu")
+    spent = dict.fromkeys(("reading keypoints", "LightGlue", "verification", "everything else"), 0.0)
+    with single_thread():
+        compare_task(worker, PairTask(tasks[0].query, tasks[0].candidates[:1]))  # networks and kernels are loaded
+        if isinstance(worker.matcher, LightGlueMatcher):
+            worker.matcher.work_done.clear()
+        for task in tasks:
+            started = time.perf_counter()
+            query = worker.features(task.query)
+            both = [(query, worker.features(key)) for key in task.candidates]
+            read = time.perf_counter()
+            if isinstance(worker.matcher, LightGlueMatcher):
+                worker.matcher.forget()
+            matches = worker.matcher.match(both)
+            matched = time.perf_counter()
+            checks = zip(both, matches, task.candidates, strict=True)
+            verify_many([(a, b, found, (task.query, key)) for (a, b), found, key in checks], worker.verification)
+            verified = time.perf_counter()
+            spent["reading keypoints"] += read - started
+            spent["LightGlue"] += matched - read
+            spent["verification"] += verified - matched
+        work = Counter(worker.matcher.work_done) if isinstance(worker.matcher, LightGlueMatcher) else Counter()
+        started = time.perf_counter()
+        for task in tasks:
+            if isinstance(worker.matcher, LightGlueMatcher):
+                worker.matcher.forget()
+            compare_task(worker, task)
+        whole = time.perf_counter() - started
+    known = spent["LightGlue"] + spent["verification"]
+    spent["everything else"] = max(0.0, whole - known)
+    record: dict[str, Any] = {f"ms_{name.replace(' ', '_')}": 1e3 * value / pairs for name, value in spent.items()}
+    record |= {"pairs": pairs, "dtype": str(dtype).removeprefix("torch.")}
+    record["best_gflops"] = {str(t).removeprefix("torch."): best_gflops(t, 1) for t in {dtype, torch.float32}}
+    if work:
+        gflop = work_gflop(work)
+        record["gflop_a_pair"] = gflop / sum(work.values())
+        record["mean_layers"] = sum(layers * n for (_, layers), n in work.items()) / sum(work.values())
+        record["gflops"] = gflop / spent["LightGlue"]
+        record["share_of_best"] = record["gflops"] / record["best_gflops"][record["dtype"]]
+    return record
+
+
+def render(record: dict[str, Any]) -> str:
+    """Return the figures as text."""
+    names = [name for name in record if name.startswith("ms_")]
+    parts = ", ".join(f"{name[3:].replace('_', ' ')} {record[name]:.2f} ms" for name in names)
+    best = ", ".join(f"{name} {value:,.0f}" for name, value in record["best_gflops"].items())
+    lines = [f"one pair on one thread ({record['pairs']} pairs): {parts}"]
+    if "gflops" in record:
+        lines.append(
+            f"LightGlue: {record['mean_layers']:.1f} layers and {record['gflop_a_pair']:.1f} GFLOP a pair, "
+            f"{record['gflops']:,.0f} GFLOP/s in {record['dtype']}; the machine's best on one thread: {best} GFLOP/s, "
+            f"so {record['share_of_best']:.0%} of it"
+        )
+    return "\n".join(lines)
