@@ -24,7 +24,7 @@ from engine.matching import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, Ma
 from features.records import LocalFeatures
 from features.weights import weight_file
 
-Matches = list[npt.NDArray[np.int_]]
+Matches = list[npt.NDArray[np.integer]]
 #: Full depth in single precision: the published network's own arithmetic.
 REFERENCE = {"precision": "float32", "depth_confidence": 2.0}
 OURS, OURS_EXACT, OURS_KNOWN = "scarmatch, as shipped", "scarmatch, full depth, float32", "scarmatch, photographs known"
