@@ -1,29 +1,104 @@
-"""Turn measured results into the README's tables, so that no figure is typed by hand.
+"""Turn measured results into the README's tables and bench/RESULTS.md, so that no figure is typed by hand.
 
 ::
 
-    python -m bench.report            write the tables into README.md
-    python -m bench.report --check    say whether README.md is up to date (exit code 1 if not)
+    python -m bench.report            write the tables
+    python -m bench.report --check    say whether both files are up to date (exit code 1 if not)
 
-A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+bench/RESULTS.md is written whole: every result in full, with when and on what it was measured. The README shows the
+short ones between ``<!-- NAME -->`` and ``<!-- /NAME -->``. A result that is not there is left out of both, with its
+heading. One that cannot be shown, because its file is damaged or of an older layout, is left out too, named on standard
+error, and makes the exit code 1: measure it again.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.machine import RESULTS, read_result
+from bench.machine import RESULTS, ResultError, read_result
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+FULL = Path(__file__).resolve().parent / "RESULTS.md"
+Result = dict[str, Any]
+Text = Callable[[Result], str]
 
 
-def accuracy_table(result: dict[str, Any]) -> str:
-    """Return the table of tasks: cosine, local matching and ranker side by side, with recall of the shortlist."""
+@dataclass(frozen=True)
+class Block:
+    """How one result is shown.
+
+    Attributes:
+        name: of the file in bench/results, and of the place in the README.
+        title: heading in RESULTS.md.
+        module: what measures it.
+        full: the whole of it as Markdown.
+        short: what the README shows; None if it is not shown there.
+        plot: True if a picture of the result's name belongs to it (shown where the file is there).
+        arguments: what the module's command needs.
+    """
+
+    name: str
+    title: str
+    module: str
+    full: Text
+    short: Text | None = None
+    plot: bool = False
+    arguments: str = "CATALOG"
+
+
+# --- shared -----------------------------------------------------------------------------------------------------------
+
+
+def rendered(module: str, function: str = "render") -> Text:
+    """Return a text that is a module's ``render(figures)``; what is not Markdown is set as it is."""
+
+    def text(result: Result) -> str:
+        shown = getattr(importlib.import_module(module), function)(result["figures"]).strip("\n")
+        return shown if "|---" in shown or not shown else f"```text\n{shown}\n```"
+
+    return text
+
+
+def _interval(value: dict[str, float]) -> str:
+    return "{mean:.3f} ({low:.3f}–{high:.3f})".format(**value)
+
+
+def _signed(value: dict[str, float]) -> str:
+    return "{mean:+.3f} ({low:+.3f} … {high:+.3f})".format(**value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
+    return [lines[0], "|" + "---|" * len(heads), *lines[1:]]
+
+
+def command(block: Block, result: Result) -> str:
+    """Return the command that makes the result again."""
+    protocol = result["protocol"]
+    queries = protocol.get("queries") if isinstance(protocol, dict) else None
+    size = f" --queries {queries}" if queries is not None else ""
+    words = f"{block.arguments}{size if block.arguments else ''}".split()
+    target = ["--result", block.name] if words else []  # what takes no catalogue names its file itself
+    return f"`{' '.join(['python -m', block.module, *words, *target])}`"
+
+
+# --- accuracy ---------------------------------------------------------------------------------------------------------
+
+
+def accuracy_table(result: Result, main_rows: bool = False) -> str:
+    """Return the table of tasks: cosine, local matching and ranker side by side, with recall of the shortlist.
+
+    Args:
+        result: of bench.accuracy.
+        main_rows: leave out years within themselves, and pairs of years where all earlier years are asked together.
+    """
     figures = result["figures"]
     recall = {(r["task"], r["rule"]): r for r in figures["recall"]}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -31,38 +106,55 @@ def accuracy_table(result: dict[str, Any]) -> str:
         rows.setdefault((record["task"], record["rule"]), {})[record["method"]] = record
     shipped = {"logistic": "logistic ranker", "lambdamart": "LightGBM ranker", "blend": "ranker (blend)"}
     ranker = shipped[figures["ranker"]["kind"]]
-    lines = [
-        "| question | matches that count | queries (whales) | cosine alone | local matching alone | ranker "
-        "| ranker's gain | top-1 | recall at 20 / 50 / 100 |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    wanted = _main_tasks([task for task, _ in recall]) if main_rows else None
+    cells = []
     # In the order of the tasks; between years no encounter is shared, so the second rule would repeat the first.
     for task, rule in recall:
         methods = rows.get((task, rule), {})
         if not methods or (rule != "all" and methods == _with_rule(rows[task, "all"], rule)):
             continue
-        chosen = methods[ranker]
-        found = recall[(task, rule)]
-        cells = [
-            task,
-            {"all": "all", "other_encounter": "other encounters"}[rule],
-            f"{chosen['queries']} ({chosen['individuals']})",
-            f"{methods['cosine']['map20']['mean']:.3f}",
-            f"{methods['local matching alone']['map20']['mean']:.3f}",
-            f"**{chosen['map20']['mean']:.3f}** ({chosen['map20']['low']:.3f}–{chosen['map20']['high']:.3f})",
-            "{mean:+.3f} ({low:+.3f} … {high:+.3f})".format(**chosen["gain_over_cosine"]),
-            f"{chosen['top1']['mean']:.2f}",
-            " / ".join(f"{found[size]:.2f}" for size in ("20", "50", "100")),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _footing(result)])
+        if wanted is None or task in wanted:
+            cells.append(_accuracy_cells(task, rule, methods, methods[ranker], recall[task, rule]))
+    heads = ["question", "matches that count", "queries (whales)", "cosine alone", "local matching alone", "ranker"]
+    heads += ["ranker's gain", "top-1", "recall at 20 / 50 / 100"]
+    return "\n".join([*_table(heads, cells), "", _footing(result)])
+
+
+def _accuracy_cells(
+    task: str, rule: str, methods: dict[str, Any], chosen: dict[str, Any], found: dict[str, Any]
+) -> list[str]:
+    return [
+        task,
+        {"all": "all", "other_encounter": "other encounters"}[rule],
+        f"{chosen['queries']} ({chosen['individuals']})",
+        f"{methods['cosine']['map20']['mean']:.3f}",
+        f"{methods['local matching alone']['map20']['mean']:.3f}",
+        "**{mean:.3f}** ({low:.3f}–{high:.3f})".format(**chosen["map20"]),
+        _signed(chosen["gain_over_cosine"]),
+        f"{chosen['top1']['mean']:.2f}",
+        " / ".join(f"{found[size]:.2f}" for size in ("20", "50", "100")),
+    ]
+
+
+def _main_tasks(tasks: Sequence[str]) -> set[str]:
+    """Return all years, views, and of every later year the question with most earlier years."""
+    widest: dict[str, str] = {}
+    kept = set()
+    for task in tasks:
+        later, arrow, earlier = task.partition(" -> ")
+        if arrow and later.startswith("top: "):
+            if later not in widest or earlier.count("+") > widest[later].count("+"):
+                widest[later] = task
+        elif not task.endswith(" within"):
+            kept.add(task)
+    return kept | set(widest.values())
 
 
 def _with_rule(methods: dict[str, Any], rule: str) -> dict[str, Any]:
     return {name: {**record, "rule": rule} for name, record in methods.items()}
 
 
-def _footing(result: dict[str, Any]) -> str:
+def _footing(result: Result) -> str:
     figures, protocol = result["figures"], result["protocol"]
     errors = figures["ranker"]["calibration_error"]
     calibration = ", ".join(
@@ -77,7 +169,145 @@ def _footing(result: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def stages_table(result: dict[str, Any]) -> str:
+def _accuracy_full(result: Result) -> str:
+    return accuracy_table(result) + "\n\nEvery method:\n\n" + rendered("bench.accuracy")(result)
+
+
+# --- descriptor and pairs ---------------------------------------------------------------------------------------------
+
+
+def _descriptor_full(result: Result) -> str:
+    from bench.descriptor import table_of
+
+    return table_of(result["figures"])
+
+
+def _descriptor_short(result: Result) -> str:
+    """Return one row per model: all matches, other encounters, later years, speed."""
+    rows = []
+    for model in result["figures"]:
+        found = {(p["protocol"], p["rule"]): p for p in model["protocols"]}
+        every, other = (found.get(("top: all years", rule)) for rule in ("all", "other_encounter"))
+        cells = [_interval(p["map20"]) if p else "–" for p in (every, other, model["later_years"])]
+        recall = f"{other['recall']['50']:.2f}" if other else "–"
+        rows.append([model["model"], *cells, recall, f"{model['photographs_per_second']:g}"])
+    heads = ["global descriptor alone", "all matches", "other encounters", "later years → all earlier"]
+    heads += ["other encounters: recall at 50", "photographs a second"]
+    words = f"mAP@20 of all photographs from above, 95 % intervals over whales ({result['protocol']['remark']})."
+    return "\n".join([*_table(heads, rows), "", words])
+
+
+def _pairs_full(result: Result) -> str:
+    from bench.pairs import render
+
+    return render(result["figures"]["kinds"], result["figures"]["impostors"])
+
+
+# --- what the parts add, and whether probabilities hold ---------------------------------------------------------------
+
+
+def _ablation_short(result: Result) -> str:
+    """Return what leaving out each group costs, from above, and what the date adds."""
+    from bench.ablation import ALL, date_in_words
+
+    part = "top: all years"
+    records = {(r["recipe"], r["protocol"]): r for r in result["figures"]["recipes"] if r["part"] == part}
+    rules = [rule for rule in ("all", "other_encounter") if (ALL, rule) in records]
+    names = [ALL] + [n for n in dict.fromkeys(name for name, _ in records) if n.startswith("without")]
+    rows = []
+    for name in names:
+        found = [records[name, rule] for rule in rules]
+        rows.append(
+            [name, *(f"**{r['map20']['mean']:.3f}**" if name == ALL else _signed(r["difference"]) for r in found)]
+        )
+    heads = ["what the ranker sees", *({"all": "all matches", "other_encounter": "other encounters"}[r] for r in rules)]
+    words = "mAP@20 out of fold, and its change with 95 % intervals over whales. " + date_in_words(
+        result["figures"], part
+    )
+    return "\n".join([*_table(heads, rows), "", words])
+
+
+# --- scenarios --------------------------------------------------------------------------------------------------------
+
+
+def _scenarios_short(result: Result) -> str:
+    """Return scenario, size, challenge score, and the score without the query's own encounter."""
+    from bench.scenarios.running import TITLES
+
+    rows = []
+    for r in result["figures"]["scenarios"]:
+        other = r["other_encounter"]
+        rows.append(
+            [
+                f"{r['scenario'].removeprefix('scenario').lstrip('0')}: {TITLES.get(r['scenario'], '')}",
+                f"{r['queries']:,} / {r['database']:,}",
+                _interval(r["official"]),
+                f"{r['all']['cosine']['map20']['mean']:.3f}",
+                f"{r['all']['recall']['50']:.2f}",
+                "–" if other is None else _interval(other["map20"]),
+            ]
+        )
+    heads = ["scenario", "queries / database", "challenge score", "cosine alone", "recall at 50"]
+    overall = result["figures"]["overall"]
+    words = f"mAP@20 over all {result['figures']['queries']:,} queries: **{overall['mean']:.3f}** "
+    words += "({low:.3f}–{high:.3f}).".format(**overall)
+    if result["figures"]["winners"]:
+        winners = ", ".join(f"{place} {value:.4f}" for place, value in result["figures"]["winners"].items())
+        words += f" The challenge's private scores: {winners} (winners' repository)."
+    else:
+        words += " This is not the published test set: not comparable with the challenge's leaderboard."
+    return "\n".join([*_table([*heads, "without own encounter"], rows), "", words])
+
+
+# --- robustness and peers ---------------------------------------------------------------------------------------------
+
+
+def _robustness_short(result: Result) -> str:
+    """Say what hurts most under all matches; the plot shows the rest."""
+    from bench.robustness import SCORERS
+
+    figures = result["figures"]
+    parts = []
+    for scorer, name in SCORERS.items():
+        records = [r for r in figures["records"] if r["scorer"] == scorer and r["rule"] == "all"]
+        changed = sorted(
+            (r for r in records if r["degradation"] != "none"), key=lambda record: record["map20_change"]["mean"]
+        )
+        base = next((r for r in records if r["degradation"] == "none"), None)
+        if base is None or not changed:
+            continue
+        worst = ", ".join(f"{r['label']} {_signed(r['map20_change'])}" for r in changed[:3])
+        parts.append(f"{name} {base['map20']['mean']:.3f} as it is; most is lost by: {worst}.")
+    return f"mAP@20 of {figures['queries']} queries, all matches: " + " ".join(parts)
+
+
+def _peers_short(result: Result) -> str:
+    """Return one row per peer: mAP@20 under each rule and the time of a query."""
+    from bench.peers.questions import RULES
+
+    figures = result["figures"]
+    records = {(r["peer"], r["rule"]): r for r in figures["records"]}
+    rules = [rule for rule in RULES if any(key[1] == rule for key in records)]
+    rows = [
+        [
+            about["peer"],
+            *(_interval(records[about["peer"], rule]["map20"]) for rule in rules),
+            f"{about['seconds_query']:.2g} s",
+        ]
+        for about in figures["peers"]
+    ]
+    heads = ["method", *(f"{RULES[r]} ({next(v['queries'] for k, v in records.items() if k[1] == r)})" for r in rules)]
+    words = (
+        f"mAP@20 (number of queries in brackets), 95 % intervals over whales; {figures['photographs']:,} photographs; "
+        "time of a query in a described catalogue, one process."
+    )
+    return "\n".join([*_table([*heads, "a query"], rows), "", words])
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def stages_table(result: Result) -> str:
     """Return where the time goes, from nothing."""
     f, machine = result["figures"], result["machine"]
     rows = [
@@ -95,42 +325,174 @@ def stages_table(result: dict[str, Any]) -> str:
         ),
         ("importing the package", f"{f['seconds_import']:.2f} s"),
     ]
-    lines = ["| stage | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     where = (
         f"{machine['cpu']}, {machine['cores']} cores, no GPU; {f['photographs']} real photographs, {f['pairs']:,} pairs"
     )
-    return "\n".join([*lines, "", f"{where}; a shared machine, the start of the processes included."])
+    note = f"{where}; a shared machine, the start of the processes included."
+    return "\n".join([*_table(["stage", "measured"], rows), "", note])
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"accuracy": accuracy_table, "stages": stages_table}
+# --- all blocks -------------------------------------------------------------------------------------------------------
+
+BLOCKS: tuple[Block, ...] = (
+    Block(
+        "accuracy", "The engine beside its parts", "bench.accuracy", _accuracy_full,
+        lambda result: accuracy_table(result, main_rows=True),
+    ),
+    Block("scenarios", "The challenge's scenarios", "bench.scenarios", rendered("bench.scenarios"), _scenarios_short),
+    Block("beyond", "Beyond the challenge", "bench.beyond", rendered("bench.beyond")),
+    Block("crossvalidated", "Cross-validated", "bench.crossvalidated", rendered("bench.crossvalidated")),
+    Block("peers", "Beside other people's methods", "bench.peers", rendered("bench.peers"), _peers_short),
+    Block(
+        "robustness", "Worse photographs", "bench.robustness", rendered("bench.robustness"), _robustness_short,
+        plot=True,
+    ),
+    Block(
+        "reliability", "Can the probabilities be believed?", "bench.reliability", rendered("bench.reliability"),
+        rendered("bench.reliability"), plot=True, arguments="CATALOG --pairs pairs.npz",
+    ),
+    Block("new_individual", "New individuals", "bench.new_individual", rendered("bench.new_individual")),
+    Block("errors", "Where it fails", "bench.errors", rendered("bench.errors"), arguments="CATALOG --output FOLDER"),
+    Block(
+        "ablation", "What each kind of evidence adds", "bench.ablation", rendered("bench.ablation"), _ablation_short,
+        arguments="CATALOG --pairs pairs.npz",
+    ),
+    Block(
+        "tuning", "Choice of the ranker's options", "bench.tuning", rendered("bench.tuning"),
+        arguments="CATALOG --pairs pairs.npz",
+    ),
+    Block(
+        "descriptor", "Global descriptors alone", "bench.descriptor", _descriptor_full, _descriptor_short,
+        arguments="eval CATALOG --model MODEL",
+    ),
+    Block("pairs", "Local evidence of single pairs", "bench.pairs", _pairs_full),
+    Block("impostors", "Pairs of different animals", "bench.speed.impostors", rendered("bench.speed.impostors")),
+    Block("stages", "Speed, stage by stage", "bench.speed.stages", stages_table, stages_table),
+    Block("end_to_end", "Speed, end to end", "bench.speed.end_to_end", rendered("bench.speed.end_to_end")),
+    Block("matcher", "Speed of matching", "bench.speed.matcher", rendered("bench.speed.matcher")),
+    Block("pretest", "Pairs that LightGlue need not see", "bench.speed.pretest", rendered("bench.speed.pretest")),
+    Block(
+        "verification", "Geometric verification", "bench.speed.verification",
+        rendered("bench.speed.verification"), arguments="",
+    ),
+)  # fmt: skip
+
+
+class Report:
+    """The results that are there, and the texts made of them.
+
+    Attributes:
+        problems: results that are there and cannot be shown, with the reason.
+    """
+
+    def __init__(self, results: Path = RESULTS, blocks: Sequence[Block] = BLOCKS) -> None:
+        self._results = results
+        self._blocks = tuple(blocks)
+        self.problems: list[str] = []
+        self._shown: list[tuple[Block, Result, str, str]] = []
+        for block in self._blocks:
+            path = results / f"{block.name}.json"
+            if not path.is_file():
+                continue
+            try:
+                result = read_result(path)
+                short = block.short(result) if block.short is not None else ""
+                self._shown.append((block, result, block.full(result), short))
+            except ResultError as error:
+                self.problems.append(str(error))
+            except (ImportError, LookupError, TypeError, ValueError, AttributeError) as error:
+                self.problems.append(
+                    f"{path}: cannot be shown ({type(error).__name__}: {error}); measure it again with "
+                    f"`python -m {block.module}`"
+                )
+
+    def fill(self, text: str) -> str:
+        """Return the README's text with every block renewed; a block without a result becomes empty.
+
+        Raises:
+            ValueError: a block has no place in the text.
+        """
+        found = {block.name: self._readme_block(block, result, short) for block, result, _, short in self._shown}
+        for block in self._blocks:
+            if block.short is None:
+                continue
+            place = re.compile(rf"(<!-- {block.name} -->\n).*?(<!-- /{block.name} -->)", re.DOTALL)
+            if not place.search(text):
+                raise ValueError(
+                    f"README.md has no place for the block {block.name!r}: add <!-- {block.name} --> and "
+                    f"<!-- /{block.name} -->"
+                )
+            filled = found.get(block.name, "")
+            text = place.sub(lambda match, filled=filled: match[1] + filled + match[2], text)  # type: ignore[misc]
+        return text
+
+    def _readme_block(self, block: Block, result: Result, short: str) -> str:
+        picture = self._plot(block, "bench/results")
+        return "\n\n".join([f"**{block.title}**, by {command(block, result)}:", *picture, short]) + "\n"
+
+    def page(self) -> str:
+        """Return the whole of RESULTS.md."""
+        lines = [
+            "# Results",
+            "",
+            "Written by `python -m bench.report` from the files in [results/](results/), which hold every figure with "
+            "machine, versions, settings and protocol. What the tables mean is said where they are made: the head of "
+            "each module.",
+        ]
+        if self._shown:
+            lines += ["", *(f"* [{block.title}](#{_anchor(block.title)})" for block, *_ in self._shown)]
+        for block, result, full, _ in self._shown:
+            lines += ["", f"## {block.title}", "", _about(block, result)]
+            for part in (*self._plot(block, "results"), full):
+                lines += ["", part]
+        return "\n".join(lines) + "\n"
+
+    def _plot(self, block: Block, folder: str) -> list[str]:
+        there = block.plot and (self._results / f"{block.name}.png").is_file()
+        return [f"![{block.title}]({folder}/{block.name}.png)"] if there else []
+
+
+def _anchor(title: str) -> str:
+    """Return the name that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _about(block: Block, result: Result) -> str:
+    """Say how, when and on what a result was measured."""
+    machine, protocol = result["machine"], result["protocol"]
+    if isinstance(protocol, str):
+        words = protocol
+    else:
+        plain = {key: value for key, value in protocol.items() if isinstance(value, str | int | float)}
+        words = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in plain.items())
+    where = f"{result['created'][:10]}, {machine['cpu']}, {machine['cores']} cores"
+    return f"{command(block, result)} ({where}; [file](results/{block.name}.json)). Protocol: {words}."
 
 
 def fill(text: str, results: Path = RESULTS) -> str:
-    """Return the README's text with every table renewed from the results.
-
-    Raises:
-        ValueError: a table has no place in the text.
-    """
-    for name, table in TABLES.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        if not place.search(text):
-            raise ValueError(f"README.md has no place for the table {name!r}: add <!-- {name} --> and <!-- /{name} -->")
-        filled = table(read_result(results / f"{name}.json"))
-        text = place.sub(lambda match, filled=filled: match[1] + filled + match[2], text)  # type: ignore[misc]
-    return text
+    """Return the README's text with every block renewed from the results (see :meth:`Report.fill`)."""
+    return Report(results).fill(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Renew or check the README's tables."""
+    """Renew or check the README's tables and RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is out of date")
     options = parser.parse_args(arguments)
+    report = Report()
     before = README.read_text(encoding="utf-8")
-    after = fill(before)
+    new = {README: report.fill(before), FULL: report.page()}
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
     if options.check:
-        return int(before != after)
-    README.write_text(after, encoding="utf-8")
-    return 0
+        old = {README: before, FULL: FULL.read_text(encoding="utf-8") if FULL.is_file() else ""}
+        stale = [path.name for path in new if old[path] != new[path]]
+        if stale:
+            print(f"out of date: {', '.join(stale)}; run `python -m bench.report`", file=sys.stderr)
+        return int(bool(stale or report.problems))
+    for path, text in new.items():
+        path.write_text(text, encoding="utf-8")
+    return int(bool(report.problems))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The measurement of the whole: its tasks, its grouping by individual, its table, and the README that shows it."""
+"""The measurement of the whole: its tasks, its grouping by individual and its table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from bench.accuracy import figures_of, individuals_of, render, run, tasks_of
-from bench.report import README, TABLES, fill
 from engine.catalog import Catalog
 from engine.matcher import Matcher
 
@@ -67,17 +66,6 @@ def test_average_precision_counts_matches_outside_the_list() -> None:
     first = next(r for r in records if r["rule"] == "all")
     assert first["map20"]["mean"] == pytest.approx(0.5)
     assert not [r for r in records if r["rule"] == "other_encounter" and r["queries"]]
-
-
-def test_readme_shows_the_results_as_they_are() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert fill(text) == text, "run `python -m bench.report`"
-    assert all(f"<!-- {name} -->" in text for name in TABLES)
-
-
-def test_a_table_without_a_place_is_named() -> None:
-    with pytest.raises(ValueError, match="accuracy"):
-        fill("no place here")
 
 
 def test_choice_of_queries_takes_individuals_in_turn(made_up_dir: Path) -> None:
