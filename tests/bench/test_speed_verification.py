@@ -35,5 +35,19 @@ def test_a_run_writes_its_table_and_file(
     verification.main(["--pairs", "8", "--rounds", "1", "--output", str(tmp_path / "verification.json")])
     assert "scarmatch, 1 thread" in capsys.readouterr().out
     result = read_result(tmp_path / "verification.json")
-    assert result["figures"]["shares"]["0.8"]["scarmatch, 2 threads"]["share_below_5_px"] == 1
+    rows = result["figures"]["shares"]["0.8"]
+    assert rows["scarmatch, 1 thread"]["share_below_5_px"] == 1
+    assert {row["pairs"] for row in rows.values()} == {8}
+    assert verification.render(result["figures"])
+    found = result["figures"]["verdict"]["0.8"]
+    magsac, ours = rows["opencv USAC_MAGSAC"], rows["scarmatch, 1 thread"]
+    assert found["times_magsac_wall"] == pytest.approx(magsac["least_us"] / ours["least_us"])
+    assert found["share_below_5_px"]["best_peer"] == 1
     assert result["settings"]["threshold_px"] == verification.THRESHOLD
+
+
+def test_a_slow_peer_gets_as_many_pairs_as_its_time_allows() -> None:
+    assert verification.pairs_within(100.0, 10_000, 20.0) == 10_000
+    assert verification.pairs_within(20_000.0, 10_000, 20.0) == 1_000
+    assert verification.pairs_within(1e9, 10_000, 20.0) == verification.LEAST_PAIRS
+    assert verification.pairs_within(1e9, 8, 20.0) == 8

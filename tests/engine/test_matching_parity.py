@@ -40,14 +40,13 @@ def other_view(first: LocalFeatures, frame: Frame, keep: int, seed: int) -> Loca
     rows = rng.permutation(len(first))[:keep]
     place = first.canonical_xy[rows] / np.array(first.frame.canonical_size, np.float32)
     noisy = first.descriptors[rows] + 0.03 * rng.normal(size=(len(rows), 128)).astype(np.float32)
-    found = dataclasses.replace(
+    return dataclasses.replace(
         first,
         **{name: getattr(first, name)[rows] for name in ("scores", "marks", "body")},
         xy=frame.to_original(place * np.array(frame.canonical_size, np.float32)),
         descriptors=noisy / np.linalg.norm(noisy, axis=1, keepdims=True),
         frame=frame,
     )
-    return found
 
 
 def pairs_of(*shapes: tuple[int, int, Frame, Frame]) -> list[tuple[LocalFeatures, LocalFeatures]]:
