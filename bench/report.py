@@ -277,12 +277,13 @@ def _robustness_short(result: Result) -> str:
         if base is None or not changed:
             continue
         worst = ", ".join(f"{r['label']} {_signed(r['map20_change'])}" for r in changed[:3])
-        parts.append(f"{name} {base['map20']['mean']:.3f} as it is; most is lost by: {worst}.")
-    return f"mAP@20 of {figures['queries']} queries, all matches: " + " ".join(parts)
+        parts.append(f"{name} {base['map20']['mean']:.3f} as they are; most is lost by: {worst}")
+    return "\n".join([f"mAP@20 of {figures['queries']} queries, all matches:", "", *(f"* {part}." for part in parts)])
 
 
 def _peers_short(result: Result) -> str:
     """Return one row per peer: mAP@20 under each rule and the time of a query."""
+    from bench.peers.command import in_words
     from bench.peers.questions import RULES
 
     figures = result["figures"]
@@ -292,7 +293,7 @@ def _peers_short(result: Result) -> str:
         [
             about["peer"],
             *(_interval(records[about["peer"], rule]["map20"]) for rule in rules),
-            f"{about['seconds_query']:.2g} s",
+            in_words(about["seconds_query"]),
         ]
         for about in figures["peers"]
     ]

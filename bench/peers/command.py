@@ -101,7 +101,7 @@ def render(figures: dict[str, Any]) -> str:
     ]
     for about in figures["peers"]:
         cells = [_cell(records[about["peer"], rule]) for rule in rules]
-        times = [f"{about['seconds_photo']:.2g} s", f"{about['seconds_query']:.2g} s"]
+        times = [in_words(about[name]) for name in ("seconds_photo", "seconds_query")]
         lines.append(f"| {about['peer']} | {' | '.join([*cells, *times])} |")
     lines += ["", *_differences(figures, rules)]
     lines += [f"* {about['peer']}: {about['source']}." for about in figures["peers"]]
@@ -116,6 +116,13 @@ def render(figures: dict[str, Any]) -> str:
         if "called_new" in r and r["rule"] == "all"
     ]
     return "\n".join([*lines, *words])
+
+
+def in_words(seconds: float) -> str:
+    """Return a time with its unit."""
+    if seconds < 0.001:
+        return "< 1 ms"
+    return f"{1000 * seconds:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
 
 
 def _cell(record: dict[str, Any]) -> str:

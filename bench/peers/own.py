@@ -27,7 +27,7 @@ class LocalTime:
     """What describing and matching cost from nothing, in one process.
 
     Attributes:
-        seconds_photo: global descriptor, regions and keypoints of one photograph.
+        seconds_photo: global descriptor, regions and keypoints of one photograph (a share of loading the networks too).
         seconds_pair: matching and verifying one pair.
     """
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bench.machine import read_result
-from bench.peers.command import main, render
+from bench.peers.command import in_words, main, render
 from bench.peers.cosine import answer_by_cosine
-from bench.peers.hotspotter import HotSpotterSettings, Search, Sift, describe, spatial_inliers
+from bench.peers.hotspotter import HotSpotter, HotSpotterSettings, Search, Sift, describe, spatial_inliers
 from bench.peers.knn import NearestNeighbours
 from bench.peers.own import LocalTime
 from bench.peers.questions import Answers, Question, Sheet, figures_of, judge, questions_of, ranked
@@ -187,6 +187,14 @@ def test_an_unreadable_photograph_has_no_keypoints(index: CatalogIndex, tmp_path
     assert not search.ask(Question(0, "all", everything, everything)).any()
 
 
+def test_hotspotter_answers_the_same_twice(index: CatalogIndex) -> None:
+    part = index.take(range(8))
+    sheet = Sheet(part, questions_of(part.catalog, 3, 0))
+    peer = HotSpotter(HotSpotterSettings(max_keypoints=60))
+    first, second = peer.answer(sheet), peer.answer(sheet)
+    assert all(np.array_equal(a, b) for a, b in zip(first.scores, second.scores, strict=True))
+
+
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +231,10 @@ def test_command_writes_a_result_and_renders_it(
     assert all(0 <= r["map20"]["low"] <= r["map20"]["mean"] <= r["map20"]["high"] <= 1 for r in figures["records"])
     assert all(p["seconds_photo"] > 0 and p["seconds_query"] > 0 for p in figures["peers"])
     assert render(json.loads(json.dumps(figures))) in capsys.readouterr().out
+
+
+def test_times_have_units() -> None:
+    assert [in_words(v) for v in (0.0002, 0.031, 0.9996, 5.32)] == ["< 1 ms", "31 ms", "1.0 s", "5.3 s"]
 
 
 def test_the_engine_answers_the_same_questions(sheet: Sheet, matcher: Matcher) -> None:

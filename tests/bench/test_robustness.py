@@ -126,7 +126,14 @@ def test_the_engine_is_measured_beside_the_cosine(
     top: Catalog, small_settings, shared_store: Path, tmp_path: Path
 ) -> None:
     matcher = Matcher(small_settings, shared_store, ranker="fusion", workers=1)
-    judge = EngineJudge(matcher.index(top), OutOfFold(matcher, ("fusion",)))
+    filters: list[bool] = []
+
+    class Listening(OutOfFold):
+        def answers(self, queries, database, candidates=None, top=20):
+            filters.append(candidates.exclude_encounter)
+            return super().answers(queries, database, candidates, top)
+
+    judge = EngineJudge(matcher.index(top), Listening(matcher, ("fusion",)))
     asked: list = []
 
     def listening(queries: Catalog):
@@ -136,6 +143,7 @@ def test_the_engine_is_measured_beside_the_cosine(
     listening.catalog = judge.catalog  # type: ignore[attr-defined]
     figures = run(listening, named(["blur-2"]), 3, 0, lambda line: None, tmp_path)  # type: ignore[arg-type]
     assert asked[0] == asked[1]
+    assert filters == [False, True] * 2
     assert {r["scorer"] for r in figures["records"]} == {"cosine", "engine"}
     # Its own photograph in the catalogue, or the untouched one of a spoilt query, would be worth 1 on every query.
     assert all(r["map20"]["mean"] < 1 for r in figures["records"] if r["rule"] == "other_encounter")
