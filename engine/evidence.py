@@ -112,6 +112,11 @@ def compare_task(worker: PairWorker, task: PairTask) -> npt.NDArray[np.float32]:
     return np.array(rows, np.float32).reshape(len(rows), len(PAIR_NUMBERS))
 
 
+def match_task(worker: PairWorker, task: PairTask) -> list[tuple[Correspondences, Verification]]:
+    """Return matches and verification of a task's pairs; runs in a worker process."""
+    return [(matches, check) for _, _, matches, check in worker.compare(task)]
+
+
 def pair_numbers(
     features0: LocalFeatures, features1: LocalFeatures, matches: Correspondences, check: Verification
 ) -> list[float]:

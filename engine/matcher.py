@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.catalog import CandidateFilter, Catalog, FilterReport, same_encounter
-from engine.evidence import PAIR_NUMBERS, PairCache, PairTask, PairWorker, compare_task, number_columns
+from engine.evidence import PAIR_NUMBERS, PairCache, PairTask, PairWorker, compare_task, match_task, number_columns
 from engine.index import CatalogIndex, Progress, describe_catalog, refs_of
 from engine.matching import MatchingSettings
 from engine.shortlist import Shortlist, ShortlistSettings, shortlist
@@ -29,6 +29,7 @@ from features.settings import Settings
 from features.store import default_store
 
 if TYPE_CHECKING:
+    from engine.records import Correspondences, Verification
     from engine.visualize import PairEvidence
     from reranker.explanation import Explanation
     from reranker.ranker import Ranker
@@ -87,6 +88,7 @@ class Matcher:
         self._ranker_choice = ranker
         self._worker: tuple[Path, PairWorker] | None = None
         self._pool: tuple[Path, TaskPool] | None = None
+        self._foreseen: dict[tuple[Path, str, str], tuple[Correspondences, Verification]] = {}
 
     def store_for(self, catalog: Catalog) -> Path:
         """Return the store's folder for a catalogue."""
@@ -253,14 +255,15 @@ class Matcher:
         return ranker
 
     def evidence(self, query_id: str, image_id: str, queries: CatalogIndex, catalog: CatalogIndex) -> PairEvidence:
-        """Return everything that a picture of one pair can show, computed afresh.
+        """Return everything that a picture of one pair can show; its matches are computed afresh, or were by `foresee`.
 
         Raises:
             KeyError: one of the two ids is not in its catalogue.
         """
         from engine.visualize import PairEvidence, caption
 
-        worker = self._local_worker(self.store_for(catalog.catalog))
+        worker_store = self.store_for(catalog.catalog)
+        worker = self._local_worker(worker_store)
         sides = []
         for index, name in ((queries, query_id), (catalog, image_id)):
             row = index.catalog.position(name)
@@ -270,8 +273,13 @@ class Matcher:
             date = info["date"].date() if pd.notna(info["date"]) else None
             words = caption(ref.path.name, info["individual_id"], date, info["viewpoint"])
             sides.append((index.descriptions[row].key, photo, worker.describer.regions(photo, frame), words))
-        with single_thread():
-            features0, features1, matches, check = worker.compare(PairTask(sides[0][0], (sides[1][0],)))[0]
+        foreseen = self._foreseen.pop((worker_store, sides[0][0], sides[1][0]), None)
+        if foreseen is not None:
+            features0, features1 = worker.features(sides[0][0]), worker.features(sides[1][0])
+            matches, check = foreseen
+        else:
+            with single_thread():
+                features0, features1, matches, check = worker.compare(PairTask(sides[0][0], (sides[1][0],)))[0]
         return PairEvidence(
             photo0=sides[0][1],
             photo1=sides[1][1],
@@ -284,6 +292,34 @@ class Matcher:
             caption0=sides[0][3],
             caption1=sides[1][3],
         )
+
+    def foresee(self, pairs: Sequence[tuple[str, str]], queries: CatalogIndex, catalog: CatalogIndex) -> None:
+        """Match pairs that will be shown, in the worker processes, so that :meth:`evidence` finds them done.
+
+        Each is handed out once. Whatever cannot be matched is left for :meth:`evidence` to report; with one process
+        nothing is gained, and nothing done.
+
+        Args:
+            pairs: (image id in ``queries``, image id in ``catalog``); ids that are not there are passed over.
+            queries, catalog: as for :meth:`evidence`.
+        """
+        self._foreseen.clear()
+        if self.workers <= 1:
+            return
+        store = self.store_for(catalog.catalog)
+        wanted: dict[str, list[str]] = {}
+        for query, image in dict.fromkeys(pairs):
+            if query in queries.catalog and image in catalog.catalog:
+                key = queries.descriptions[queries.catalog.position(query)].key
+                wanted.setdefault(key, []).append(catalog.descriptions[catalog.catalog.position(image)].key)
+        tasks = [PairTask(query, tuple(keys)) for query, keys in wanted.items()]
+        try:
+            for number, found in self._pool_for(store).run(match_task, tasks):
+                task = tasks[number]
+                for key, answer in zip(task.candidates, found, strict=True):
+                    self._foreseen[store, task.query, key] = answer
+        except KeyError as error:
+            logger.warning("the store lost the description of %s: index the catalogue again", error)
 
     def _local_worker(self, store: Path) -> PairWorker:
         if self._worker is None or self._worker[0] != store:

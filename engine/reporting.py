@@ -65,6 +65,9 @@ def report_matches(
             reasons=reasons(found.verification, len(found.correspondences), answer),
         )
 
+    shown = answers[answers["rank"] <= pictures_per_query]
+    asked, found = shown["query_id"].astype(str), shown["image_id"].astype(str)
+    matcher.foresee(list(zip(asked, found, strict=True)), queries, catalog)
     run = MatchRun(
         answers=answers,
         queries=queries.catalog.table,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -78,3 +79,31 @@ def test_only_what_is_new_is_computed(
     again = later.pairs(later.index(everything.subset(ids)).subset(ids[:2]), index)
     assert counts == {"keypoints": [], "vectors": [], "pairs": []}
     pd.testing.assert_frame_equal(after, again)
+
+
+def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
+    small_settings: MatcherSettings, made_up_dir: Path, tmp_path: Path, counts: dict[str, list]
+) -> None:
+    catalog = Catalog.read(made_up_dir)
+    catalog = catalog.subset(catalog.ids[:4])
+    alone = Matcher(small_settings, tmp_path, ranker="fusion", workers=1)
+    index = alone.index(catalog)
+    ids = index.catalog.ids
+    pairs = [(ids[0], ids[1]), (ids[0], ids[2]), (ids[3], ids[1])]
+    expected = [alone.evidence(*pair, index, index) for pair in pairs]
+    assert len(counts["pairs"]) == 3
+    alone.foresee(pairs, index, index)
+    assert len(counts["pairs"]) == 3  # nothing to gain with one process
+
+    several = Matcher(small_settings, tmp_path, ranker="fusion", workers=2)
+    several.foresee([*pairs, ("nobody", ids[0])], index, index)
+    for pair, one in zip(pairs, expected, strict=True):
+        found = several.evidence(*pair, index, index)
+        np.testing.assert_array_equal(found.correspondences.indices, one.correspondences.indices)
+        np.testing.assert_array_equal(found.correspondences.confidence, one.correspondences.confidence)
+        np.testing.assert_array_equal(found.verification.inliers, one.verification.inliers)
+        np.testing.assert_array_equal(found.features0.xy, one.features0.xy)
+    assert len(counts["pairs"]) == 3  # this process matched none of them
+    several.evidence(*pairs[0], index, index)
+    assert len(counts["pairs"]) == 4  # handed out once
+    several.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.lightglue import LightGlueNetwork, normalise_state_dict
+from engine.lightglue import LightGlueNetwork, fast_dtype, normalise_state_dict
 from features.weights import weight_file
 
 SIZE = (200, 576)
@@ -149,3 +149,12 @@ def test_a_switch_of_another_library_changes_nothing(state) -> None:
         torch.backends.cuda.enable_flash_sdp(enabled)
     assert torch.equal(before.indices, after.indices)
     assert torch.equal(before.confidence, after.confidence)
+
+
+@pytest.mark.parametrize(("amx", "bf16", "wanted"), [(True, True, "bfloat16"), (False, True, "float32")])
+def test_bfloat16_is_chosen_only_where_it_is_faster(monkeypatch, amx: bool, bf16: bool, wanted: str) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert fast_dtype("cpu") is getattr(torch, wanted)
+    assert fast_dtype("cuda") is torch.float16
