@@ -2,7 +2,7 @@
 
 All take and return (H, W, 3) uint8 RGB of an upright photograph from above (head up) and know nothing of where the
 animal lies in it. They are formulas without chance: the same photograph gives the same pixels. Blur and brightness are
-those of the Happywhale paper's robustness table.
+those of Katre and Jasapara's robustness table ("Classifying Marine Mammals Using Convolutional Neural Networks", 2024).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The vote of the nearest photographs, as published baselines of Happywhale have it.
 
-Source: the paper on "Happywhale - Whale and Dolphin Identification" (Kaggle, 2022) that this project started from:
-k-NN over embeddings with k = 50, cosine distance, majority, ties by inverse distance, "new individual" where the
-nearest photograph lies farther than 0.62. The vote is :func:`engine.identify.knn_head`; the embedding is this
+Source: Katre and Jasapara, "Classifying Marine Mammals Using Convolutional Neural Networks" (2024), on Happywhale:
+k = 50, cosine distance, majority, ties by inverse distance, "new individual" where the nearest photograph lies farther
+than 0.62, a bound that was chosen for their embedding. The vote is :func:`engine.identify.knn_head`; the embedding is this
 project's shipped descriptor, so that rules are compared and not networks.
 
 The method names individuals. For a list of photographs, those of the individual voted first come first, nearest before
@@ -28,7 +28,7 @@ class NearestNeighbours:
     """k-NN vote of the shipped descriptor."""
 
     name: ClassVar[str] = "k-NN vote, k = 50"
-    source: ClassVar[str] = "k-NN head of the Happywhale paper, over our descriptor"
+    source: ClassVar[str] = "the vote of Katre and Jasapara (2024), over our descriptor"
 
     def __init__(self, descriptor: GlobalSettings) -> None:
         self._descriptor = descriptor
