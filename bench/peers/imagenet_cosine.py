@@ -1,9 +1,10 @@
 """The organisers' benchmark: cosine similarity of a network that has seen ImageNet only.
 
 Source: the benchmark of "Where's Whale-do?" (DrivenData, 2022, https://www.drivendata.co/blog/belugas-benchmark/):
-the cosine of features of an ImageNet network (ResNet-34) at 224 x 224 pixels. Photographs are stretched to the square. No ResNet-34 can be had without a download; in its place stands
-the ImageNet network that this project's dependencies bring: EfficientNet-Lite0, of better accuracy on ImageNet than
-ResNet-34, with this project's pooling. Photographs are head up and not mirrored.
+the cosine of features of an ImageNet network (ResNet-34) at 224 x 224 pixels. Photographs are stretched to the square.
+No ResNet-34 can be had without a download; in its place stands the ImageNet network that this project's dependencies
+bring: EfficientNet-Lite0, of better accuracy on ImageNet, with this project's pooling. Photographs are head up and not
+mirrored.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Source: Katre and Jasapara, "Classifying Marine Mammals Using Convolutional Neural Networks" (2024), on Happywhale:
 k = 50, cosine distance, majority, ties by inverse distance, "new individual" where the nearest photograph lies farther
-than 0.62, a bound that was chosen for their embedding. The vote is :func:`engine.identify.knn_head`; the embedding is this
-project's shipped descriptor, so that rules are compared and not networks.
+than 0.62, a bound that was chosen for their embedding. The vote is :func:`engine.identify.knn_head`; the embedding is
+this project's shipped descriptor, so that rules are compared and not networks.
 
 The method names individuals. For a list of photographs, those of the individual voted first come first, nearest before
 farther; photographs of individuals without a vote follow by distance.
