@@ -53,7 +53,7 @@ class MatchingSettings(Settings):
         batch_keypoints: keypoints per LightGlue batch, both sides of all its pairs together: larger batches leave a
             CPU's second-level cache and get slower again.
         pretest: LightGlue only sees pairs with at least so many mutual nearest neighbours that agree in position (a
-            test that costs a twentieth of it); the others have no matches. 0 shows it every pair.
+            test that costs a fiftieth of it); the others have no matches. 0 shows it every pair.
         pretest_ratio: largest ratio of distances (as ``ratio``) of such a neighbour.
         pretest_gap: largest distance of its two places on the animal, relative to the animal's size.
     """

@@ -57,6 +57,11 @@ def test_everybody_finds_the_same_at_full_depth() -> None:
         assert same["recall"] >= (1.0 if "full depth" in name else 0.9), name
 
 
+def test_processes_share_the_pairs() -> None:
+    pairs = [views(24, seed) for seed in range(5)]
+    assert bench.in_processes(pairs, MatchingSettings(max_keypoints=24), workers=2, rounds=1) > 0
+
+
 def test_ratios_follow_from_the_rows() -> None:
     rows = [
         {"name": OURS, "threads": 1, "pairs_per_second": 40.0},
