@@ -74,6 +74,8 @@ def dissect(worker: PairWorker, tasks: Sequence[PairTask]) -> dict[str, Any]:
     """
     pairs = sum(len(task.candidates) for task in tasks)
     dtype = fast_dtype("cpu")
+    if isinstance(worker.matcher, LightGlueMatcher) and worker.matcher.settings.precision != "auto":
+        dtype = getattr(torch, worker.matcher.settings.precision)
     spent = dict.fromkeys(("reading keypoints", "LightGlue", "verification", "everything else"), 0.0)
     with single_thread():
         compare_task(worker, PairTask(tasks[0].query, tasks[0].candidates[:1]))  # networks and kernels are loaded
