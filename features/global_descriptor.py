@@ -32,7 +32,7 @@ CODE_VERSION = "1"
 """Part of the fingerprint; raised whenever the same settings and weights would give other numbers."""
 
 SHIPPED_FOLDER = Path(__file__).parent / "models"
-ALIASES = {"beluga": ("beluga-lite0",)}
+ALIASES = {"beluga": ("beluga-lite0", "beluga-skin")}
 """Short names of shipped models that are used together."""
 IMAGENET_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 IMAGENET_SIZE = (144, 384)
