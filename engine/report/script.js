@@ -360,8 +360,13 @@
       if (state.stale) { state.stale = false; draw(state); }
     }
   }, { rootMargin: "300px" });
+  const isRead = (section) => {
+    const box = section.getBoundingClientRect();
+    return box.top <= 0.35 * window.innerHeight && box.bottom >= 0.3 * window.innerHeight;
+  };
   const reading = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) mark(entry.target);
+    // An entry tells of a frame that may be past: a key may have led elsewhere since.
+    for (const entry of entries) if (entry.isIntersecting && isRead(entry.target)) mark(entry.target);
   }, { rootMargin: "-30% 0px -65% 0px" });
   if (sections.length === 1) mark(sections[0]);
   for (const section of sections) { waiting.observe(section); reading.observe(section); }
