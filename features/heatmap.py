@@ -91,9 +91,8 @@ class HeatMapper:
             size = (int(width), int(height))
             runtime = TorchRuntime(network, where, choose_precision(self.settings.precision, where, size))
             mean, std = tuple(header.get("mean", IMAGENET_MEAN)), tuple(header.get("std", IMAGENET_STD))
-            # A header names its network's input only where that is not plain colour.
-            told = {"kind": header["input"]} if "input" in header else {}
-            self._networks.append((runtime, partial(prepare, size=size, mean=mean, std=std, **told)))
+            kind = header.get("input", "colour")
+            self._networks.append((runtime, partial(prepare, size=size, mean=mean, std=std, kind=kind)))
         self._seen: OrderedDict[tuple[str, int, Frame], list[PooledView]] = OrderedDict()
 
     def pair(self, photo0: Photo, frame0: Frame, photo1: Photo, frame1: Frame) -> HeatMaps:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from features.records import ByteArray, FloatArray
 from features.settings import Settings
@@ -149,11 +150,15 @@ def glints(image: FloatArray, rng: Generator) -> FloatArray:
 
 def lower_resolution(image: FloatArray, rng: Generator) -> FloatArray:
     """Shrink to 35 .. 80 % and enlarge again, as a photograph from higher up."""
+    return np.asarray(coarsen(image, rng.uniform(0.35, 0.8)), np.float32)
+
+
+def coarsen(image: npt.NDArray, share: float) -> npt.NDArray:
+    """Shrink an (H, W, 3) picture to a share of its sides, 8 pixels at least, and enlarge it again; its type stays."""
     height, width = image.shape[:2]
-    share = rng.uniform(0.35, 0.8)
     small = (max(8, round(width * share)), max(8, round(height * share)))
     shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def blur(image: FloatArray, rng: Generator) -> FloatArray:

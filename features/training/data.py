@@ -39,16 +39,16 @@ def box_of(value: Any) -> tuple[int, int, int, int] | None:
 
 
 def canonical_input(
-    row: pd.Series, size: tuple[int, int], kind: str = "colour", copies: int = 0, rng: np.random.Generator | None = None
+    row: pd.Series, size: tuple[int, int], copies: int, rng: np.random.Generator, kind: str = "colour"
 ) -> npt.NDArray[np.uint8]:
     """Read one photograph of a catalogue as a network is shown it (:func:`features.network_input.network_picture`).
 
     Args:
         row: of the catalogue's table.
         size: (width, height).
-        kind: of input.
         copies: so many worse copies of the photograph beside it (:func:`features.training.degrade.degrade`).
         rng: draws what is done to them.
+        kind: of input.
 
     Returns:
         (1 + copies, height, width, 3) uint8, the photograph as it is first.
@@ -64,20 +64,14 @@ def canonical_input(
     # The body is where it is, however poor a copy: found once.
     regions = find_regions(photo, frame) if kind != "colour" else None
     pictures = [network_picture(photo, frame, size, kind, regions)]
-    generator = rng if rng is not None else np.random.default_rng(0)
     for _ in range(copies):
-        worse = dataclasses.replace(photo, rgb=degrade(photo.rgb, generator))
+        worse = dataclasses.replace(photo, rgb=degrade(photo.rgb, rng))
         pictures.append(network_picture(worse, frame, size, kind, regions))
     return np.stack(pictures)
 
 
 #: (row, size, copies, generator) -> (1 + copies, height, width, 3) uint8.
 Reader = Callable[[pd.Series, tuple[int, int], int, np.random.Generator], npt.NDArray[np.uint8]]
-
-
-def reader(kind: str) -> Reader:
-    """Return the function that reads photographs for one kind of network input."""
-    return lambda row, size, copies, rng: canonical_input(row, size, kind, copies, rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +95,7 @@ class PhotoCache:
         cls,
         table: pd.DataFrame,
         input_size: tuple[int, int],
-        read: Reader | None = None,
+        read: Reader = canonical_input,
         progress: Callable[[int, int], None] | None = None,
         copies: Sequence[int] | None = None,
         seed: int = 0,
@@ -116,7 +110,6 @@ class PhotoCache:
             copies: number of worse copies for each row.
             seed: of what is done to the copies.
         """
-        read = read or reader("colour")
         size = prepared_size(input_size)
         images = np.empty((len(table), size[1], size[0], 3), np.uint8)
         worse: list[npt.NDArray[np.uint8]] = []
@@ -139,6 +132,11 @@ class PhotoCache:
         """The photographs of some rows (copies)."""
         chosen = tuple(self.copies[int(row)] for row in rows) if self.copies else ()
         return PhotoCache(self.table.iloc[rows].reset_index(drop=True), self.images[rows], {}, chosen)
+
+
+def from_above(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """True for the photographs of a table taken from above, and for those whose viewpoint is not known."""
+    return (table["viewpoint"].isna() | (table["viewpoint"] == "top")).to_numpy(bool)
 
 
 def class_labels(individual_ids: pd.Series, minimum: int) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from features.records import ByteArray
+from features.training.augmentation import coarsen
 
 BODY = 400.0
 """Lengths below are pixels of a photograph whose longer side has so many."""
@@ -17,17 +18,13 @@ BODY = 400.0
 
 def degrade(rgb: ByteArray, rng: np.random.Generator) -> ByteArray:
     """(H, W, 3) uint8 -> the same size and animal, blurred, coarser, noisier or more compressed (each by a toss)."""
-    height, width = rgb.shape[:2]
-    unit = max(height, width) / BODY
+    unit = max(rgb.shape[:2]) / BODY
     out = np.ascontiguousarray(rgb)
     if rng.random() < 0.5:
         sigma = max(rng.uniform(0.4, 1.6) * unit, 0.3)
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), sigma), np.uint8)
     if rng.random() < 0.5:
-        share = rng.uniform(0.45, 0.9)
-        small = (max(8, round(width * share)), max(8, round(height * share)))
-        shrunk = cv2.resize(out, small, interpolation=cv2.INTER_AREA)
-        out = np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        out = coarsen(out, rng.uniform(0.45, 0.9))
     if rng.random() < 0.3:
         noise = rng.normal(0.0, rng.uniform(1.0, 5.0), out.shape)
         out = np.clip(out + noise, 0, 255).round().astype(np.uint8)

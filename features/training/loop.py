@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import logging
 import time
@@ -30,7 +31,7 @@ from features.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from features.training.data import PhotoCache, class_labels, fold_of, reader, split_half
+from features.training.data import PhotoCache, canonical_input, class_labels, fold_of, from_above, split_half
 from features.training.evaluation import evaluate_descriptors
 from features.training.losses import MarginHead
 from features.training.sampling import epoch_order, same_day_classes
@@ -120,10 +121,11 @@ def read_cache(catalog_table: pd.DataFrame, settings: TrainSettings) -> PhotoCac
     """Read the photographs that training and validation need, with worse copies of those to train on."""
     table = catalog_table[catalog_table["individual_id"].notna()]
     if settings.views == "top":
-        table = table[table["viewpoint"].isna() | (table["viewpoint"] == "top")]
+        table = table[from_above(table)]
     trains = ~held_out_rows(table, settings)
     copies = [settings.worse_copies if one else 0 for one in trains]
-    return PhotoCache.read(table, settings.input_size, reader(settings.input), copies=copies, seed=settings.seed)
+    read = functools.partial(canonical_input, kind=settings.input)
+    return PhotoCache.read(table, settings.input_size, read, copies=copies, seed=settings.seed)
 
 
 def held_out_rows(table: pd.DataFrame, settings: TrainSettings) -> npt.NDArray[np.bool_]:
@@ -144,8 +146,8 @@ class _Run:
     ) -> None:
         self.settings, self.folder, self.progress, self.workers = settings, folder, progress, workers
         held_out = held_out_rows(cache.table, settings)
-        top = (cache.table["viewpoint"].isna() | (cache.table["viewpoint"] == "top")).to_numpy(bool)
-        asked = ~held_out & (top if settings.views == "top" else np.ones(len(top), bool))
+        top = from_above(cache.table)
+        asked = ~held_out & top if settings.views == "top" else ~held_out
         labels, names = class_labels(cache.table["individual_id"].where(asked), settings.minimum_photographs)
         if len(names) < 2:
             raise SettingsError(
@@ -167,7 +169,9 @@ class _Run:
         if settings.sampling_groups == "encounter":
             pairs = zip(self.labels.tolist(), table["encounter_id"].astype(str), strict=True)
             self.groups = pd.factorize(pd.Series([f"{label} {encounter}" for label, encounter in pairs]))[0]
-        self.days, self.company = same_day_classes(table["date"], self.labels, len(names))
+        self.days, company = same_day_classes(table["date"], self.labels, len(names))
+        # Mirrored classes come after the others, in the same order.
+        self.company = np.concatenate([company, company], axis=1) if settings.mirror_classes else company
         counts = torch.from_numpy(np.bincount(self.labels, minlength=len(names)))
         counts = torch.cat([counts, counts]) if settings.mirror_classes else counts
         self.head = MarginHead(
@@ -258,8 +262,7 @@ class _Run:
             company = None
             if self.settings.same_day > 0:
                 seen = self.company[self.days[order[start : start + len(labels)]]]
-                both = np.concatenate([seen, seen], axis=1) if self.settings.mirror_classes else seen
-                company = torch.from_numpy(both).to(self.device)
+                company = torch.from_numpy(seen).to(self.device)
             start += len(labels)
             yield to_input(np.stack(images), self.device), torch.tensor(labels, device=self.device), company
 

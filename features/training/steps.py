@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,21 +88,10 @@ def project_pooled(model: Embedder, images: npt.NDArray[np.uint8], size: tuple[i
     model.project.weight[: len(components)].copy_(torch.from_numpy(components))
 
 
-@torch.no_grad()
-def pooled_numbers(
-    model: Embedder, images: npt.NDArray[np.uint8], size: tuple[int, int], batch: int = 32
-) -> npt.NDArray[np.float64]:
+def pooled_numbers(model: Embedder, images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """(N, C) pooled numbers of an embedder's trunk for (N, H, W, 3) uint8 photographs, before the projection."""
-    device = next(model.parameters()).device
-    model.eval()
-    half = device.type == "cuda" or cpu_half_precision(size)
-    parts = []
-    for start in range(0, len(images), batch):
-        small = np.stack([resize(image, size) for image in images[start : start + batch]])
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            maps = model.trunk(to_input(small.astype(np.float32) / 255.0, device))
-        parts.append(model.pooled(maps).double().cpu().numpy())
-    return np.concatenate(parts)
+    parts = list(_answers(lambda batch: model.pooled(model.trunk(batch)), model, images, size, 32))
+    return np.concatenate([part.double().cpu().numpy() for part in parts])
 
 
 def whiten(
@@ -126,7 +115,6 @@ def whiten(
     fold_whitening(model, vectors.mean(axis=0), matrix)
 
 
-@torch.no_grad()
 def embed(
     model: nn.Module,
     images: npt.NDArray[np.uint8],
@@ -135,16 +123,30 @@ def embed(
     normalise: bool = True,
 ) -> npt.NDArray[np.float32]:
     """(N, D) descriptors of (N, H, W, 3) uint8 photographs, resized to ``size``; L2-normalised by default."""
-    device = next(model.parameters()).device
+    parts = [
+        (nn.functional.normalize(out.float()) if normalise else out.float()).cpu().numpy()
+        for out in _answers(model, model, images, size, batch)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+@torch.no_grad()
+def _answers(
+    compute: Callable[[Tensor], Tensor],
+    model: nn.Module,
+    images: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    batch: int,
+) -> Iterator[Tensor]:
+    """What ``compute``, a part of ``model`` or all of it, gives for (N, H, W, 3) uint8 photographs, batch by batch."""
     model.eval()
+    device = next(model.parameters()).device
     half = device.type == "cuda" or cpu_half_precision(size)
-    parts = []
     for start in range(0, len(images), batch):
         small = np.stack([resize(image, size) for image in images[start : start + batch]])
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            out = model(to_input(small.astype(np.float32) / 255.0, device))
-        parts.append((nn.functional.normalize(out.float()) if normalise else out.float()).cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+            answer = compute(to_input(small.astype(np.float32) / 255.0, device))
+        yield answer
 
 
 def model_header(settings: TrainSettings, training: dict[str, Any]) -> dict[str, Any]:
