@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from bench.protocols import (
     top_to_lateral,
     within_years,
 )
+from bench.telling import Say, say
 from engine.catalog import Catalog
 from engine.cli import with_overrides
 from engine.index import CatalogIndex
@@ -58,7 +59,6 @@ SOURCE = (
     "Wild Me, 2022); figures from the training set do not compare with the challenge's leaderboard"
 )
 RULES = ("all", "other_encounter")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -254,9 +254,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = with_overrides(MatcherSettings(), [*model, *options.overrides])
     matcher = Matcher(settings, options.store, ranker="fusion", workers=options.workers)
     catalog = Catalog.read(options.catalog)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     figures = run(catalog, matcher, options.individuals, options.queries, options.seed, options.save_ranker, say)
     print(render(figures))

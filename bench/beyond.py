@@ -28,8 +28,9 @@ import pandas as pd
 
 from bench.machine import write_result
 from bench.metrics import Interval, auc, balanced_accuracy, bootstrap_by_group, paired_bootstrap
-from bench.out_of_fold import OutOfFold, Say, add_options, matcher_from, measured_part, protocol_from, rankers_for
+from bench.out_of_fold import OutOfFold, add_options, matcher_from, measured_part, protocol_from, rankers_for
 from bench.protocols import Protocol, evaluate, select, years_of
+from bench.telling import Say, say
 from engine.catalog import CandidateFilter, Catalog
 from engine.identify import NEW_INDIVIDUAL, new_individual_probability, rank_encounters, rank_individuals
 from engine.index import CatalogIndex
@@ -341,9 +342,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_options(parser)
     parser.add_argument("--queries", type=int, default=60, help="questions of each protocol (60)")
     options = parser.parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     matcher = matcher_from(options)
     catalog = measured_part(Catalog.read(options.catalog), options.individuals)

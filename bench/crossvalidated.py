@@ -32,8 +32,9 @@ from scipy.stats import t as student
 from bench.accuracy import RULES, gather, tasks_of
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, macro_f1, paired_bootstrap, wilcoxon
-from bench.out_of_fold import Say, add_options, matcher_from, measured_part, protocol_from
+from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
 from bench.pairs import local_score
+from bench.telling import Say, say
 from engine.catalog import Catalog
 from engine.matcher import Matcher
 from engine.ranker_training import train_on_pairs
@@ -257,9 +258,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_options(parser, ranker=False)
     parser.add_argument("--queries", type=int, default=160, help="queries of the first task (160); others get a third")
     options = parser.parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     matcher = matcher_from(options)
     catalog = measured_part(Catalog.read(options.catalog), options.individuals)

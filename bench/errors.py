@@ -38,7 +38,6 @@ from bench.machine import write_result
 from bench.metrics import bootstrap_by_group
 from bench.out_of_fold import (
     OutOfFold,
-    Say,
     add_options,
     matcher_from,
     measured_part,
@@ -47,6 +46,7 @@ from bench.out_of_fold import (
     store_from,
 )
 from bench.protocols import Protocol, Relations, evaluate
+from bench.telling import Say, say
 from engine.catalog import CandidateFilter, Catalog, CatalogError
 from engine.identify import rank_individuals
 from engine.index import CatalogIndex
@@ -322,9 +322,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = ErrorOptions(options.output, options.queries, options.worst, options.seed)
     except ValueError as error:
         parser.error(str(error))
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     matcher = matcher_from(options)
     catalog = measured_part(Catalog.read(options.catalog), options.individuals)

@@ -41,7 +41,7 @@ from bench.out_of_fold import (
     protocol_from,
     rankers_for,
 )
-from bench.pair_file import say
+from bench.telling import say
 from engine.catalog import CandidateFilter, Catalog, CatalogError
 from engine.identify import (
     NEW_INDIVIDUAL,

@@ -9,7 +9,7 @@ those of :mod:`bench.accuracy`, so that pairs which the store knows are not matc
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bench.accuracy import SOURCE, gather, individuals_of, tasks_of
+from bench.telling import Say
 from engine.catalog import CandidateFilter, Catalog, CatalogError
 from engine.cli import with_overrides
 from engine.index import CatalogIndex
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 OUT_OF_FOLD = "out-of-fold"
 SHIPPED = "shipped"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.accuracy import SOURCE, gather, tasks_of
+from bench.out_of_fold import add_options as add_measuring_options
 from bench.out_of_fold import matcher_from, measured_part
+from bench.telling import say
 from engine.catalog import Catalog, CatalogError
 
 FORMAT = 1
@@ -82,21 +83,9 @@ def read_pairs(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of :func:`pairs_from`."""
-    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="labelled catalogue")
+    add_measuring_options(parser, ranker=False)
     parser.add_argument("--pairs", type=Path, metavar="FILE.npz", help="read the pairs from here, or keep them here")
-    parser.add_argument("--store", type=Path, help="store's folder (default: your cache folder)")
     parser.add_argument("--queries", type=int, default=160, help="queries of the first task (160); others get a third")
-    parser.add_argument("--individuals", choices=("held-out", "all"), default="held-out", help="whom to measure on")
-    parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    parser.add_argument("--seed", type=int, default=0, help="of every choice made at random (0)")
-    parser.add_argument("--folds", type=int, default=5, help="folds of individuals (5)")
-    parser.add_argument("--result", metavar="NAME", help="write bench/results/NAME.json")
-
-
-def say(line: str) -> None:
-    """Tell the user on stderr."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def pairs_from(options: argparse.Namespace) -> pd.DataFrame:

@@ -34,10 +34,11 @@ from bench.degradations import DEGRADATIONS, Degradation, named, spoil
 from bench.descriptor import describe_catalog
 from bench.machine import RESULTS, write_result
 from bench.metrics import bootstrap_by_group, paired_bootstrap
-from bench.out_of_fold import OutOfFold, Say, add_options, matcher_from, measured_part, protocol_from, rankers_for
+from bench.out_of_fold import OutOfFold, add_options, matcher_from, measured_part, protocol_from, rankers_for
 from bench.protocols import Protocol as Questions
 from bench.protocols import evaluate, select
 from bench.relations import Rule
+from bench.telling import Say, say
 from engine import drawing
 from engine.catalog import CandidateFilter, Catalog
 from engine.drawing import Label
@@ -321,9 +322,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         degradations = named(options.only)
     except ValueError as error:
         parser.error(str(error))
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     judge, settings = _judge_for(options, say)
     with tempfile.TemporaryDirectory(prefix="scarmatch-robustness-") as folder:

@@ -58,6 +58,20 @@ def small_settings() -> MatcherSettings:
 
 
 @pytest.fixture(scope="session")
+def quick_options() -> list[str]:
+    """The same settings as options of the command line, one process, and the fusion that needs no trained ranker."""
+    return [
+        "--workers=1",
+        "--ranker=fusion",
+        "--descriptor=efficientnet_lite0",
+        "--shortlist=6",
+        "--set=describe.descriptor.mirror=false",
+        "--set=describe.keypoints.max_keypoints=128",
+        "--set=describe.keypoints.long_side=384",
+    ]
+
+
+@pytest.fixture(scope="session")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for all tests that only need descriptions, so that each is computed once."""
     return tmp_path_factory.mktemp("store")

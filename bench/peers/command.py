@@ -25,7 +25,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.machine import write_result
-from bench.out_of_fold import Say, add_options, matcher_from, measured_part, protocol_from, rankers_for
+from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from, rankers_for
 from bench.peers.hotspotter import HotSpotter, HotSpotterSettings
 from bench.peers.imagenet_cosine import SETTINGS as IMAGENET_SETTINGS
 from bench.peers.imagenet_cosine import ImagenetCosine
@@ -35,6 +35,7 @@ from bench.peers.own import LocalTime, OwnCosine, OwnEngine
 from bench.peers.questions import RULES, Peer, Sheet, figures_of, judge, questions_of
 from bench.peers.wildfusion import WildFusion
 from bench.protocols import select
+from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.matcher import Matcher
 
@@ -150,9 +151,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", type=int, default=80, help="photographs asked (80)")
     parser.add_argument("--only", action="append", choices=NAMES, help="this one; may be given several times")
     options = parser.parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     matcher = matcher_from(options)
     workshop = Workshop(options, measured_part(Catalog.read(options.catalog), options.individuals), matcher, say)

@@ -13,7 +13,6 @@ from bench.machine import write_result
 from bench.out_of_fold import (
     OUT_OF_FOLD,
     SHIPPED,
-    Say,
     add_options,
     matcher_from,
     measured_part,
@@ -24,6 +23,7 @@ from bench.out_of_fold import (
 from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, ScenarioRule
 from bench.scenarios.asking import QuestionSheet, cut, has_own_scenarios, take_published
 from bench.scenarios.running import render, rules_named, run
+from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.cli import EXIT_DATA
 from engine.matcher import Matcher
@@ -47,9 +47,6 @@ def main(
         parser.error("the catalogue names its scenarios itself and is asked as it is: leave out --queries and --scale")
     if options.answers is not None and not published:
         parser.error(f"--answers goes with a folder that has a query_scenarios.csv; {options.catalog} has none")
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     if options.ranker is None:  # the shipped ranker was trained on none of the published test set's photographs
         options.ranker = SHIPPED if published else OUT_OF_FOLD

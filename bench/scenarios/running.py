@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 
 from bench.metrics import bootstrap_by_group
-from bench.out_of_fold import OutOfFold, Say
+from bench.out_of_fold import OutOfFold
 from bench.protocols import Evaluation, Protocol, evaluate, evaluate_similarity
 from bench.scenario_cutting import CHALLENGE_RULES, ScenarioRule
 from bench.scenarios.asking import QuestionSheet
 from bench.scenarios.measuring import Ledger, MeasuredMatcher
+from bench.telling import Say
 from engine.catalog import CandidateFilter, Catalog
 from engine.challenge import rank_challenge
 from engine.index import CatalogIndex

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 
 from bench.machine import write_result
-from bench.out_of_fold import Say, add_options, measured_part, protocol_from
+from bench.out_of_fold import add_options, measured_part, protocol_from
 from bench.protocols import all_against_all
 from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, choose_scenarios, cut_scenarios, used_by
 from bench.scenarios.measuring import MeasuredMatcher
 from bench.speed import peak
+from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.challenge import rank_challenge
 from engine.cli import EXIT_DATA, with_overrides
@@ -238,9 +239,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--fraction {options.fraction}: give a number above 0 and at most 1")
     if options.store is not None and options.store.exists() and any(options.store.iterdir()):
         parser.error(f"--store {options.store} holds something; the run starts from nothing: name a new folder")
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     try:
         settings = with_overrides(MatcherSettings(), options.overrides)

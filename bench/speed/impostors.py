@@ -12,7 +12,6 @@ cores, after about 1,600 photographs are described (the store remembers them).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,11 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.machine import write_result
-from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
-from bench.pairs import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair, draw_pairs, figures_of, local_score
-from engine.catalog import Catalog, CatalogError
-from engine.cli import EXIT_DATA, ProgressBar
+from bench.pairs import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair, figures_of, local_score
+from bench.speed.drawn_pairs import measure_drawn_pairs
 from engine.index import CatalogIndex
 from engine.matcher import Matcher
 
@@ -95,28 +91,7 @@ def render(figures: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.speed.impostors", description=__doc__.split("\n", 1)[0])
-    add_options(parser, ranker=False)
-    parser.add_argument("--count", type=int, default=150, help="pairs of a kind (150)")
-    options = parser.parse_args(arguments)
-    bar = ProgressBar("pairs")
-    try:
-        catalog = measured_part(Catalog.read(options.catalog), options.individuals)
-        pairs = draw_pairs(catalog, options.count, "all", options.seed)
-        matcher = matcher_from(options)
-        names = list(dict.fromkeys(name for pair in pairs for name in (pair.image_id0, pair.image_id1)))
-        index = matcher.index(catalog.subset(names), bar)
-    except CatalogError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_DATA
-    pairs = [pair for pair in pairs if pair.image_id0 in index.catalog and pair.image_id1 in index.catalog]
-    figures = measure(index, pairs, matcher, bar)
-    matcher.close()
-    print(render(figures))
-    if options.result:
-        protocol = protocol_from(options) | {"count": options.count}
-        write_result(options.result, figures, matcher.settings.to_dict(), protocol)
-    return 0
+    return measure_drawn_pairs("bench.speed.impostors", __doc__, 150, measure, render, arguments)
 
 
 if __name__ == "__main__":

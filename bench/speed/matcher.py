@@ -34,7 +34,7 @@ import torch
 
 from bench.machine import write_result
 from bench.metrics import paired_bootstrap
-from bench.out_of_fold import Say, add_options, matcher_from, measured_part, protocol_from
+from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
 from bench.pairs import draw_pairs
 from bench.protocols import Evaluation, all_against_all, evaluate
 from bench.speed.contestants import (
@@ -46,6 +46,7 @@ from bench.speed.contestants import (
     Matches,
     contestants,
 )
+from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.cli import EXIT_DATA, ProgressBar, with_overrides
 from engine.evidence import PairWorker
@@ -323,9 +324,6 @@ def _kinds(say: Say) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure from the command line."""
     options = _options(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     bar = ProgressBar("photographs")
     workers = options.workers if options.workers is not None else default_workers()

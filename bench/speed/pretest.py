@@ -13,7 +13,6 @@ About 8 x ``--count`` pairs are matched: a minute on two quiet cores, after thei
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -22,12 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.machine import write_result
 from bench.metrics import auc
-from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
-from bench.pairs import DrawnPair, draw_pairs, local_score
-from engine.catalog import Catalog, CatalogError
-from engine.cli import EXIT_DATA, ProgressBar
+from bench.pairs import DrawnPair, local_score
+from bench.speed.drawn_pairs import measure_drawn_pairs
 from engine.evidence import PairWorker
 from engine.index import CatalogIndex
 from engine.matcher import Matcher
@@ -138,28 +134,7 @@ def render(figures: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.speed.pretest", description=__doc__.split("\n", 1)[0])
-    add_options(parser, ranker=False)
-    parser.add_argument("--count", type=int, default=100, help="pairs of a kind (100)")
-    options = parser.parse_args(arguments)
-    bar = ProgressBar("pairs")
-    try:
-        catalog = measured_part(Catalog.read(options.catalog), options.individuals)
-        pairs = draw_pairs(catalog, options.count, "all", options.seed)
-        matcher = matcher_from(options)
-        names = list(dict.fromkeys(name for pair in pairs for name in (pair.image_id0, pair.image_id1)))
-        index = matcher.index(catalog.subset(names), bar)
-    except CatalogError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_DATA
-    pairs = [pair for pair in pairs if pair.image_id0 in index.catalog and pair.image_id1 in index.catalog]
-    figures = measure(index, pairs, matcher, bar)
-    matcher.close()
-    print(render(figures))
-    if options.result:
-        protocol = protocol_from(options) | {"count": options.count}
-        write_result(options.result, figures, matcher.settings.to_dict(), protocol)
-    return 0
+    return measure_drawn_pairs("bench.speed.pretest", __doc__, 100, measure, render, arguments)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,6 @@ from bench.protocols import cut_scenarios
 from engine.catalog import Catalog
 from engine.cli import build_parser, main
 
-QUICK = [
-    "--workers=1",
-    "--ranker=fusion",
-    "--descriptor=efficientnet_lite0",
-    "--shortlist=6",
-    "--set=describe.descriptor.mirror=false",
-    "--set=describe.keypoints.max_keypoints=128",
-    "--set=describe.keypoints.long_side=384",
-]
-
 
 @pytest.fixture
 def store(shared_store: Path) -> str:
@@ -62,12 +52,22 @@ def test_missing_catalogue_is_one_clear_line(tmp_path: Path, capsys: pytest.Capt
     assert "Traceback" not in error
 
 
-def test_index_then_match(made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quick = [option for option in QUICK if not option.startswith("--ranker")]
+def test_index_then_match(
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
+    quick = [option for option in quick_options if not option.startswith("--ranker")]
     assert main(["index", str(made_up_dir), store, *quick]) == 0
     assert "26 of 26 photographs described" in capsys.readouterr().out
     query = sorted((made_up_dir / "images").glob("*.jpg"))[0]
-    arguments = ["match", str(query), f"--catalog={made_up_dir}", store, *QUICK, "--top=4", "--until=2018-12-31"]
+    arguments = [
+        "match",
+        str(query),
+        f"--catalog={made_up_dir}",
+        store,
+        *quick_options,
+        "--top=4",
+        "--until=2018-12-31",
+    ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "26 candidates" in text
@@ -85,10 +85,12 @@ def test_index_then_match(made_up_dir: Path, store: str, tmp_path: Path, capsys:
     assert [row["image_id"] for row in rows] == [answer["image_id"] for answer in record["answers"]]
 
 
-def test_rank_and_score(made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rank_and_score(
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
     cut = cut_scenarios(Catalog.read(made_up_dir), tmp_path / "challenge", scale=None, seed=1)
     output = tmp_path / "submission.csv"
-    assert main(["rank", str(cut.folder), f"--output={output}", store, *QUICK]) == 0
+    assert main(["rank", str(cut.folder), f"--output={output}", store, *quick_options]) == 0
     rows = list(csv.DictReader(output.open()))
     assert list(rows[0]) == ["query_id", "database_image_id", "score"]
     capsys.readouterr()
@@ -105,10 +107,10 @@ def test_score_refuses_what_the_organisers_would(tmp_path: Path, capsys: pytest.
 
 
 def test_train_ranker_then_use_it(
-    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
 ) -> None:
     model = tmp_path / "ranker.json"
-    quick = [option for option in QUICK if not option.startswith("--ranker")]
+    quick = [option for option in quick_options if not option.startswith("--ranker")]
     train = ["train-ranker", str(made_up_dir), f"--output={model}", "--kind=logistic", "--queries=14", store, *quick]
     assert main([*train, "--shortlist=25"]) == 0
     assert "chosen: logistic" in capsys.readouterr().out
@@ -118,7 +120,9 @@ def test_train_ranker_then_use_it(
     assert json.loads(capsys.readouterr().out)["answers"]
 
 
-def test_train_descriptor_then_use_it(made_up_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_descriptor_then_use_it(
+    made_up_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
     small = ["input_size=[96,128]", "batch=8", "embedding=32", "mirror_classes=false", "held_out=none"]
     train = [
         "train-descriptor",
@@ -129,7 +133,7 @@ def test_train_descriptor_then_use_it(made_up_dir: Path, tmp_path: Path, capsys:
     ]
     assert main([*train, *(f"--set={item}" for item in small)]) == 0
     assert "--descriptor" in capsys.readouterr().out
-    quick = [o for o in QUICK if not o.startswith(("--descriptor", "--ranker", "--shortlist"))]
+    quick = [o for o in quick_options if not o.startswith(("--descriptor", "--ranker", "--shortlist"))]
     few = tmp_path / "few"
     few.mkdir()
     for photo in sorted((made_up_dir / "images").glob("*.jpg"))[:2]:

@@ -132,17 +132,8 @@ def test_every_layer_is_a_picture_of_its_own(matcher, index, listed, tmp_path) -
     assert not (tmp_path / "none").exists(), "nothing is written before the layers are known to exist"
 
 
-def test_the_command_prints_and_writes(made_up_dir, shared_store, listed, tmp_path, capsys) -> None:
-    quick = [
-        "--workers=1",
-        "--ranker=fusion",
-        "--descriptor=efficientnet_lite0",
-        "--shortlist=6",
-        "--set=describe.descriptor.mirror=false",
-        "--set=describe.keypoints.max_keypoints=128",
-        "--set=describe.keypoints.long_side=384",
-        f"--store={shared_store}",
-    ]
+def test_the_command_prints_and_writes(made_up_dir, shared_store, quick_options, listed, tmp_path, capsys) -> None:
+    quick = [*quick_options, f"--store={shared_store}"]
     query, inside, _ = listed
     asked = ["explain", query, inside[0], f"--catalog={made_up_dir}", *quick]
     assert main([*asked, f"--output={tmp_path / 'out'}", "--layers=heat,inliers"]) == 0

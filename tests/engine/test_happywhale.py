@@ -20,16 +20,6 @@ from engine.happywhale import (
 from engine.matcher import Matcher
 from features.settings import SettingsError
 
-QUICK = [
-    "--workers=1",
-    "--ranker=fusion",
-    "--descriptor=efficientnet_lite0",
-    "--shortlist=6",
-    "--set=describe.descriptor.mirror=false",
-    "--set=describe.keypoints.max_keypoints=128",
-    "--set=describe.keypoints.long_side=384",
-]
-
 
 @pytest.fixture(scope="module")
 def world(made_up_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -57,11 +47,16 @@ def world(made_up_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("head", ["ranker", "knn"])
 def test_a_submission_in_one_command(
-    world: Path, shared_store: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]
+    world: Path,
+    shared_store: Path,
+    tmp_path: Path,
+    head: str,
+    capsys: pytest.CaptureFixture[str],
+    quick_options: list[str],
 ) -> None:
     output, details = tmp_path / "submission.csv", tmp_path / "details.csv"
     arguments = ["identify", str(world / "test_images"), f"--catalog={world / 'train.csv'}", f"--output={output}"]
-    assert main([*arguments, f"--details={details}", f"--head={head}", f"--store={shared_store}", *QUICK]) == 0
+    assert main([*arguments, f"--details={details}", f"--head={head}", f"--store={shared_store}", *quick_options]) == 0
     assert "broken.jpg" in capsys.readouterr().err
     images = [path.name for path in (world / "test_images").iterdir()]
     known = pd.read_csv(world / "train.csv")["individual_id"].unique()
