@@ -144,7 +144,7 @@ def audit_catalog(
     size = matcher.settings.shortlist.size
     asked = choose_photographs(index, size, settings.limit)
     queries = index.subset(asked)
-    others = _asked_of_others(queries, index, matcher, size, progress)
+    others = matcher.match(queries, index, CandidateFilter(exclude_own_individual=True), size, progress)
     own = index.catalog.table["individual_id"].value_counts()
     plural = [name for name in asked if own[index.catalog.row(name)["individual_id"]] > 1]
     every = matcher.match(index.subset(plural), index, top=size, progress=progress)
@@ -190,22 +190,6 @@ def _nearest_other(vectors: FloatArray, names: npt.NDArray[np.str_]) -> FloatArr
         cosine[codes[start : start + 256, None] == codes[None]] = -np.inf
         nearest[start : start + 256] = cosine.max(axis=1)
     return nearest
-
-
-def _asked_of_others(
-    queries: CatalogIndex, index: CatalogIndex, matcher: Matcher, size: int, progress: Progress | None
-) -> pd.DataFrame:
-    """Ask photographs against those of all other individuals."""
-    # An encounter that is the individual: leaving out the query's encounter then leaves out its whole individual.
-    sides = [
-        CatalogIndex(
-            Catalog(part.catalog.table.assign(encounter_id=part.catalog.table["individual_id"]), part.catalog.root),
-            part.descriptions,
-        )
-        for part in (queries, index)
-    ]
-    answers = matcher.match(sides[0], sides[1], CandidateFilter(exclude_encounter=True), size, progress)
-    return answers.drop(columns="encounter_id")
 
 
 def merge_candidates(

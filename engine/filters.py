@@ -58,6 +58,7 @@ class CandidateFilter(Settings):
         since, until: first and last allowed date, inclusive ("YYYY-MM-DD" or a date); unknown dates stay.
         require_date: drop candidates of unknown date.
         exclude_encounter: drop candidates of the query's own encounter (see :func:`same_encounter`).
+        exclude_own_individual: drop candidates that carry the query's own name (an audit asks whom else it shows).
         exclude_individuals, exclude_ids: individuals and image ids to leave out.
         species: allowed species (None = all); a candidate of unknown species always stays.
 
@@ -70,6 +71,7 @@ class CandidateFilter(Settings):
     until: dt.date | str | None = None
     require_date: bool = False
     exclude_encounter: bool = False
+    exclude_own_individual: bool = False
     exclude_individuals: tuple[str, ...] = ()
     exclude_ids: tuple[str, ...] = ()
     species: tuple[str, ...] | None = None
@@ -144,6 +146,8 @@ class CandidateFilter(Settings):
         masks = [("being the query itself", ~itself)]
         if self.exclude_encounter:
             masks.append(("encounter of the query", ~same_encounter(query, keys)))
+        if self.exclude_own_individual and _known(query.get("individual_id")):
+            masks.append(("individual of the query", keys.individual_id != query["individual_id"]))
         return _combine(len(itself), masks)
 
 

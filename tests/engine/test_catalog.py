@@ -201,6 +201,15 @@ def test_what_counts_as_the_same_encounter(query: dict, expected: list[int]) -> 
     assert report.left == 6 - sum(expected)
 
 
+def test_the_querys_own_individual_can_be_left_out() -> None:
+    catalog = Catalog(ENCOUNTERS, Path("/x"))
+    rule = CandidateFilter(exclude_own_individual=True)
+    kept, report = rule.report_for({"image_id": "q", "individual_id": "a"}, catalog)
+    assert kept.astype(int).tolist() == [0, 0, 0, 1, 1, 0], "another name stays, and none"
+    assert dict(report.dropped)["individual of the query"] == 4
+    assert rule.mask_for({"image_id": "q", "individual_id": None}, catalog).all()
+
+
 def test_encounters_follow_the_one_hour_rule() -> None:
     times = ["10:00", "12:01", "11:00", "13:01:01", "10:30", None, "10:31"]
     table = pd.DataFrame(
