@@ -30,12 +30,6 @@ from bench.errors import (
 from bench.out_of_fold import OutOfFold
 from engine.catalog import Catalog
 from engine.index import CatalogIndex
-from engine.matcher import Matcher
-
-
-@pytest.fixture(scope="module")
-def judges(small_settings, shared_store: Path) -> OutOfFold:
-    return OutOfFold(Matcher(small_settings, shared_store, "fusion", 1), ("fusion",))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from bench.scenarios.command import main
 from bench.scenarios.measuring import Ledger
 from bench.scenarios.running import WINNERS, render, rules_named, run
 from engine.catalog import Catalog, CatalogError
-from engine.matcher import Matcher
 from engine.scenarios import read_scenarios
 from engine.submission import check_submission, read_submission
 
@@ -37,11 +36,6 @@ QUICK = {
 @pytest.fixture(scope="module")
 def catalog(made_up_dir: Path) -> Catalog:
     return Catalog.read(made_up_dir)
-
-
-@pytest.fixture(scope="module")
-def judges(small_settings, shared_store: Path) -> OutOfFold:
-    return OutOfFold(Matcher(small_settings, shared_store, "fusion", 1), ("fusion",))
 
 
 @pytest.fixture(scope="module")
