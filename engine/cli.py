@@ -96,7 +96,7 @@ def _is_expected(error: Exception) -> bool:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     from engine import __version__
-    from engine.commands import answering
+    from engine.commands import answering, training
 
     parser = argparse.ArgumentParser(
         prog="scarmatch",
@@ -115,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train_descriptor(commands)
     _add_info(commands)
     answering.add(commands)
+    training.add(commands)
     return parser
 
 

@@ -1,5 +1,8 @@
 """The evidence of one pair: correspondences, verification, and the numbers that the ranker reads.
 
+There are two looks at a pair. The quick one compares mark descriptors, hundreds of pairs a second, and sees every pair
+of a shortlist; the second one, keypoints and LightGlue, may be kept to the pairs that the quick one finds worth it.
+
 Work goes by query: one task is one query and its candidates, so that its result depends on nothing else. Numbers of
 pairs that were computed before are kept in one SQLite file in the store, keyed by the content of both photographs and
 by everything that could change them.
@@ -16,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from engine.mark_matching import MarkMatcher, MarkMatchingSettings, aligned_similarity
 from engine.matching import MatchingSettings, PairMatcher, make_matcher
 from engine.records import Correspondences, Verification
 from engine.verification import VerificationSettings, verify_many
@@ -55,6 +60,23 @@ PAIR_NUMBERS = (
     "geometry_score",
 )
 
+#: The numbers of a pair's quick look, in the order in which they are kept.
+MARK_NUMBERS = (
+    "marks_places0",
+    "marks_places1",
+    "marks_matches",
+    "marks_similarity",
+    "marks_inliers",
+    "marks_inlier_ratio",
+    "marks_inlier_similarity",
+    "marks_residual",
+    "marks_spread_along",
+    "marks_position_gap",
+    "marks_plausibility",
+    "marks_aligned",
+    "marks_overlap",
+)
+
 
 @dataclass(frozen=True)
 class PairTask:
@@ -77,12 +99,38 @@ class PairWorker:
         verification: VerificationSettings,
         store: Path,
         device: str | None = None,
+        marks: MarkMatchingSettings | None = None,
+        mark_verification: VerificationSettings | None = None,
     ) -> None:
         self.describer = Describer(describe, FeatureStore(store), device)
+        self.mark_matcher = MarkMatcher(marks)
+        self.mark_verification = (mark_verification or default_mark_verification()).replace(threads=1)
         self.matcher: PairMatcher = make_matcher(describe.keypoints.kind, matching, device)
         # One thread: the processes already share the cores, and the answer does not depend on it.
         self.verification = verification.replace(threads=1)
         self._features: OrderedDict[str, LocalFeatures] = OrderedDict()
+        self._marks: OrderedDict[str, LocalFeatures] = OrderedDict()
+
+    def marks(self, key: str) -> LocalFeatures:
+        """Return the mark descriptors of a described photograph (KeyError if the store lost them)."""
+        if key in self._marks:
+            self._marks.move_to_end(key)
+            return self._marks[key]
+        found = self._marks[key] = self.describer.marks(key)
+        if len(self._marks) > self.KEEP:
+            self._marks.popitem(last=False)
+        return found
+
+    def compare_marks(self, task: PairTask) -> list[tuple[LocalFeatures, LocalFeatures, Correspondences, Verification]]:
+        """Take the quick look at a query and its candidates, in the order given."""
+        query = self.marks(task.query)
+        pairs = [(query, self.marks(key)) for key in task.candidates]
+        matches = self.mark_matcher.match(pairs)
+        checked = verify_many(
+            [(a, b, m, (task.query, key)) for (a, b), m, key in zip(pairs, matches, task.candidates, strict=True)],
+            self.mark_verification,
+        )
+        return [(a, b, m, v) for (a, b), m, v in zip(pairs, matches, checked, strict=True)]
 
     def features(self, key: str) -> LocalFeatures:
         """Return the local features of a described photograph (KeyError if the store lost them)."""
@@ -110,6 +158,12 @@ def compare_task(worker: PairWorker, task: PairTask) -> npt.NDArray[np.float32]:
     """Return the (candidates, numbers) float32 table of a task; runs in a worker process."""
     rows = [pair_numbers(*item) for item in worker.compare(task)]
     return np.array(rows, np.float32).reshape(len(rows), len(PAIR_NUMBERS))
+
+
+def marks_task(worker: PairWorker, task: PairTask) -> npt.NDArray[np.float32]:
+    """Return the (candidates, numbers) float32 table of the quick look; runs in a worker process."""
+    rows = [mark_numbers(*item) for item in worker.compare_marks(task)]
+    return np.array(rows, np.float32).reshape(len(rows), len(MARK_NUMBERS))
 
 
 def match_task(worker: PairWorker, task: PairTask) -> list[tuple[Correspondences, Verification]]:
@@ -148,16 +202,47 @@ def pair_numbers(
     ]
 
 
+def mark_numbers(
+    features0: LocalFeatures, features1: LocalFeatures, matches: Correspondences, check: Verification
+) -> list[float]:
+    """Return the numbers of one pair's quick look in the order of :data:`MARK_NUMBERS`."""
+    aligned, overlap = aligned_similarity(features0, features1, check.model) if check.ok else (float("nan"), 0.0)
+    return [
+        float(len(features0)),
+        float(len(features1)),
+        float(len(matches)),
+        matches.similarity,
+        float(check.n_inliers),
+        check.inlier_ratio,
+        check.confidence_sum,
+        check.residual,
+        check.spread_along,
+        check.position_gap,
+        check.plausibility,
+        aligned,
+        overlap,
+    ]
+
+
+def default_mark_verification() -> VerificationSettings:
+    """Return the verification of the quick look: grids never lie exactly alike, and bodies are about as large."""
+    return VerificationSettings(
+        kinds=("similarity", "affine"), threshold=0.02, max_scale=1.6, max_rotation=25.0, plausible_scale=1.3
+    )
+
+
 class PairCache:
     """Numbers of pairs in one SQLite file; used by the main process only, safe to share between runs.
 
     Args:
         path: the file; None keeps nothing.
         fingerprint: everything that could change the numbers (settings, weights, code).
+        columns: how many numbers a pair has.
     """
 
-    def __init__(self, path: Path | None, fingerprint: str) -> None:
-        self._print = f"{fingerprint}-{CODE_VERSION}-{len(PAIR_NUMBERS)}"
+    def __init__(self, path: Path | None, fingerprint: str, columns: int = len(PAIR_NUMBERS)) -> None:
+        self._columns = columns
+        self._print = f"{fingerprint}-{CODE_VERSION}-{columns}"
         self._db: sqlite3.Connection | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +265,7 @@ class PairCache:
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
             found.update(self._db.execute(f"SELECT key, numbers FROM pair WHERE key IN ({marks})", part))
-        size = 4 * len(PAIR_NUMBERS)
+        size = 4 * self._columns
         return [np.frombuffer(found[key], np.float32) if len(found.get(key, b"")) == size else None for key in keys]
 
     def put(self, query: str, candidates: Sequence[str], numbers: npt.NDArray[np.float32]) -> None:
@@ -204,12 +289,42 @@ class PairCache:
 
 
 def number_columns(rows: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, npt.NDArray]:
-    """Turn rows of numbers into named columns of the raw pair table."""
+    """Turn rows of the second look's numbers into named columns of the raw pair table; NaN where nobody looked."""
     table = np.array(list(rows), np.float32).reshape(-1, len(PAIR_NUMBERS))
     columns: dict[str, npt.NDArray] = {name: table[:, index] for index, name in enumerate(PAIR_NUMBERS)}
-    columns["model_ok"] = columns["model_ok"] > 0
-    columns["model_kind"] = np.array(MODEL_KINDS, object)[columns["model_kind"].astype(int)]
-    for name in PAIR_NUMBERS:
-        if name.startswith("n_"):
-            columns[name] = columns[name].astype(np.int64)
+    looked = ~np.isnan(columns["model_kind"])
+    kinds = np.where(looked, columns["model_kind"], 0).astype(int)
+    columns["model_kind"] = np.where(looked, np.array(MODEL_KINDS, object)[kinds], None)
     return columns
+
+
+def mark_columns(rows: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, npt.NDArray]:
+    """Turn rows of the quick look's numbers into named columns of the raw pair table."""
+    table = np.array(list(rows), np.float32).reshape(-1, len(MARK_NUMBERS))
+    return {name: table[:, index] for index, name in enumerate(MARK_NUMBERS)}
+
+
+def worth_a_second_look(cosine: npt.ArrayLike, numbers: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.bool_]:
+    """Say which candidates of one list LightGlue should see: the best by cosine and quick look together.
+
+    The two orders are joined by the reciprocals of their ranks (Cormack, Clarke and Buettcher, SIGIR 2009), which needs
+    no common scale.
+
+    Args:
+        cosine: (K,) similarity of the global descriptors.
+        numbers: (K, numbers) of the quick look.
+        size: how many; 0 or less takes all.
+
+    Returns:
+        (K,) bool.
+    """
+    count = len(numbers)
+    if size <= 0 or size >= count:
+        return np.ones(count, bool)
+    agreement = numbers[:, MARK_NUMBERS.index("marks_inliers")] * numbers[:, MARK_NUMBERS.index("marks_plausibility")]
+    # Equal values share their mean rank: the order of rows is no evidence.
+    ranks = [pd.Series(np.asarray(values, float)).rank(ascending=False).to_numpy() for values in (cosine, agreement)]
+    fused = sum((1.0 / (2.0 + rank) for rank in ranks), np.zeros(count))
+    chosen = np.zeros(count, bool)
+    chosen[np.lexsort((np.arange(count), -fused))[:size]] = True
+    return chosen

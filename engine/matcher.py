@@ -18,8 +18,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.catalog import CandidateFilter, Catalog, FilterReport, same_encounter
-from engine.evidence import PAIR_NUMBERS, PairCache, PairTask, PairWorker, compare_task, match_task, number_columns
+from engine.evidence import (
+    MARK_NUMBERS,
+    PAIR_NUMBERS,
+    PairCache,
+    PairTask,
+    PairWorker,
+    compare_task,
+    default_mark_verification,
+    mark_columns,
+    marks_task,
+    match_task,
+    number_columns,
+    worth_a_second_look,
+)
 from engine.index import CatalogIndex, Progress, describe_catalog, refs_of
+from engine.mark_matching import MarkMatchingSettings
 from engine.matching import MatchingSettings
 from engine.shortlist import Shortlist, ShortlistSettings, shortlist
 from engine.verification import VerificationSettings
@@ -46,13 +60,17 @@ class MatcherSettings(Settings):
 
     Attributes:
         describe: one photograph: global descriptor, keypoints, regions.
-        shortlist: how many candidates the local matcher sees, and how they are found.
-        matching: correspondences of a pair.
-        verification: their geometric consistency.
+        shortlist: how many candidates the local matchers see, and how they are found.
+        marks: the quick look at every pair of the shortlist, by mark descriptors.
+        mark_verification: its geometric consistency.
+        matching: the second look, by keypoints and LightGlue.
+        verification: its geometric consistency.
     """
 
     describe: DescribeSettings = field(default_factory=DescribeSettings)
     shortlist: ShortlistSettings = field(default_factory=ShortlistSettings)
+    marks: MarkMatchingSettings = field(default_factory=MarkMatchingSettings)
+    mark_verification: VerificationSettings = field(default_factory=default_mark_verification)
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     verification: VerificationSettings = field(default_factory=VerificationSettings)
 
@@ -148,8 +166,13 @@ class Matcher:
         store = self.store_for(database.catalog)
         asked = self._as_index(queries, database, store, progress)
         lists, truth = self._shortlists(asked, database, candidates or CandidateFilter())
-        numbers = self._compare(asked, database, lists, store, progress)
-        return _raw_table(asked, database, lists, numbers, truth)
+        quick = self._compare(asked, database, lists, store, progress, quick=True)
+        wanted = [
+            worth_a_second_look(found.cosine, table, self.settings.shortlist.second_look)
+            for found, table in zip(lists, quick, strict=True)
+        ]
+        numbers = self._compare(asked, database, lists, store, progress, wanted)
+        return _raw_table(asked, database, lists, quick, numbers, truth)
 
     def compare(
         self,
@@ -168,7 +191,7 @@ class Matcher:
 
         Returns:
             One row per pair in the order given: image_id0, image_id1 and the columns of
-            :data:`engine.evidence.PAIR_NUMBERS`.
+            :data:`engine.evidence.MARK_NUMBERS` and :data:`engine.evidence.PAIR_NUMBERS`. Every pair gets both looks.
 
         Raises:
             KeyError: an id is not in its catalogue.
@@ -184,13 +207,16 @@ class Matcher:
             nothing = np.zeros(len(rows), np.float32)
             lists.append(Shortlist(rows, nothing, nothing, nothing))
         store = self.store_for(database.catalog)
-        tables = self._compare(queries.subset(asked), database, lists, store, progress)
-        rows_of: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(pairs)
-        for name, table in zip(asked, tables, strict=True):
-            for position, row in zip(positions[name], table, strict=True):
-                rows_of[position] = row
         ids = {"image_id0": [first for first, _ in pairs], "image_id1": [second for _, second in pairs]}
-        return pd.DataFrame({**ids, **number_columns(rows_of)})
+        columns: dict[str, Any] = {**ids}
+        for quick, named in ((True, mark_columns), (False, number_columns)):
+            tables = self._compare(queries.subset(asked), database, lists, store, progress, quick=quick)
+            rows_of: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(pairs)
+            for name, table in zip(asked, tables, strict=True):
+                for position, row in zip(positions[name], table, strict=True):
+                    rows_of[position] = row
+            columns.update(named(rows_of))
+        return pd.DataFrame(columns)
 
     def filter_report(self, catalog: CatalogIndex | Catalog, candidates: CandidateFilter | None) -> FilterReport:
         """Return the counts of the candidate filter's rules that hold for every query."""
@@ -207,6 +233,9 @@ class Matcher:
         table = rank_pairs(raw, self.ranker, top).sort_values("query_id", key=lambda ids: ids.map(asked), kind="stable")
         renamed = table.reset_index(drop=True).rename(columns=_ANSWER_NAMES)
         renamed["date_gap_days"] = (renamed["date"] - renamed["query_date"]).abs().dt.days
+        for name in ("n_matches", "n_inliers"):
+            # A pair that only the quick look saw has no matched keypoints.
+            renamed[name] = renamed[name].fillna(0).astype(np.int64)
         return renamed[list(ANSWER_COLUMNS)]
 
     def explain(self, raw: pd.DataFrame, wanted: npt.ArrayLike | None = None) -> Explanation:
@@ -341,7 +370,16 @@ class Matcher:
 
     def _make_worker(self, store: Path) -> partial[PairWorker]:
         s = self.settings
-        return partial(PairWorker, s.describe, s.matching, s.verification, store, self.device)
+        return partial(
+            PairWorker,
+            s.describe,
+            s.matching,
+            s.verification,
+            store,
+            self.device,
+            marks=s.marks,
+            mark_verification=s.mark_verification,
+        )
 
     def _as_index(
         self,
@@ -384,9 +422,17 @@ class Matcher:
         lists: Sequence[Shortlist],
         store: Path,
         progress: Progress | None,
+        wanted: Sequence[npt.NDArray[np.bool_]] | None = None,
+        quick: bool = False,
     ) -> list[npt.NDArray[np.float32]]:
-        """Return the (candidates, numbers) table of every query; pairs that the store knows are not computed again."""
-        cache = PairCache(store / "pairs.sqlite", self._pair_fingerprint(store))
+        """Return the (candidates, numbers) table of every query; pairs that the store knows are not computed again.
+
+        Args:
+            wanted: for each query the (candidates,) mask of those to compare, NaN elsewhere; None compares all.
+            quick: take the quick look instead of the second one.
+        """
+        columns = len(MARK_NUMBERS if quick else PAIR_NUMBERS)
+        cache = PairCache(store / "pairs.sqlite", self._pair_fingerprint(store, quick), columns)
         try:
             known: list[list[npt.NDArray[np.float32] | None]] = []
             tasks: list[PairTask] = []
@@ -394,6 +440,10 @@ class Matcher:
             for query, found in enumerate(lists):
                 keys = [database.descriptions[row].key for row in found.indices]
                 known.append(cache.get(queries.descriptions[query].key, keys))
+                asked = np.ones(len(keys), bool) if wanted is None else wanted[query]
+                for place in np.flatnonzero(~asked):
+                    # A number that happens to be known would make the answer depend on what was asked before.
+                    known[-1][place] = np.full(columns, np.nan, np.float32)
                 open_places = [place for place, numbers in enumerate(known[-1]) if numbers is None]
                 for start in range(0, len(open_places), _TASK_PAIRS):
                     part = open_places[start : start + _TASK_PAIRS]
@@ -401,7 +451,7 @@ class Matcher:
                     places.append((query, part))
             total = sum(map(len, lists))
             done = total - sum(len(task.candidates) for task in tasks)
-            for number, table in self._pool_for(store).run(compare_task, tasks):
+            for number, table in self._pool_for(store).run(marks_task if quick else compare_task, tasks):
                 cache.put(tasks[number].query, tasks[number].candidates, table)
                 query, part = places[number]
                 for place, numbers in zip(part, table, strict=True):
@@ -411,11 +461,22 @@ class Matcher:
                     progress(done, total)
         finally:
             cache.close()
-        return [np.array(rows, np.float32).reshape(len(rows), len(PAIR_NUMBERS)) for rows in known]
+        return [np.array(rows, np.float32).reshape(len(rows), columns) for rows in known]
 
-    def _pair_fingerprint(self, store: Path) -> str:
+    def _pair_fingerprint(self, store: Path, quick: bool = False) -> str:
         worker = self._local_worker(store)
-        parts = (worker.describer.local_fingerprint(), worker.matcher.fingerprint(), worker.verification.fingerprint())
+        if quick:
+            parts = (
+                worker.describer.mark_fingerprint(),
+                worker.mark_matcher.fingerprint(),
+                worker.mark_verification.fingerprint(),
+            )
+        else:
+            parts = (
+                worker.describer.local_fingerprint(),
+                worker.matcher.fingerprint(),
+                worker.verification.fingerprint(),
+            )
         return "-".join(parts)
 
     def describe_settings(self) -> dict[str, Any]:
@@ -480,6 +541,7 @@ def _raw_table(
     queries: CatalogIndex,
     database: CatalogIndex,
     lists: Sequence[Shortlist],
+    quick: Sequence[npt.NDArray[np.float32]],
     numbers: Sequence[npt.NDArray[np.float32]],
     truth: Sequence[int | None],
 ) -> pd.DataFrame:
@@ -492,8 +554,8 @@ def _raw_table(
     }
     for name, part in (("cosine", "cosine"), ("requery_score", "requery")):
         columns[name] = np.concatenate([getattr(f, part) for f in lists]) if lists else np.zeros(0, np.float32)
+    columns.update(mark_columns(row for table in quick for row in table))
     columns.update(number_columns(row for table in numbers for row in table))
-    columns["mark_correlation"] = np.full(len(query_rows), np.nan, np.float32)
     for side, index, rows in ((0, queries, query_rows), (1, database, database_rows)):
         table = index.catalog.table
         for source, name in _CATALOG_NAMES.items():

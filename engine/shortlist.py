@@ -20,13 +20,16 @@ class ShortlistSettings(Settings):
     """Options of the shortlist.
 
     Attributes:
-        size: candidates per query that the local matcher sees.
+        size: candidates per query that the local matchers see: mark descriptors all of them.
+        second_look: so many of them, the best by cosine and mark descriptors together, are looked at again with keypoints
+            and LightGlue, which costs some fifty times as much; 0 looks at all.
         requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
         requery_weights: weights of the query, its best and its second best candidate.
         requery_power: power applied to each similarity before they are added.
     """
 
     size: int = 50
+    second_look: int = 16
     requery: bool = False
     requery_weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
     requery_power: float = 7.0
@@ -34,6 +37,8 @@ class ShortlistSettings(Settings):
     def __post_init__(self) -> None:
         if self.size < 1:
             raise SettingsError(f"size={self.size}: a shortlist needs at least one candidate")
+        if self.second_look < 0:
+            raise SettingsError(f"second_look={self.second_look}: give a number of candidates, or 0 for all of them")
 
 
 @dataclass(frozen=True, eq=False)

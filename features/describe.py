@@ -23,6 +23,7 @@ from features.store import FeatureStore
 if TYPE_CHECKING:
     from features.global_descriptor import GlobalDescriptor, GlobalSettings
     from features.keypoints import KeypointExtractor, KeypointSettings
+    from features.mark_descriptors import MarkExtractor, MarkSettings
     from features.regions import RegionSettings
 
 
@@ -38,6 +39,12 @@ def _keypoint_settings() -> KeypointSettings:
     return KeypointSettings()
 
 
+def _mark_settings() -> MarkSettings:
+    from features.mark_descriptors import MarkSettings
+
+    return MarkSettings()
+
+
 def _region_settings() -> RegionSettings:
     from features.regions import RegionSettings
 
@@ -46,9 +53,10 @@ def _region_settings() -> RegionSettings:
 
 @dataclass(frozen=True)
 class DescribeSettings(Settings):
-    """Options of everything that happens to one photograph: global descriptor, keypoints, regions."""
+    """Options of everything that happens to one photograph: global descriptor, mark descriptors, keypoints, regions."""
 
     descriptor: GlobalSettings = field(default_factory=_global_settings)
+    marks: MarkSettings = field(default_factory=_mark_settings)
     keypoints: KeypointSettings = field(default_factory=_keypoint_settings)
     regions: RegionSettings = field(default_factory=_region_settings)
 
@@ -123,8 +131,10 @@ class Describer:
         self._device = device
         self._global: GlobalDescriptor | None = None
         self._local: KeypointExtractor | None = None
+        self._marks: MarkExtractor | None = None
         self._global_print: str | None = None
         self._local_print: str | None = None
+        self._mark_print: str | None = None
 
     @property
     def descriptor(self) -> GlobalDescriptor:
@@ -144,6 +154,15 @@ class Describer:
             self._local = KeypointExtractor(self.settings.keypoints, device=self._device)
         return self._local
 
+    @property
+    def mark_extractor(self) -> MarkExtractor:
+        """The network of the mark descriptors, loaded on first use."""
+        if self._marks is None:
+            from features.mark_descriptors import MarkExtractor
+
+            self._marks = MarkExtractor(self.settings.marks, device=self._device)
+        return self._marks
+
     def global_fingerprint(self) -> str:
         """Changes whenever global descriptors could."""
         if self._global_print is None:
@@ -158,6 +177,15 @@ class Describer:
             regions = f"{self.settings.regions.fingerprint()}-{CODE_VERSION}"
             self._local_print = f"{self.extractor.fingerprint()}-{regions}"
         return self._local_print
+
+    def mark_fingerprint(self) -> str:
+        """Changes whenever regions or mark descriptors could."""
+        if self._mark_print is None:
+            from features.regions import CODE_VERSION
+
+            regions = f"{self.settings.regions.fingerprint()}-{CODE_VERSION}"
+            self._mark_print = f"{self.mark_extractor.fingerprint()}-{regions}"
+        return self._mark_print
 
     def describe(self, refs: Iterable[PhotoRef]) -> Iterator[Description | Failure]:
         """Describe photographs in the order given; a bad one yields a :class:`Failure` and stops nobody."""
@@ -198,6 +226,22 @@ class Describer:
             raise KeyError(key)
         return unpack_local(arrays, self.settings.keypoints.kind)
 
+    def marks(self, key: str) -> LocalFeatures:
+        """Return the stored mark descriptors of a described photograph.
+
+        Raises:
+            KeyError: they are not in the store (describe the photograph again).
+        """
+        from features.mark_descriptors import KIND
+
+        arrays = self.store.get(self._mark_key(key)) if self.store is not None else None
+        if arrays is None:
+            raise KeyError(key)
+        return unpack_local(arrays, KIND)
+
+    def _mark_key(self, key: str) -> str:
+        return f"marks:{key}:{self.mark_fingerprint()}"
+
     def _global_key(self, key: str) -> str:
         return f"global:{key}:{self.global_fingerprint()}"
 
@@ -218,7 +262,9 @@ class Describer:
         key = content_key(ref)
         vector = self.store.get(self._global_key(key))
         summary = self.store.get(self._summary_key(key))
-        if vector is None or summary is None or not self.store.has(self._local_key(key)):
+        if vector is None or summary is None:
+            return None
+        if not self.store.has(self._local_key(key)) or not self.store.has(self._mark_key(key)):
             return None
         return _description(ref, key, vector["vector"], summary["summary"])
 
@@ -237,6 +283,7 @@ class Describer:
             except PhotoError as error:
                 answers[position] = Failure(ref.image_id, ref.path, str(error))
         for item, vector in zip(work, self._vectors(work), strict=True):
+            self._keep_marks(item)
             answers[item.position] = _description(item.ref, item.key, vector, self._local_summary(item))
         return [answers[position] for position in range(len(refs))]
 
@@ -254,6 +301,12 @@ class Describer:
                 if self.store is not None:
                     self.store.put(self._global_key(work[index].key), {"vector": vectors[index]})
         return vectors
+
+    def _keep_marks(self, item: _Work) -> None:
+        """Compute and keep the mark descriptors of a photograph, if the store lacks them."""
+        if self.store is not None and not self.store.has(self._mark_key(item.key)):
+            found = self.mark_extractor.extract(item.photo, item.frame, item.regions)
+            self.store.put(self._mark_key(item.key), pack_local(found))
 
     def _local_summary(self, item: _Work) -> npt.NDArray[np.float64]:
         """Compute and keep the local features of a photograph; return its summary numbers."""

@@ -21,7 +21,7 @@ Group = Literal["global", "requery", "local", "geometry", "marks", "metadata"]
 Values = npt.NDArray[np.float64]
 
 #: Raised whenever a feature changes its meaning under an unchanged name; a saved ranker of another version is refused.
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 
 REQUIRED_COLUMNS = ("query_id", "candidate_id", "cosine")
 
@@ -103,7 +103,24 @@ FEATURES: tuple[Feature, ...] = (
     Feature("inliers_zscore", "sd", "geometry", "inliers in standard deviations above their list's mean", 1),
     Feature("inliers_log_rank", "ln", "geometry", "logarithm of the rank by inliers in the list", -1),
     Feature("mark_share", "1", "marks", "share of inliers that lie in mark regions in both photographs"),
-    Feature("mark_correlation", "1", "marks", "correlation of the mark regions after alignment", 1),
+    Feature("marks_log_matches", "ln", "marks", "ln(1 + places of alike skin, each other's nearest)", 1),
+    Feature("marks_similarity", "1", "marks", "mean cosine of the skin of these places"),
+    Feature("marks_log_inliers", "ln", "marks", "ln(1 + places of alike skin that one placement explains)", 1),
+    Feature("marks_log_plausible_inliers", "ln", "marks", "ln(1 + those places x how plausible the placement is)", 1),
+    Feature("marks_inlier_ratio", "1", "marks", "share of the places of alike skin that the placement explains", 1),
+    Feature("marks_per_place", "1", "marks", "explained places per place of the poorer photograph", 1),
+    Feature("marks_residual", "body lengths", "marks", "median transfer error of the explained places"),
+    Feature("marks_spread_along", "body lengths", "marks", "standard deviation of the explained places along the body"),
+    Feature("marks_position_gap", "body lengths", "marks", "median disagreement of position along the body", -1),
+    Feature("marks_plausibility", "1", "marks", "how well the placement fits two head-up crops", 1),
+    Feature("marks_aligned", "1", "marks", "mean cosine of the skin once one animal is laid on the other", 1),
+    Feature("marks_overlap", "1", "marks", "share of the query's skin that then falls on the candidate's"),
+    Feature("marks_places_min", "ln", "marks", "ln(1 + places of the poorer photograph)"),
+    Feature(
+        "marks_zscore", "sd", "marks", "plausible explained places in standard deviations above their list's mean", 1
+    ),
+    Feature("marks_log_rank", "ln", "marks", "logarithm of the rank by plausible explained places in the list", -1),
+    Feature("marks_aligned_zscore", "sd", "marks", "aligned cosine in standard deviations above its list's mean", 1),
     Feature("date_gap_log_days", "ln", "metadata", "ln(1 + days between the photographs)"),
     Feature("same_day", "0/1", "metadata", "whether both were taken on the same day"),
     Feature("season_gap", "days", "metadata", "days between the two days of the year, around the year's end (0..183)"),
@@ -151,6 +168,7 @@ def build(raw: pd.DataFrame) -> pd.DataFrame:
         **_global(table),
         **_local(table),
         **_geometry(table),
+        **_marks(table),
         **_dates(table),
         **_sizes(table),
         "viewpoint_pair": _viewpoint_pair(table),
@@ -274,7 +292,7 @@ def _geometry(table: pd.DataFrame) -> dict[str, Values]:
         code = {name: float(i) for i, name in enumerate(MODEL_KINDS)}
         kinds = np.array([code.get(kind, np.nan) for kind in table["model_kind"]], dtype=np.float64)
     plain = ("model_ok", "inlier_ratio", "inlier_confidence_sum", "residual", "spread_along", "spread_across", "shear")
-    more = ("position_gap", "plausibility", "geometry_score", "mark_share", "mark_correlation")
+    more = ("position_gap", "plausibility", "geometry_score", "mark_share")
     return {
         **{name: _column(table, name) for name in plain + more},
         "model_kind": kinds,
@@ -284,6 +302,24 @@ def _geometry(table: pd.DataFrame) -> dict[str, Values]:
         "rotation": np.abs(_column(table, "rotation")),
         "inliers_zscore": _zscore(table, inliers),
         "inliers_log_rank": _log_rank(table, inliers),
+    }
+
+
+def _marks(table: pd.DataFrame) -> dict[str, Values]:
+    inliers, plausibility = _column(table, "marks_inliers"), _column(table, "marks_plausibility")
+    places = np.minimum(_column(table, "marks_places0"), _column(table, "marks_places1"))
+    agreement = np.log1p(inliers * plausibility)
+    plain = ("similarity", "inlier_ratio", "residual", "spread_along", "position_gap", "plausibility")
+    return {
+        **{f"marks_{name}": _column(table, f"marks_{name}") for name in (*plain, "aligned", "overlap")},
+        "marks_log_matches": np.log1p(_column(table, "marks_matches")),
+        "marks_log_inliers": np.log1p(inliers),
+        "marks_log_plausible_inliers": agreement,
+        "marks_per_place": _ratio(inliers, places),
+        "marks_places_min": np.log1p(places),
+        "marks_zscore": _zscore(table, agreement),
+        "marks_log_rank": _log_rank(table, agreement),
+        "marks_aligned_zscore": _zscore(table, _column(table, "marks_aligned")),
     }
 
 

@@ -83,7 +83,18 @@ def _pair(query: object, candidate: object, strength: float, random: np.random.G
         "mark_share": random.uniform(0, 1) if ok else 0.0,
         "plausibility": random.uniform(0, 1) if ok else 0.0,
         "geometry_score": 0.8 * inliers,
-        "mark_correlation": 0.1 * lift + random.normal(0, 0.2) if random.random() < 0.7 else nan,
+        "marks_places0": 700.0,
+        "marks_places1": 650.0,
+        "marks_matches": float(random.poisson(200)),
+        "marks_similarity": random.uniform(0.4, 0.6),
+        "marks_inliers": float(random.poisson(20 + 6 * lift)),
+        "marks_inlier_ratio": random.uniform(0.05, 0.2),
+        "marks_residual": random.uniform(0.005, 0.02),
+        "marks_spread_along": random.uniform(0.05, 0.2),
+        "marks_position_gap": abs(random.normal(0, 0.05)),
+        "marks_plausibility": random.uniform(0, 1),
+        "marks_aligned": 0.1 * lift + random.normal(0, 0.2) if random.random() < 0.7 else nan,
+        "marks_overlap": random.uniform(0.5, 1),
         "date0": q.date,  # type: ignore[attr-defined]
         "date1": c.date if random.random() < 0.95 else pd.NaT,  # type: ignore[attr-defined]
         "viewpoint0": q.viewpoint,  # type: ignore[attr-defined]

@@ -73,14 +73,14 @@ def test_monotone_features_never_count_against_their_direction(ranker: Ranker, p
 
 def test_without_the_constraint_a_misleading_feature_is_followed(pairs: pd.DataFrame) -> None:
     same = (pairs["individual0"] == pairs["individual1"]).to_numpy()
-    upside_down = pairs[["query_id", "candidate_id", "cosine"]].assign(mark_correlation=-pairs["cosine"])
+    upside_down = pairs[["query_id", "candidate_id", "cosine"]].assign(marks_aligned=-pairs["cosine"])
     rows = build(upside_down)
     for kind in ("logistic", "lambdamart"):
         free, held = (
             Ranker.fit(rows, same, pairs["query_id"], settings=quick(kind, monotone=m, groups=("marks",))).predict(rows)
             for m in (False, True)
         )
-        assert np.corrcoef(free, upside_down["mark_correlation"])[0, 1] < -0.5
+        assert np.corrcoef(free, upside_down["marks_aligned"])[0, 1] < -0.5
         assert np.ptp(held) == 0, "the only evidence speaks against its direction: it must not be used"
 
 

@@ -1,0 +1,160 @@
+"""Correspondences of mark descriptors: each other's nearest skin, at about the same place of the animal.
+
+Both photographs are covered by a grid (:mod:`features.mark_descriptors`), so that one matrix product compares all their
+places, a few hundred pairs a second on one core. Places that lie too far apart on the two head-up animals are no
+candidates for each other, and "each other's nearest" allows the neighbouring place of the grid: two grids never lie
+exactly alike.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.records import Correspondences
+from features.mark_descriptors import KIND
+from features.records import FloatArray, LocalFeatures
+from features.settings import Settings, SettingsError
+
+#: Bumped whenever the same settings would give other matches: part of every cache key.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MarkMatchingSettings(Settings):
+    """Options of the matching of mark descriptors.
+
+    Attributes:
+        reach_along: largest distance of two places along the body, as a share of the photograph's length.
+        reach_across: the same across the body, as a share of its width.
+        neighbour: largest distance, as a share of the length, of a place from the one that its nearest points back to.
+        min_similarity: matches of a smaller cosine are left out.
+    """
+
+    reach_along: float = 0.22
+    reach_across: float = 0.3
+    neighbour: float = 0.018
+    min_similarity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.reach_along <= 0 or self.reach_across <= 0 or self.neighbour < 0:
+            raise SettingsError("reach_along and reach_across must be above 0, neighbour at least 0")
+
+
+class MarkMatcher:
+    """Finds the correspondences of pairs described by :class:`features.mark_descriptors.MarkExtractor`."""
+
+    #: Photographs prepared in memory (each about 0.2 MB).
+    KEEP = 512
+
+    def __init__(self, settings: MarkMatchingSettings | None = None) -> None:
+        self.settings = settings or MarkMatchingSettings()
+        self._prepared: OrderedDict[int, tuple[LocalFeatures, FloatArray, FloatArray]] = OrderedDict()
+
+    def fingerprint(self) -> str:
+        """Settings and code version in one string."""
+        return f"{self.settings.fingerprint()}-marks-{CODE_VERSION}"
+
+    def match(self, pairs: Sequence[tuple[LocalFeatures, LocalFeatures]]) -> list[Correspondences]:
+        """Return the correspondences of every pair, best first, in the order given.
+
+        Raises:
+            ValueError: the features are of another kind.
+        """
+        return [self._match_one(features0, features1) for features0, features1 in pairs]
+
+    def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
+        import torch
+
+        for features in (features0, features1):
+            if features.kind != KIND:
+                raise ValueError(f"only {KIND!r} can be matched here, not {features.kind!r}")
+        if not len(features0) or not len(features1):
+            return Correspondences.empty()
+        (place0, skin0), (place1, skin1) = self._prepare(features0), self._prepare(features1)
+        # By torch, whose threads the worker processes keep to one; NumPy's would go their own way.
+        similarity = torch.mm(torch.from_numpy(skin0), torch.from_numpy(skin1).T).numpy()
+        s = self.settings
+        for axis, reach in ((1, s.reach_along), (0, s.reach_across)):
+            similarity[np.abs(place0[:, None, axis] - place1[None, :, axis]) > reach] = -2.0
+        nearest, back = similarity.argmax(1), similarity.argmax(0)
+        rows = np.arange(len(similarity))
+        cosine = similarity[rows, nearest]
+        returned = self._gap(place0[back[nearest]] - place0, features0.frame.canonical_size)
+        kept = (returned <= s.neighbour) & (cosine > max(s.min_similarity, -1.0))
+        return _one_each(rows[kept], nearest[kept], np.clip(cosine[kept], 0.0, 1.0))
+
+    @staticmethod
+    def _gap(difference: FloatArray, size: tuple[int, int]) -> FloatArray:
+        """Lengths of differences given as shares of width and height, as shares of the height."""
+        scaled = difference * np.array([size[0] / size[1], 1.0], np.float32)
+        return np.asarray(np.linalg.norm(scaled, axis=1), np.float32)
+
+    def _prepare(self, features: LocalFeatures) -> tuple[FloatArray, FloatArray]:
+        """Return places as shares of the canonical frame's width and height, and descriptors in single precision."""
+        key = id(features)
+        found = self._prepared.get(key)
+        if found is not None:
+            self._prepared.move_to_end(key)
+            return found[1], found[2]
+        place = features.canonical_xy / np.array(features.frame.canonical_size, np.float32)
+        skin = np.array(features.descriptors, np.float32)
+        # The features are kept beside the answer: an id is only unique while its object lives.
+        self._prepared[key] = (features, place, skin)
+        if len(self._prepared) > self.KEEP:
+            self._prepared.popitem(last=False)
+        return place, skin
+
+
+def _one_each(
+    rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], cosine: npt.NDArray[np.floating]
+) -> Correspondences:
+    """Keep the best match of every place of view 1; best first, ties by the place of view 0."""
+    order = np.lexsort((rows, -cosine))
+    rows, columns, cosine = rows[order], columns[order], cosine[order]
+    first = np.sort(np.unique(columns, return_index=True)[1])
+    return Correspondences(
+        np.ascontiguousarray(np.stack([rows[first], columns[first]], 1), np.int32),
+        np.ascontiguousarray(cosine[first], np.float32),
+        float(cosine[first].mean()) if len(first) else float("nan"),
+    )
+
+
+def aligned_similarity(
+    features0: LocalFeatures, features1: LocalFeatures, model: npt.NDArray[np.float64], reach: float = 0.03
+) -> tuple[float, float]:
+    """Say how alike the skin is once one animal is laid on the other: the direct check that needs no detector.
+
+    Every place of view 0 is mapped by the model and compared with the most similar place of view 1 nearby.
+
+    Args:
+        features0, features1: mark descriptors of the two views.
+        model: (3, 3), maps canonical pixels of view 0 to canonical pixels of view 1.
+        reach: how far "nearby" goes, as a share of view 1's length.
+
+    Returns:
+        The mean cosine over the places that fall on the other body (NaN if none does), and their share of all places.
+    """
+    if not len(features0) or not len(features1):
+        return float("nan"), 0.0
+    from scipy.spatial import cKDTree
+
+    homogeneous = np.column_stack([features0.canonical_xy, np.ones(len(features0))]) @ model.T
+    depth = homogeneous[:, 2]
+    fine = np.abs(depth) > 1e-9
+    mapped = homogeneous[:, :2] / np.where(fine, depth, 1.0)[:, None]
+    size = features1.frame.canonical_size
+    tree = cKDTree(features1.canonical_xy)
+    distance, near = tree.query(mapped, k=min(9, len(features1)), distance_upper_bound=reach * max(size))
+    distance, near = distance.reshape(len(mapped), -1), near.reshape(len(mapped), -1)
+    inside = np.isfinite(distance) & fine[:, None]
+    skin0 = np.asarray(features0.descriptors, np.float32)
+    skin1 = np.asarray(features1.descriptors, np.float32)
+    cosine = np.einsum("nd,nkd->nk", skin0, skin1[np.where(inside, near, 0)])
+    best = np.where(inside, cosine, -np.inf).max(axis=1)
+    seen = np.isfinite(best)
+    return (float(best[seen].mean()) if seen.any() else float("nan")), float(seen.mean())

@@ -1,0 +1,114 @@
+"""Matching of mark descriptors, and the direct comparison of skin once one animal is laid on the other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from engine.evidence import MARK_NUMBERS, default_mark_verification, mark_numbers, worth_a_second_look
+from engine.mark_matching import MarkMatcher, MarkMatchingSettings, aligned_similarity
+from engine.verification import verify_many
+from features.records import Frame, LocalFeatures
+
+SIZE = (192, 512)
+
+
+def grid(seed: int = 0, step: int = 16) -> LocalFeatures:
+    """A grid of places whose skin is all different."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(40, 152, step), np.arange(40, 472, step))
+    xy = np.stack([x.ravel(), y.ravel()], 1).astype(np.float32)
+    skin = rng.standard_normal((len(xy), 64)).astype(np.float32)
+    skin /= np.linalg.norm(skin, axis=1, keepdims=True)
+    ones = np.ones(len(xy), np.float32)
+    return LocalFeatures(xy, ones, skin.astype(np.float16), 0 * ones, ones, Frame(SIZE), "marks")
+
+
+def moved(features: LocalFeatures, shift: tuple[float, float]) -> LocalFeatures:
+    return dataclasses.replace(features, xy=features.xy + np.array(shift, np.float32))
+
+
+def test_a_shifted_animal_is_found_place_by_place() -> None:
+    first = grid()
+    second = moved(first, (6, -10))
+    matches = MarkMatcher().match([(first, second)])[0]
+    assert len(matches) == len(first)
+    np.testing.assert_array_equal(matches.indices[:, 0], matches.indices[:, 1])
+    check = verify_many([(first, second, matches, ("a", "b"))], default_mark_verification())[0]
+    assert check.ok
+    assert check.n_inliers == len(first)
+    np.testing.assert_allclose(check.model[:2, 2], (6, -10), atol=0.5)
+    cosine, overlap = aligned_similarity(first, second, check.model)
+    assert cosine == pytest.approx(1.0, abs=1e-2)
+    assert overlap == 1.0
+
+
+def test_skin_of_another_part_of_the_body_is_no_match() -> None:
+    first = grid()
+    far = moved(first, (0, 0.4 * SIZE[1]))
+    near = MarkMatcher(MarkMatchingSettings(reach_along=0.22)).match([(first, far)])[0]
+    assert not (near.indices[:, 0] == near.indices[:, 1]).any()
+    wide = MarkMatcher(MarkMatchingSettings(reach_along=0.5)).match([(first, far)])[0]
+    assert (wide.indices[:, 0] == wide.indices[:, 1]).all()
+    assert len(wide) == len(first)
+
+
+def test_another_animal_yields_no_placement_worth_the_name() -> None:
+    first, second = grid(0), grid(1)
+    matches = MarkMatcher().match([(first, second)])[0]
+    check = verify_many([(first, second, matches, ("a", "b"))], default_mark_verification())[0]
+    assert check.n_inliers < len(first) / 5
+    same = MarkMatcher().match([(first, first)])[0]
+    sure = verify_many([(first, first, same, ("a", "a"))], default_mark_verification())[0]
+    numbers = [mark_numbers(first, other, m, c) for other, m, c in ((second, matches, check), (first, same, sure))]
+    aligned = [row[MARK_NUMBERS.index("marks_aligned")] for row in numbers]
+    assert not aligned[0] > 0.7
+    assert aligned[1] == pytest.approx(1.0, abs=1e-2)
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (0, 5), (5, 0), (1, 1), (2, 9)])
+def test_few_places(counts: tuple[int, int]) -> None:
+    views = []
+    for seed, count in enumerate(counts):
+        whole = grid(seed)
+        names = ("xy", "scores", "descriptors", "marks", "body")
+        views.append(dataclasses.replace(whole, **{name: getattr(whole, name)[:count] for name in names}))
+    matches = MarkMatcher().match([(views[0], views[1])])[0]
+    assert len(matches) <= min(counts)
+    check = verify_many([(views[0], views[1], matches, ("a", "b"))], default_mark_verification())[0]
+    assert len(mark_numbers(views[0], views[1], matches, check)) == len(MARK_NUMBERS)
+    cosine, overlap = aligned_similarity(views[0], views[1], np.eye(3))
+    assert np.isnan(cosine) or -1 <= cosine <= 1
+    assert 0 <= overlap <= 1
+
+
+def test_a_batch_equals_its_singles_and_no_place_is_used_twice() -> None:
+    views = [grid(seed) for seed in range(3)]
+    pairs = [(a, moved(b, (3, 5))) for a in views for b in views]
+    together = MarkMatcher().match(pairs)
+    for pair, found in zip(pairs, together, strict=True):
+        alone = MarkMatcher().match([pair])[0]
+        np.testing.assert_array_equal(found.indices, alone.indices)
+        np.testing.assert_array_equal(found.confidence, alone.confidence)
+        for column in (0, 1):
+            assert len(np.unique(found.indices[:, column])) == len(found)
+        assert (np.diff(found.confidence) <= 0).all()
+
+
+def test_other_keypoints_are_refused() -> None:
+    wrong = dataclasses.replace(grid(), kind="aliked")
+    with pytest.raises(ValueError, match="aliked"):
+        MarkMatcher().match([(grid(), wrong)])
+
+
+def test_the_second_look_goes_to_the_best_of_both_orders() -> None:
+    numbers = np.zeros((6, len(MARK_NUMBERS)), np.float32)
+    numbers[:, MARK_NUMBERS.index("marks_plausibility")] = 1
+    numbers[:, MARK_NUMBERS.index("marks_inliers")] = [0, 0, 0, 0, 0, 90]
+    cosine = [0.9, 0.5, 0.4, 0.3, 0.2, 0.1]
+    chosen = worth_a_second_look(cosine, numbers, 2)
+    assert chosen.tolist() == [True, False, False, False, False, True]
+    assert worth_a_second_look(cosine, numbers, 0).all()
+    assert worth_a_second_look(cosine, numbers, 99).all()
