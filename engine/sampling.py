@@ -28,6 +28,8 @@ Integers = npt.NDArray[np.int64]
 ARRIVES = np.array([0.0, 0.0, 0.5, 0.7, 0.9])
 # The draws go in turn through prefixes of these shares of the list: n >> shift.
 _SHIFTS = np.array([0, 3, 0, 2, 0, 1])
+# Slots of the grid in which repeated keypoints are looked for.
+_GRID = 64 * 128
 _LOW, _HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -167,34 +169,49 @@ def draws_needed(errors: Floats, cut: float, size: int, risk: float) -> float:
 
 
 @njit(error_model="numpy")
-def _repeats(xy: Floats, i: int, radius: float, heads: npt.NDArray[np.int32], links: npt.NDArray[np.int32]) -> bool:
-    """Say whether a point filed before lies within `radius` of point i (hashed grid with cells of 8 radii)."""
-    x, y = xy[i, 0], xy[i, 1]
-    cell = 1.0 / max(8.0 * radius, 1e-6)
-    for column in range(math.floor((x - radius) * cell), math.floor((x + radius) * cell) + 1):
-        for row in range(math.floor((y - radius) * cell), math.floor((y + radius) * cell) + 1):
-            j = heads[(column * 73856093 ^ row * 19349663) & 1023]
-            while j >= 0:
-                dx, dy = xy[j, 0] - x, xy[j, 1] - y
-                if dx * dx + dy * dy <= radius * radius:
-                    return True
-                j = links[j]
-    return False
+def _slot(x: float, y: float, cell: float) -> int:
+    """Return the place of (x, y) in a grid of 64 columns and 128 rows that repeats itself over the plane.
+
+    Args:
+        cell: one over the side of a cell.
+    """
+    return (int(np.floor(x * cell)) & 63) | ((int(np.floor(y * cell)) & 127) << 6)
 
 
 @njit(error_model="numpy")
-def _file(xy: Floats, i: int, radius: float, heads: npt.NDArray[np.int32], links: npt.NDArray[np.int32]) -> None:
-    """File point i in the grid of `_repeats`."""
-    cell = 1.0 / max(8.0 * radius, 1e-6)
-    column, row = math.floor(xy[i, 0] * cell), math.floor(xy[i, 1] * cell)
-    slot = (column * 73856093 ^ row * 19349663) & 1023
-    links[i] = heads[slot]
-    heads[slot] = i
+def _corners(x: float, y: float, radius: float, cell: float) -> tuple[int, int, int, int]:
+    """Return the slots of the cells in which a point within `radius` may lie (mostly one and the same four times)."""
+    first, last = _slot(x - radius, y - radius, cell), _slot(x + radius, y + radius, cell)
+    return first, last, (first & 63) | (last & ~63), (last & 63) | (first & ~63)
+
+
+@njit(error_model="numpy")
+def _repeats(
+    xy: Floats,
+    i: int,
+    radius: float,
+    slots: tuple[int, int, int, int],
+    taken: npt.NDArray[np.uint8],
+    heads: Integers,
+    links: Integers,
+) -> bool:
+    """Say whether a point filed before, in one of four slots, lies within `radius` of point i."""
+    for slot in slots:
+        j = heads[slot] if taken[slot] else -1
+        while j >= 0:
+            dx, dy = xy[j, 0] - xy[i, 0], xy[j, 1] - xy[i, 1]
+            if dx * dx + dy * dy <= radius * radius:
+                return True
+            j = links[j]
+    return False
 
 
 @njit(error_model="numpy")
 def distinct(xy0: Floats, xy1: Floats, radius: float, kept: Integers) -> int:
     """Write the indices of the finite correspondences that repeat no keypoint kept before; return how many.
+
+    Points kept are filed in a grid for each view, by chains of those in one slot. Mostly the slots about a point are
+    empty, which the loop itself finds out: calling a function with so many arrays would cost as much again.
 
     Args:
         xy0, xy1: (M, 2) pixels, best first.
@@ -202,20 +219,27 @@ def distinct(xy0: Floats, xy1: Floats, radius: float, kept: Integers) -> int:
         kept: (M,) output.
     """
     n = len(xy0)
-    heads0, heads1 = np.empty(1024, np.int32), np.empty(1024, np.int32)
-    links0, links1 = np.empty(n, np.int32), np.empty(n, np.int32)
-    for slot in range(1024):
-        heads0[slot] = heads1[slot] = -1
-    count = 0
+    # Heads are read only where the slot is taken, so that most of them need no memory to be touched.
+    taken0, taken1 = np.zeros(_GRID, np.uint8), np.zeros(_GRID, np.uint8)
+    heads0, heads1 = np.empty(_GRID, np.int64), np.empty(_GRID, np.int64)
+    links0, links1 = np.empty(n, np.int64), np.empty(n, np.int64)
+    count, cell, most = 0, 1.0 / max(16.0 * radius, 1e-2), 1e6
     for i in range(n):
+        x, y, u, v = np.float64(xy0[i, 0]), np.float64(xy0[i, 1]), np.float64(xy1[i, 0]), np.float64(xy1[i, 1])
         # Beyond a million pixels a cell's number would not be meaningful; no photograph is that large.
-        largest = max(max(abs(xy0[i, 0]), abs(xy0[i, 1])), max(abs(xy1[i, 0]), abs(xy1[i, 1])))
-        if not (np.isfinite(xy0[i, 0] + xy0[i, 1] + xy1[i, 0] + xy1[i, 1]) and largest < 1e6):
+        if not (abs(x) < most) & (abs(y) < most) & (abs(u) < most) & (abs(v) < most):
             continue
-        if _repeats(xy0, i, radius, heads0, links0) or _repeats(xy1, i, radius, heads1, links1):
+        near0, near1 = _corners(x, y, radius, cell), _corners(u, v, radius, cell)
+        a, b = taken0[near0[0]] | taken0[near0[1]] | taken0[near0[2]] | taken0[near0[3]], taken1[near1[0]]
+        b = b | taken1[near1[1]] | taken1[near1[2]] | taken1[near1[3]]
+        if a and _repeats(xy0, i, radius, near0, taken0, heads0, links0):
             continue
-        _file(xy0, i, radius, heads0, links0)
-        _file(xy1, i, radius, heads1, links1)
+        if b and _repeats(xy1, i, radius, near1, taken1, heads1, links1):
+            continue
+        slot0, slot1 = _slot(x, y, cell), _slot(u, v, cell)
+        links0[i], links1[i] = heads0[slot0] if taken0[slot0] else -1, heads1[slot1] if taken1[slot1] else -1
+        heads0[slot0], heads1[slot1] = i, i
+        taken0[slot0], taken1[slot1] = 1, 1
         kept[count] = i
         count += 1
     return count
