@@ -67,7 +67,7 @@ from engine.consensus import (
     within_prior,
 )
 from engine.minimal_solvers import REORDER, Vector, invert, linear_part
-from engine.sampling import ARRIVES, Integers, distinct, draws_needed, hypothesis, next_sample
+from engine.sampling import ARRIVES, BLOCK, Integers, distinct, draw_samples, draws_needed, hypothesis, take
 
 KIND_NAMES = ("similarity", "affine", "homography")
 
@@ -168,11 +168,12 @@ def _search(
     best refined one.
     """
     p, q, model, spare, inverse = np.empty(8), np.empty(8), np.empty(9), np.empty(9), work[29:38]
+    samples = np.empty((BLOCK, 5), np.int64)
     wide, kinds = _REACH[size] * cut, counts[C_KINDS]
     risk = min(0.5, (1.0 - limits[L_CONFIDENCE]) * _DOUBT[size])
     rarest = ARRIVES[size] * limits[L_SHARE] ** size
     stop = int(min(math.ceil(math.log(risk) / math.log(1.0 - rarest)), float(counts[C_MAX_DRAWS])))
-    record, draws = size + 1.0, 0
+    record, draws, drawn, held, at = size + 1.0, 0, 0, 0, 0
     fresh = best_gain > 0.0
     while True:
         if fresh:
@@ -184,10 +185,14 @@ def _search(
                 needed = max(needed, float(counts[C_MIN_DRAWS]))
             stop = int(min(math.ceil(needed), float(stop)))
             fresh = False
-        drawn = next_sample(points, size, draws, stop, cut, limits, state, p, q)
-        if drawn < 0:
+        while at == held and drawn < stop:
+            held, at = draw_samples(points, size, drawn, min(drawn + BLOCK, stop), cut, limits, state, samples), 0
+            drawn = min(drawn + BLOCK, stop)
+        if at == held or samples[at, 0] >= stop:
             return best_gain, max(draws, stop)
-        draws = drawn
+        draws = samples[at, 0] + 1
+        take(points, size, samples[at], p, q)
+        at += 1
         if not hypothesis(size, p, q, model):
             continue
         if size < 4:
@@ -384,12 +389,13 @@ def _estimate(
         return
     size0, size1 = max(frame[0], frame[1]), max(frame[2], frame[3])
     points, fast = np.empty((4, n)), np.empty((4, n), np.float32)
+    unit0, unit1 = 1.0 / size0, 1.0 / size1
     for i in range(n):
         k = start + kept[i]
-        points[0, i] = (xy0[k, 0] - 0.5 * (frame[0] - 1.0)) / size0
-        points[1, i] = (xy0[k, 1] - 0.5 * (frame[1] - 1.0)) / size0
-        points[2, i] = (xy1[k, 0] - 0.5 * (frame[2] - 1.0)) / size1
-        points[3, i] = (xy1[k, 1] - 0.5 * (frame[3] - 1.0)) / size1
+        points[0, i] = (xy0[k, 0] - 0.5 * (frame[0] - 1.0)) * unit0
+        points[1, i] = (xy0[k, 1] - 0.5 * (frame[1] - 1.0)) * unit0
+        points[2, i] = (xy1[k, 0] - 0.5 * (frame[2] - 1.0)) * unit1
+        points[3, i] = (xy1[k, 1] - 0.5 * (frame[3] - 1.0)) * unit1
         for row in range(4):
             fast[row, i] = points[row, i]
     smaller = min(size0, size1)
