@@ -283,8 +283,10 @@ def choose(
 ) -> int:
     """Refit each allowed kind to the consensus of `best` and write the shortest description into `best`.
 
-    The length is the sum of min(e^2, cut^2) / noise^2 plus log(2 * inliers) for each parameter. The noise is that of
-    the richest kind that fits, so that all kinds are measured with one ruler, but no less than `floor`.
+    The last weights reach to three times the cut: where the noise fills the threshold, narrower ones would throw away
+    what the outer inliers know. The length is the sum of min(e^2, cut^2) / noise^2 plus log(2 * inliers) for each
+    parameter. The noise is that of the richest kind that fits, so that all kinds are measured with one ruler, but no
+    less than `floor`.
 
     Args:
         half: (2,) half of the frame of view 0, normalised.
@@ -304,7 +306,7 @@ def choose(
         if chosen == kind + 1 and _hopeless(fast, kind, work, cut, noise2, least, errors, depths):
             break
         copy_into(model, start)
-        if not refine(points, fast, model, kind, cut, 2.0 * cut, 3, work, errors, depths):
+        if not refine(points, fast, model, kind, 1.5 * cut, 3.0 * cut, 2, work, errors, depths):
             continue
         if not within_prior(model, work[2] / work[5], work[4] / work[5], half[0], half[1], limits):
             continue

@@ -138,7 +138,8 @@ def _optimise(
     if kinds >> HOMOGRAPHY:
         copy_into(spare, model)
         x, y = work[2] / work[5], work[4] / work[5]
-        solved = refine(points, fast, model, HOMOGRAPHY, 3.0 * cut, 1.5 * cut, 3, work, errors, depths)
+        # Wide at first: the affine map may agree with one part of a body that perspective narrows towards the other.
+        solved = refine(points, fast, model, HOMOGRAPHY, 6.0 * cut, 1.5 * cut, 3, work, errors, depths)
         if solved and within_prior(model, x, y, half[0], half[1], limits):
             return True
         copy_into(model, spare)
