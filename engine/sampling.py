@@ -71,7 +71,7 @@ def _upright(points: Points, i: int, j: int, k: int, margin: float) -> bool:
 @njit
 def _two_of(bits: np.uint64, span: np.uint64) -> tuple[int, int]:
     """Return two indices below `span` made from 64 random bits."""
-    return np.int64(((bits & _LOW) * span) >> _HIGH), np.int64(((bits >> _HIGH) * span) >> _HIGH)
+    return int(np.int64(((bits & _LOW) * span) >> _HIGH)), int(np.int64(((bits >> _HIGH) * span) >> _HIGH))
 
 
 @njit(error_model="numpy")
