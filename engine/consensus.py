@@ -48,6 +48,8 @@ SIMILARITY, AFFINE, HOMOGRAPHY = 0, 1, 2
 # Entries of the vector of whole numbers.
 (C_MAX_DRAWS, C_MIN_DRAWS, C_MIN_INLIERS, C_KINDS) = range(4)
 
+# How much longer (in units of the squared noise) than the shortest description a simpler kind's first fit may be.
+_MARGIN = 100.0
 # Length of the work space that `refine` wants: 23 sums, 6 moments, 9 entries of the inverse.
 N_WORK = 38
 
@@ -230,6 +232,41 @@ def within_prior(model: Vector, x: float, y: float, half_width: float, half_heig
     return 1.0 + tilt <= limits[L_PERSPECTIVE] * (1.0 - tilt)
 
 
+@njit(fastmath=REORDER, error_model="numpy")
+def _consensus(errors: Floats, cut: float) -> tuple[float, float]:
+    """Return the number of squared errors below cut^2 and their sum."""
+    bound, zero, one = np.float32(cut * cut), np.float32(0.0), np.float32(1.0)
+    inliers = total = zero
+    for i in range(len(errors)):
+        inside = errors[i] < bound
+        inliers += one if inside else zero
+        total += errors[i] if inside else zero
+    return float(inliers), float(total)
+
+
+@njit(error_model="numpy")
+def _hopeless(
+    fast: Floats, kind: int, sums: Vector, cut: float, noise2: float, least: float, errors: Floats, depths: Floats
+) -> bool:
+    """Say whether a model of that kind, and with it every simpler one, is far from being the shortest description.
+
+    A first fit with the weights of the richer kind costs next to nothing, since its sums are at hand. Refitting it
+    shortens the description somewhat, but not by anything like `_MARGIN`.
+
+    Args:
+        sums: the weighted sums of the richer kind.
+        noise2: squared noise, the ruler of all kinds.
+        least: the shortest length so far.
+    """
+    model, inverse, scratch = np.empty(9), np.empty(9), np.empty(6)
+    solved = solve_affine(sums, scratch, model) if kind == AFFINE else solve_similarity(sums, model)
+    if not (solved and invert(model, inverse)):
+        return False
+    symmetric_errors(fast, model, inverse, errors, depths)
+    inliers, total = _consensus(errors, cut)
+    return (total + (len(errors) - inliers) * cut * cut) / noise2 > least + _MARGIN
+
+
 @njit(error_model="numpy")
 def choose(
     points: Points,
@@ -246,8 +283,10 @@ def choose(
 ) -> int:
     """Refit each allowed kind to the consensus of `best` and write the shortest description into `best`.
 
-    The length is the sum of min(e^2, cut^2) / noise^2 plus log(2 * inliers) for each parameter. The noise is that of
-    the richest kind that fits, so that all kinds are measured with one ruler, but no less than `floor`.
+    The last weights reach to three times the cut: where the noise fills the threshold, narrower ones would throw away
+    what the outer inliers know. The length is the sum of min(e^2, cut^2) / noise^2 plus log(2 * inliers) for each
+    parameter. The noise is that of the richest kind that fits, so that all kinds are measured with one ruler, but no
+    less than `floor`.
 
     Args:
         half: (2,) half of the frame of view 0, normalised.
@@ -264,19 +303,17 @@ def choose(
         parameters = 4 + 2 * kind
         if not counts[C_KINDS] >> kind & 1:
             continue
+        if chosen == kind + 1 and _hopeless(fast, kind, work, cut, noise2, least, errors, depths):
+            break
         copy_into(model, start)
-        if not refine(points, fast, model, kind, cut, 2.0 * cut, 3, work, errors, depths):
+        if not refine(points, fast, model, kind, 1.5 * cut, 3.0 * cut, 2, work, errors, depths):
             continue
         if not within_prior(model, work[2] / work[5], work[4] / work[5], half[0], half[1], limits):
             continue
         if not invert(model, work[29:38]):
             continue
         symmetric_errors(fast, model, work[29:38], errors, depths)
-        inliers, total = 0, 0.0
-        for i in range(n):
-            if errors[i] < cut * cut:
-                inliers += 1
-                total += errors[i]
+        inliers, total = _consensus(errors, cut)
         if inliers < max(counts[C_MIN_INLIERS], parameters // 2 + 2):
             continue
         if noise2 == 0.0:

@@ -30,7 +30,7 @@ from features.records import LocalFeatures
 from features.store import FeatureStore
 
 #: Bumped whenever the same settings would give other numbers.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 MODEL_KINDS = ("none", "similarity", "affine", "homography")
 

@@ -66,8 +66,8 @@ from engine.consensus import (
     total_gain,
     within_prior,
 )
-from engine.minimal_solvers import Vector, invert, linear_part
-from engine.sampling import ARRIVES, Integers, distinct, draws_needed, hypothesis, next_sample
+from engine.minimal_solvers import REORDER, Vector, invert, linear_part
+from engine.sampling import ARRIVES, BLOCK, Integers, distinct, draw_samples, draws_needed, hypothesis, take
 
 KIND_NAMES = ("similarity", "affine", "homography")
 
@@ -92,6 +92,8 @@ N_STATS = 14
 
 # Pairs that a thread takes at a time: enough to make the hand-over cheap, few enough to share the work evenly.
 _CHUNK = 32
+# Bins in which the values about a median are looked for.
+_BINS = 64
 # How much more risk of missing the model the draws of so many points may take. A search with simpler samples fails as a
 # whole (because of strong perspective) for fewer than one pair in ten, so a later one may rely on those before it.
 _DOUBT = np.array([0.0, 0.0, 1.0, 10.0, 100.0])
@@ -136,7 +138,8 @@ def _optimise(
     if kinds >> HOMOGRAPHY:
         copy_into(spare, model)
         x, y = work[2] / work[5], work[4] / work[5]
-        solved = refine(points, fast, model, HOMOGRAPHY, 3.0 * cut, 1.5 * cut, 3, work, errors, depths)
+        # Wide at first: the affine map may agree with one part of a body that perspective narrows towards the other.
+        solved = refine(points, fast, model, HOMOGRAPHY, 6.0 * cut, 1.5 * cut, 3, work, errors, depths)
         if solved and within_prior(model, x, y, half[0], half[1], limits):
             return True
         copy_into(model, spare)
@@ -166,11 +169,12 @@ def _search(
     best refined one.
     """
     p, q, model, spare, inverse = np.empty(8), np.empty(8), np.empty(9), np.empty(9), work[29:38]
+    samples = np.empty((BLOCK, 5), np.int64)
     wide, kinds = _REACH[size] * cut, counts[C_KINDS]
     risk = min(0.5, (1.0 - limits[L_CONFIDENCE]) * _DOUBT[size])
     rarest = ARRIVES[size] * limits[L_SHARE] ** size
     stop = int(min(math.ceil(math.log(risk) / math.log(1.0 - rarest)), float(counts[C_MAX_DRAWS])))
-    record, draws = size + 1.0, 0
+    record, draws, drawn, held, at = size + 1.0, 0, 0, 0, 0
     fresh = best_gain > 0.0
     while True:
         if fresh:
@@ -182,10 +186,14 @@ def _search(
                 needed = max(needed, float(counts[C_MIN_DRAWS]))
             stop = int(min(math.ceil(needed), float(stop)))
             fresh = False
-        drawn = next_sample(points, size, draws, stop, cut, limits, state, p, q)
-        if drawn < 0:
+        while at == held and drawn < stop:
+            held, at = draw_samples(points, size, drawn, min(drawn + BLOCK, stop), cut, limits, state, samples), 0
+            drawn = min(drawn + BLOCK, stop)
+        if at == held or samples[at, 0] >= stop:
             return best_gain, max(draws, stop)
-        draws = drawn
+        draws = samples[at, 0] + 1
+        take(points, size, samples[at], p, q)
+        at += 1
         if not hypothesis(size, p, q, model):
             continue
         if size < 4:
@@ -210,10 +218,42 @@ def _search(
 
 
 @njit(error_model="numpy")
+def _bracket(values: Floats) -> tuple[int, int]:
+    """Move the values about the median to the front; return how many they are and how many lie below them.
+
+    Counting in bins needs no comparison whose outcome a processor would have to guess, which selecting does.
+    """
+    n, low, high = len(values), values[0], values[0]
+    for i in range(n):
+        low = values[i] if values[i] < low else low
+        high = values[i] if values[i] > high else high
+    if not high - low > 1e-30:
+        return n, 0
+    counts, scale = np.zeros(_BINS + 1, np.int64), np.float32(_BINS) / (high - low)
+    for i in range(n):
+        counts[int((values[i] - low) * scale)] += 1
+    first, before = 0, 0
+    while before + counts[first] <= (n - 1) // 2:
+        before += counts[first]
+        first += 1
+    last, most = first, before + counts[first]
+    while most <= n // 2:
+        last += 1
+        most += counts[last]
+    count = 0
+    for i in range(n):
+        where = int((values[i] - low) * scale)
+        values[count] = values[i]
+        count += int((where >= first) & (where <= last))
+    return count, before
+
+
+@njit(error_model="numpy")
 def median(values: Floats) -> float:
-    """Return the median of a non-empty array without NaN, which is put into another order (Hoare's selection)."""
+    """Return the median of a non-empty finite array, which is spoilt (Hoare's selection among those about it)."""
     n = len(values)
-    low, high, middle = 0, n - 1, n // 2
+    count, before = _bracket(values)
+    low, high, middle = 0, count - 1, n // 2 - before
     while low < high:
         pivot, i, j = values[(low + high) // 2], low, high
         while i <= j:
@@ -239,6 +279,21 @@ def median(values: Floats) -> float:
     return 0.5 * (float(below) + float(values[middle]))
 
 
+@njit(fastmath=REORDER, error_model="numpy")
+def _moments(points: Points, errors: Floats, bound: float, sums: Vector) -> None:
+    """Write the number of points below a squared error and their sums of x, y, xx and yy in view 0 into sums[:5]."""
+    x0, y0, limit = points[0], points[1], np.float32(bound)
+    count = x = y = xx = yy = 0.0
+    for i in range(len(x0)):
+        inside = 1.0 if errors[i] < limit else 0.0
+        count += inside
+        x += inside * x0[i]
+        y += inside * y0[i]
+        xx += inside * x0[i] * x0[i]
+        yy += inside * y0[i] * y0[i]
+    sums[0], sums[1], sums[2], sums[3], sums[4] = count, x, y, xx, yy
+
+
 @njit(error_model="numpy")
 def _describe(
     points: Points,
@@ -256,41 +311,36 @@ def _describe(
     stats: Vector,
     work: Vector,
     errors: Floats,
-    depths: Floats,
+    gaps: Floats,
 ) -> None:
     """Fill the inliers and the numbers of one pair whose model is known (see `engine.records.Verification`)."""
     invert(model, work[29:38])
     if bend != 0.0:
         bent_errors(points, model, work[29:38], bend, errors)
     else:
-        symmetric_errors(fast, model, work[29:38], errors, depths)
+        symmetric_errors(fast, model, work[29:38], errors, gaps)
     # How far the middle of the body lies beside the line between its ends.
     stats[BEND] = 0.25 * bend
     stats[SCORE] = total_gain(errors, cut)
+    _moments(points, errors, cut * cut, work)
     stretch0, stretch1 = max(frame[0], frame[1]) / frame[1], max(frame[2], frame[3]) / frame[3]
-    shift = 0.5 / frame[3] - 0.5 / frame[1]
-    count, x, y, xx, yy, trust, marked = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0
+    shift, bound = 0.5 / frame[3] - 0.5 / frame[1], np.float32(cut * cut)
+    count, trust, marked = 0, 0.0, 0
     for i in range(points.shape[1]):
-        if not errors[i] < cut * cut:
-            continue
-        k = start + kept[i]
-        inliers[k] = True
-        # Both lists are written behind the place where they are read.
+        inside, k = errors[i] < bound, start + kept[i]
+        inliers[k] = inside
+        trust += confidence[k] if inside else 0.0
+        marked += int(inside & (marks[k] >= limits[L_MARK]))
+        # Both lists are written no further than they are read; what is no inlier is written over.
         errors[count] = math.sqrt(errors[i])
-        depths[count] = abs(points[1, i] * stretch0 - points[3, i] * stretch1 + shift)
-        count += 1
-        x += points[0, i]
-        y += points[1, i]
-        xx += points[0, i] * points[0, i]
-        yy += points[1, i] * points[1, i]
-        trust += confidence[k]
-        marked += marks[k] >= limits[L_MARK]
-    x, y = x / count, y / count
-    scale, rotation, shear, _ = linear_part(model, x, y)
+        gaps[count] = abs(points[1, i] * stretch0 - points[3, i] * stretch1 + shift)
+        count += int(inside)
+    x, y = work[1] / count, work[2] / count
     stats[N_INLIERS], stats[CONFIDENCE_SUM], stats[MARK_SHARE] = count, trust, marked / count
-    stats[RESIDUAL], stats[POSITION_GAP] = median(errors[:count]), median(depths[:count])
-    stats[SPREAD_ACROSS] = math.sqrt(max(xx / count - x * x, 0.0))
-    stats[SPREAD_ALONG] = math.sqrt(max(yy / count - y * y, 0.0))
+    stats[SPREAD_ACROSS] = math.sqrt(max(work[3] / count - x * x, 0.0))
+    stats[SPREAD_ALONG] = math.sqrt(max(work[4] / count - y * y, 0.0))
+    stats[RESIDUAL], stats[POSITION_GAP] = median(errors[:count]), median(gaps[:count])
+    scale, rotation, shear, _ = linear_part(model, x, y)
     stats[SCALE], stats[ROTATION], stats[SHEAR] = scale, math.degrees(rotation), shear
 
 
@@ -340,12 +390,13 @@ def _estimate(
         return
     size0, size1 = max(frame[0], frame[1]), max(frame[2], frame[3])
     points, fast = np.empty((4, n)), np.empty((4, n), np.float32)
+    unit0, unit1 = 1.0 / size0, 1.0 / size1
     for i in range(n):
         k = start + kept[i]
-        points[0, i] = (xy0[k, 0] - 0.5 * (frame[0] - 1.0)) / size0
-        points[1, i] = (xy0[k, 1] - 0.5 * (frame[1] - 1.0)) / size0
-        points[2, i] = (xy1[k, 0] - 0.5 * (frame[2] - 1.0)) / size1
-        points[3, i] = (xy1[k, 1] - 0.5 * (frame[3] - 1.0)) / size1
+        points[0, i] = (xy0[k, 0] - 0.5 * (frame[0] - 1.0)) * unit0
+        points[1, i] = (xy0[k, 1] - 0.5 * (frame[1] - 1.0)) * unit0
+        points[2, i] = (xy1[k, 0] - 0.5 * (frame[2] - 1.0)) * unit1
+        points[3, i] = (xy1[k, 1] - 0.5 * (frame[3] - 1.0)) * unit1
         for row in range(4):
             fast[row, i] = points[row, i]
     smaller = min(size0, size1)

@@ -6,6 +6,7 @@ View 0 is the query, view 1 the candidate. The conventions for pixels and frames
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,17 @@ class Verification:
     plausibility: float
     score: float
     bend: float = 0.0
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Verification:
+        """Return the record with these values, which must name every field; the dictionary belongs to it from then on.
+
+        Where thousands of pairs are verified, setting the fields of a frozen class one by one takes as long as finding
+        the inliers does.
+        """
+        record = object.__new__(cls)
+        object.__setattr__(record, "__dict__", fields)
+        return record
 
     @classmethod
     def none(cls, n_correspondences: int) -> Verification:

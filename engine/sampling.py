@@ -28,6 +28,10 @@ Integers = npt.NDArray[np.int64]
 ARRIVES = np.array([0.0, 0.0, 0.5, 0.7, 0.9])
 # The draws go in turn through prefixes of these shares of the list: n >> shift.
 _SHIFTS = np.array([0, 3, 0, 2, 0, 1])
+# Samples drawn at a time.
+BLOCK = 32
+# Slots of the grid in which repeated keypoints are looked for.
+_GRID = 64 * 128
 _LOW, _HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -54,80 +58,88 @@ def _alike(points: Points, i: int, j: int, far: float, tangent: float, stretch: 
 
 
 @njit(error_model="numpy")
-def _upright(p: Vector, q: Vector, a: int, b: int, c: int, margin: float) -> bool:
-    """Say whether three points of a sample span a triangle in both views, with the same order of corners.
+def _upright(points: Points, i: int, j: int, k: int, margin: float) -> bool:
+    """Say whether three points span a triangle in both views, with the same order of corners.
 
     `margin` is the squared length that twice the area must exceed.
     """
-    area0 = doubled_area(p[2 * a], p[2 * a + 1], p[2 * b], p[2 * b + 1], p[2 * c], p[2 * c + 1])
-    area1 = doubled_area(q[2 * a], q[2 * a + 1], q[2 * b], q[2 * b + 1], q[2 * c], q[2 * c + 1])
-    return abs(area0) > margin and abs(area1) > margin and area0 * area1 > 0.0
+    area0 = doubled_area(points[0, i], points[1, i], points[0, j], points[1, j], points[0, k], points[1, k])
+    area1 = doubled_area(points[2, i], points[3, i], points[2, j], points[3, j], points[2, k], points[3, k])
+    return (abs(area0) > margin) & (abs(area1) > margin) & (area0 * area1 > 0.0)
+
+
+@njit
+def _two_of(bits: np.uint64, span: np.uint64) -> tuple[int, int]:
+    """Return two indices below `span` made from 64 random bits."""
+    return int(np.int64(((bits & _LOW) * span) >> _HIGH)), int(np.int64(((bits >> _HIGH) * span) >> _HIGH))
 
 
 @njit(error_model="numpy")
-def next_sample(
+def draw_samples(
     points: Points,
     size: int,
-    draws: int,
-    stop: int,
+    first: int,
+    last: int,
     margin: float,
     limits: Vector,
     state: npt.NDArray[np.uint64],
-    p: Vector,
-    q: Vector,
+    samples: Integers,
 ) -> int:
-    """Draw minimal samples until one can be a model's or `stop` draws are made; return the number of draws made.
+    """Draw the minimal samples number `first` to `last` - 1 and keep those that can be a model's.
 
     Two points already tell scale and rotation, so most bad samples end there, at the price of a random number and some
-    products. For more than two points the bounds are widened by what the largest shear can add.
+    products. Which ones do no processor can guess, so every loop writes each sample and then counts it or not. For more
+    than two points the bounds are widened by what the largest shear can add.
 
     Args:
         points: (4, n) normalised correspondences, best first.
         size: 2, 3 or 4 points.
-        draws: number of draws made before.
+        first, last: at most BLOCK apart.
         margin: points closer than twice this are taken to coincide.
         limits: as in `estimate_batch`.
         state: (1,) random state.
-        p, q: (8,) outputs, the sample's x, y, x, y, ... in view 0 and view 1.
+        samples: (BLOCK, 5) output, for each sample kept its number and the indices of its points.
 
     Returns:
-        The number of draws made, or -1 if none was good.
+        The number of samples kept.
     """
-    n = points.shape[1]
+    n, held = points.shape[1], 0
     far, tangent, stretch = 4.0 * margin * margin, limits[L_TANGENT_SIMILARITY], limits[L_SCALE] * limits[L_SCALE]
     if size > 2:
         tangent, stretch = limits[L_TANGENT], stretch / (1.0 - limits[L_SHEAR])
-    while draws < stop:
-        span = np.uint64(_prefix(n, draws))
-        draws += 1
-        bits = random_bits(state)
-        i, j = np.int64(((bits & _LOW) * span) >> _HIGH), np.int64(((bits >> _HIGH) * span) >> _HIGH)
-        if i == j or not _alike(points, i, j, far, tangent, stretch):
-            continue
-        k, m = i, i
-        if size > 2:
-            bits = random_bits(state)
-            k, m = np.int64(((bits & _LOW) * span) >> _HIGH), np.int64(((bits >> _HIGH) * span) >> _HIGH)
-            if not (_alike(points, i, k, far, tangent, stretch) and _alike(points, j, k, far, tangent, stretch)):
-                continue
-            if size > 3 and not (
-                _alike(points, i, m, far, tangent, stretch)
-                and _alike(points, j, m, far, tangent, stretch)
-                and _alike(points, k, m, far, tangent, stretch)
-            ):
-                continue
-        for row in range(2):
-            p[row], p[2 + row], p[4 + row], p[6 + row] = points[row, i], points[row, j], points[row, k], points[row, m]
-            q[row], q[2 + row] = points[2 + row, i], points[2 + row, j]
-            q[4 + row], q[6 + row] = points[2 + row, k], points[2 + row, m]
-        if size > 2 and not _upright(p, q, 0, 1, 2, far):
-            continue
-        if size > 3 and not (
-            _upright(p, q, 0, 1, 3, far) and _upright(p, q, 0, 2, 3, far) and _upright(p, q, 1, 2, 3, far)
-        ):
-            continue
-        return draws
-    return -1
+    for turn in range(first, last):
+        i, j = _two_of(random_bits(state), np.uint64(_prefix(n, turn)))
+        samples[held, 0], samples[held, 1], samples[held, 2] = turn, i, j
+        held += int(_alike(points, i, j, far, tangent, stretch))
+    if size == 2:
+        return held
+    count = 0
+    for at in range(held):
+        turn, i, j = samples[at, 0], samples[at, 1], samples[at, 2]
+        k, m = _two_of(random_bits(state), np.uint64(_prefix(n, turn)))
+        fine = _alike(points, i, k, far, tangent, stretch) & _alike(points, j, k, far, tangent, stretch)
+        samples[count, 0], samples[count, 1], samples[count, 2] = turn, i, j
+        samples[count, 3], samples[count, 4] = k, m
+        count += int(fine & _upright(points, i, j, k, far))
+    if size == 3:
+        return count
+    held, count = count, 0
+    for at in range(held):
+        turn, i, j, k, m = samples[at, 0], samples[at, 1], samples[at, 2], samples[at, 3], samples[at, 4]
+        fine = _alike(points, i, m, far, tangent, stretch) & _alike(points, j, m, far, tangent, stretch)
+        fine &= _alike(points, k, m, far, tangent, stretch) & _upright(points, i, j, m, far)
+        samples[count, 0], samples[count, 1], samples[count, 2] = turn, i, j
+        samples[count, 3], samples[count, 4] = k, m
+        count += int(fine & _upright(points, i, k, m, far) & _upright(points, j, k, m, far))
+    return count
+
+
+@njit(error_model="numpy")
+def take(points: Points, size: int, sample: Integers, p: Vector, q: Vector) -> None:
+    """Write a sample's x, y, x, y, ... in view 0 and view 1 into (8,) `p` and `q`."""
+    for k in range(size):
+        i = sample[1 + k]
+        p[2 * k], p[2 * k + 1], q[2 * k], q[2 * k + 1] = points[0, i], points[1, i], points[2, i], points[3, i]
 
 
 @njit(error_model="numpy")
@@ -167,34 +179,49 @@ def draws_needed(errors: Floats, cut: float, size: int, risk: float) -> float:
 
 
 @njit(error_model="numpy")
-def _repeats(xy: Floats, i: int, radius: float, heads: npt.NDArray[np.int32], links: npt.NDArray[np.int32]) -> bool:
-    """Say whether a point filed before lies within `radius` of point i (hashed grid with cells of 8 radii)."""
-    x, y = xy[i, 0], xy[i, 1]
-    cell = 1.0 / max(8.0 * radius, 1e-6)
-    for column in range(math.floor((x - radius) * cell), math.floor((x + radius) * cell) + 1):
-        for row in range(math.floor((y - radius) * cell), math.floor((y + radius) * cell) + 1):
-            j = heads[(column * 73856093 ^ row * 19349663) & 1023]
-            while j >= 0:
-                dx, dy = xy[j, 0] - x, xy[j, 1] - y
-                if dx * dx + dy * dy <= radius * radius:
-                    return True
-                j = links[j]
-    return False
+def _slot(column: int, row: int) -> int:
+    """Return the place of a point in a grid of 64 columns and 128 rows that repeats itself over the plane.
+
+    Args:
+        column, row: the point's coordinates in whole radii; a cell is 16 radii wide.
+    """
+    return (column >> 4 & 63) | (row >> 4 & 127) << 6
 
 
 @njit(error_model="numpy")
-def _file(xy: Floats, i: int, radius: float, heads: npt.NDArray[np.int32], links: npt.NDArray[np.int32]) -> None:
-    """File point i in the grid of `_repeats`."""
-    cell = 1.0 / max(8.0 * radius, 1e-6)
-    column, row = math.floor(xy[i, 0] * cell), math.floor(xy[i, 1] * cell)
-    slot = (column * 73856093 ^ row * 19349663) & 1023
-    links[i] = heads[slot]
-    heads[slot] = i
+def _corners(column: int, row: int) -> tuple[int, int, int, int]:
+    """Return the slots of the cells in which a point within a radius may lie (mostly one and the same four times)."""
+    first, last = _slot(column - 1, row - 1), _slot(column + 1, row + 1)
+    return first, last, (first & 63) | (last & ~63), (last & 63) | (first & ~63)
+
+
+@njit(error_model="numpy")
+def _repeats(
+    xy: Floats,
+    i: int,
+    radius: float,
+    slots: tuple[int, int, int, int],
+    taken: npt.NDArray[np.uint8],
+    heads: Integers,
+    links: Integers,
+) -> bool:
+    """Say whether a point filed before, in one of four slots, lies within `radius` of point i."""
+    for slot in slots:
+        j = heads[slot] if taken[slot] else -1
+        while j >= 0:
+            dx, dy = xy[j, 0] - xy[i, 0], xy[j, 1] - xy[i, 1]
+            if dx * dx + dy * dy <= radius * radius:
+                return True
+            j = links[j]
+    return False
 
 
 @njit(error_model="numpy")
 def distinct(xy0: Floats, xy1: Floats, radius: float, kept: Integers) -> int:
     """Write the indices of the finite correspondences that repeat no keypoint kept before; return how many.
+
+    Points kept are filed in a grid for each view, by chains of those in one slot. Mostly the slots about a point are
+    empty, which the loop itself finds out: calling a function with so many arrays would cost as much again.
 
     Args:
         xy0, xy1: (M, 2) pixels, best first.
@@ -202,20 +229,29 @@ def distinct(xy0: Floats, xy1: Floats, radius: float, kept: Integers) -> int:
         kept: (M,) output.
     """
     n = len(xy0)
-    heads0, heads1 = np.empty(1024, np.int32), np.empty(1024, np.int32)
-    links0, links1 = np.empty(n, np.int32), np.empty(n, np.int32)
-    for slot in range(1024):
-        heads0[slot] = heads1[slot] = -1
-    count = 0
+    # Heads are read only where the slot is taken, so that most of them need no memory to be touched.
+    taken0, taken1 = np.zeros(_GRID, np.uint8), np.zeros(_GRID, np.uint8)
+    heads0, heads1 = np.empty(_GRID, np.int64), np.empty(_GRID, np.int64)
+    links0, links1 = np.empty(n, np.int64), np.empty(n, np.int64)
+    count, unit, most = 0, 1.0 / max(radius, 1e-3), 1e6
     for i in range(n):
+        x, y, u, v = np.float64(xy0[i, 0]), np.float64(xy0[i, 1]), np.float64(xy1[i, 0]), np.float64(xy1[i, 1])
         # Beyond a million pixels a cell's number would not be meaningful; no photograph is that large.
-        largest = max(max(abs(xy0[i, 0]), abs(xy0[i, 1])), max(abs(xy1[i, 0]), abs(xy1[i, 1])))
-        if not (np.isfinite(xy0[i, 0] + xy0[i, 1] + xy1[i, 0] + xy1[i, 1]) and largest < 1e6):
+        if not (abs(x) < most) & (abs(y) < most) & (abs(u) < most) & (abs(v) < most):
             continue
-        if _repeats(xy0, i, radius, heads0, links0) or _repeats(xy1, i, radius, heads1, links1):
+        column0, row0 = int(np.floor(x * unit)), int(np.floor(y * unit))
+        column1, row1 = int(np.floor(u * unit)), int(np.floor(v * unit))
+        near0, near1 = _corners(column0, row0), _corners(column1, row1)
+        a, b = taken0[near0[0]] | taken0[near0[1]] | taken0[near0[2]] | taken0[near0[3]], taken1[near1[0]]
+        b = b | taken1[near1[1]] | taken1[near1[2]] | taken1[near1[3]]
+        if a and _repeats(xy0, i, radius, near0, taken0, heads0, links0):
             continue
-        _file(xy0, i, radius, heads0, links0)
-        _file(xy1, i, radius, heads1, links1)
+        if b and _repeats(xy1, i, radius, near1, taken1, heads1, links1):
+            continue
+        slot0, slot1 = _slot(column0, row0), _slot(column1, row1)
+        links0[i], links1[i] = heads0[slot0] if taken0[slot0] else -1, heads1[slot1] if taken1[slot1] else -1
+        heads0[slot0], heads1[slot1] = i, i
+        taken0[slot0], taken1[slot1] = 1, 1
         kept[count] = i
         count += 1
     return count

@@ -105,10 +105,15 @@ class VerificationSettings(Settings):
                 raise SettingsError(f"VerificationSettings: {name} = {getattr(self, name)!r} is out of range")
 
 
+def _seed_bytes(seed: int, query_id: str, candidate_id: str) -> bytes:
+    """Return the 8 bytes of :func:`pair_seed`, the lowest first."""
+    text = f"{seed}\x00{query_id}\x00{candidate_id}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8).digest()
+
+
 def pair_seed(seed: int, query_id: str, candidate_id: str) -> int:
     """Return 64 bits that depend on the seed and the two ids alone (the same in every process and on every machine)."""
-    text = f"{seed}\x00{query_id}\x00{candidate_id}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    return int.from_bytes(_seed_bytes(seed, query_id, candidate_id), "little")
 
 
 def plausibility(scale: float, rotation: float, shear: float, settings: VerificationSettings) -> float:
@@ -199,7 +204,6 @@ def verify_pairs(
         raise ValueError(f"{len(keys)} keys for {len(lengths)} pairs")
     frames = np.hstack([np.asarray(sizes, np.float64).reshape(len(lengths), 2) for sizes in (sizes0, sizes1)])
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    seeds = np.array([pair_seed(settings.seed, *key) for key in keys], np.uint64)
     bits = sum(1 << _KINDS.index(kind) for kind in set(settings.kinds))
     kinds, models, inliers, stats = ransac.estimate_batch(
         _flat(points0, 2),
@@ -208,7 +212,7 @@ def verify_pairs(
         np.zeros(offsets[-1], np.float32) if marks is None else _flat(marks, 1),
         offsets,
         np.maximum(np.nan_to_num(frames, nan=1.0), 1.0),
-        seeds,
+        np.frombuffer(b"".join([_seed_bytes(settings.seed, *key) for key in keys]), "<u8").astype(np.uint64),
         _limits(settings),
         np.array([settings.max_draws, settings.min_draws, settings.min_inliers, bits], np.int64),
         settings.threads,
@@ -226,34 +230,36 @@ def _records(
 ) -> list[Verification]:
     """Turn the answer of :func:`engine.ransac.estimate_batch` into records."""
     found: list[Verification] = []
+    neutral = vars(Verification.none(0))
     bounds = offsets.tolist()
+    squares = models.reshape(-1, 3, 3)
     for pair, (kind, numbers) in enumerate(zip(kinds.tolist(), stats.tolist(), strict=True)):
-        start, stop = bounds[pair], bounds[pair + 1]
+        model, chosen = squares[pair], inliers[bounds[pair] : bounds[pair + 1]]
         if kind < 0:
-            found.append(Verification.none(stop - start))
+            found.append(Verification.of({**neutral, "model": model, "inliers": chosen}))
             continue
         kept, n, trust, residual, along, across, scale, rotation, shear, gap, mark_share, score, _, bend = numbers
-        record = Verification(
-            ok=True,
-            kind=_KINDS[kind],
-            model=models[pair].reshape(3, 3),
-            inliers=inliers[start:stop],
-            n_inliers=int(n),
-            inlier_ratio=n / kept,
-            confidence_sum=trust,
-            residual=residual,
-            spread_along=along,
-            spread_across=across,
-            scale=scale,
-            rotation=rotation,
-            shear=shear,
-            position_gap=gap,
-            mark_share=mark_share,
-            plausibility=plausibility(scale, rotation, shear, settings),
-            score=score,
-            bend=bend,
-        )
-        found.append(record)
+        fields = {
+            "ok": True,
+            "kind": _KINDS[kind],
+            "model": model,
+            "inliers": chosen,
+            "n_inliers": int(n),
+            "inlier_ratio": n / kept,
+            "confidence_sum": trust,
+            "residual": residual,
+            "spread_along": along,
+            "spread_across": across,
+            "scale": scale,
+            "rotation": rotation,
+            "shear": shear,
+            "position_gap": gap,
+            "mark_share": mark_share,
+            "plausibility": plausibility(scale, rotation, shear, settings),
+            "score": score,
+            "bend": bend,
+        }
+        found.append(Verification.of(fields))
     return found
 
 

@@ -153,9 +153,10 @@ def test_errors_and_gain_by_a_plain_loop() -> None:
 
 def samples(points: np.ndarray, size: int, draws: int = 300) -> int:
     """Return how many of so many draws pass the tests."""
-    state, p, q, made, passed = np.array([3], np.uint64), np.empty(8), np.empty(8), 0, 0
-    while (made := sampling.next_sample(points, size, made, draws, 0.01, limits(), state, p, q)) >= 0:
-        passed += 1
+    state, kept, passed = np.array([3], np.uint64), np.empty((sampling.BLOCK, 5), np.int64), 0
+    for first in range(0, draws, sampling.BLOCK):
+        last = min(first + sampling.BLOCK, draws)
+        passed += sampling.draw_samples(points, size, first, last, 0.01, limits(), state, kept)
     return passed
 
 
