@@ -398,7 +398,7 @@ def queries_from(paths: Sequence[str], catalog: Any, viewpoint: str | None, date
     known = dict(zip(catalog.table["path"], catalog.ids, strict=True))
     inside = [known.get(str(Path(path).absolute())) for path in paths]
     if all(name is not None for name in inside):
-        return catalog.subset([name for name in inside if name is not None])
+        return catalog.subset(list(dict.fromkeys(name for name in inside if name is not None)))
     return Catalog.from_photos(paths, viewpoint, date, avoid=catalog.ids)
 
 
