@@ -307,6 +307,12 @@ def _add_match(commands: Any) -> None:
     output.add_argument(
         "--report", type=Path, metavar="DIR", help="write a page with pictures of the matched keypoints"
     )
+    output.add_argument(
+        "--layers-for",
+        type=int,
+        metavar="N",
+        help="candidates of each query whose keypoints, matches and maps the page can show (3; at most 20)",
+    )
     shape = output.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the answers as JSON")
     shape.add_argument("--csv", action="store_true", help="print the answers as CSV")
@@ -345,13 +351,24 @@ def _match(options: argparse.Namespace) -> int:
             if options.exclude_encounter:
                 print(f"  {candidates.report_for(asked.catalog.row(query_id), index.catalog)[1]}")
     if options.report:
+        from engine.report import PICTURES_PER_QUERY
         from engine.reporting import report_matches
 
         each = {
             name: str(candidates.report_for(asked.catalog.row(name), index.catalog)[1]) for name in asked.catalog.ids
         }
-        bar = ProgressBar("drawing")
-        page = report_matches(matcher, asked, index, answers, options.report, rules, bar, raw=raw, query_filters=each)
+        page = report_matches(
+            matcher,
+            asked,
+            index,
+            answers,
+            options.report,
+            rules,
+            ProgressBar("drawing"),
+            raw=raw,
+            query_filters=each,
+            pictures_per_query=PICTURES_PER_QUERY if options.layers_for is None else options.layers_for,
+        )
         print(f"report: {page}", file=sys.stderr)
     return 0 if len(asked) else EXIT_DATA
 
