@@ -370,6 +370,7 @@ BLOCKS: tuple[Block, ...] = (
     Block("impostors", "Pairs of different animals", "bench.speed.impostors", rendered("bench.speed.impostors")),
     Block("stages", "Speed, stage by stage", "bench.speed.stages", stages_table, stages_table),
     Block("end_to_end", "Speed, end to end", "bench.speed.end_to_end", rendered("bench.speed.end_to_end")),
+    Block("pictures", "Speed of pictures", "bench.speed.pictures", rendered("bench.speed.pictures")),
     Block("matcher", "Speed of matching", "bench.speed.matcher", rendered("bench.speed.matcher")),
     Block("pretest", "Pairs that LightGlue need not see", "bench.speed.pretest", rendered("bench.speed.pretest")),
     Block(

@@ -308,6 +308,12 @@ def _add_match(commands: Any) -> None:
     output.add_argument(
         "--report", type=Path, metavar="DIR", help="write a page with pictures of the matched keypoints"
     )
+    output.add_argument(
+        "--layers-for",
+        type=int,
+        metavar="N",
+        help="candidates of each query whose keypoints, matches and maps the page can show (3; at most 20)",
+    )
     shape = output.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the answers as JSON")
     shape.add_argument("--csv", action="store_true", help="print the answers as CSV")
@@ -346,13 +352,24 @@ def _match(options: argparse.Namespace) -> int:
             if options.exclude_encounter:
                 print(f"  {candidates.report_for(asked.catalog.row(query_id), index.catalog)[1]}")
     if options.report:
+        from engine.report import PICTURES_PER_QUERY
         from engine.reporting import report_matches
 
         each = {
             name: str(candidates.report_for(asked.catalog.row(name), index.catalog)[1]) for name in asked.catalog.ids
         }
-        bar = ProgressBar("drawing")
-        page = report_matches(matcher, asked, index, answers, options.report, rules, bar, raw=raw, query_filters=each)
+        page = report_matches(
+            matcher,
+            asked,
+            index,
+            answers,
+            options.report,
+            rules,
+            ProgressBar("drawing"),
+            raw=raw,
+            query_filters=each,
+            pictures_per_query=PICTURES_PER_QUERY if options.layers_for is None else options.layers_for,
+        )
         print(f"report: {page}", file=sys.stderr)
     return 0 if len(asked) else EXIT_DATA
 
@@ -399,7 +416,7 @@ def queries_from(paths: Sequence[str], catalog: Any, viewpoint: str | None, date
     known = dict(zip(catalog.table["path"], catalog.ids, strict=True))
     inside = [known.get(str(Path(path).absolute())) for path in paths]
     if all(name is not None for name in inside):
-        return catalog.subset([name for name in inside if name is not None])
+        return catalog.subset(list(dict.fromkeys(name for name in inside if name is not None)))
     return Catalog.from_photos(paths, viewpoint, date, avoid=catalog.ids)
 
 

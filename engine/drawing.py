@@ -131,7 +131,8 @@ def heat_layer(heat: FloatArray) -> ByteArray:
     share = np.clip(np.nan_to_num(heat), 0.0, 1.0)
     layer = np.empty((*share.shape, 4), np.uint8)
     layer[..., :3] = heat_table()[(80 + 175 * share).round().astype(int)]
-    layer[..., 3] = (190 * np.sqrt(share)).round()
+    # What is barely warm stays clear: tinted all over, the photograph could not be read under its map.
+    layer[..., 3] = (205 * np.clip((share - 0.08) / 0.92, 0.0, 1.0) ** 0.75).round()
     return layer
 
 

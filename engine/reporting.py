@@ -13,7 +13,7 @@ import pandas as pd
 from engine.explain import explainer, heat_maps
 from engine.identify import new_individual_probability, rank_individuals
 from engine.reasons import reasons
-from engine.report import MatchRun, write_report
+from engine.report import PICTURES_PER_QUERY, MatchRun, write_report
 from features.records import ByteArray
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def report_matches(
     title: str = "Who is this?",
     raw: pd.DataFrame | None = None,
     query_filters: Mapping[str, str] | None = None,
-    pictures_per_query: int = 3,
+    pictures_per_query: int = PICTURES_PER_QUERY,
 ) -> Path:
     """Write the page of a run and return its path; pictures are drawn only for the best candidates of each query.
 

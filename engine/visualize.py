@@ -181,9 +181,9 @@ def draw_pair(
 
     Args:
         evidence: what is known of the pair.
-        layers: any of :data:`LAYERS`. "inliers" draws the verified matches, numbered from the surest, coloured by
-            confidence; "matches" all of them, thin; "heat" is drawn where the evidence holds it; "warp" adds the
-            candidate bent onto the query by the verified model, and both half and half.
+        layers: any of :data:`LAYERS`. "inliers" draws the verified matches, coloured by confidence, the surest
+            numbered and the others fainter; "matches" all of them, thin; "heat" is drawn where the evidence holds it;
+            "warp" adds the candidate bent onto the query by the verified model, and both half and half.
         height: height of the photographs in the picture, in pixels; title, captions and legend come on top.
 
     Returns:
@@ -266,8 +266,12 @@ def _draw_points(canvas: ByteArray, panel: Panel, features: LocalFeatures) -> No
 def _draw_matches(canvas: ByteArray, evidence: PairEvidence, layout: PairLayout) -> None:
     xy0, xy1 = evidence.matched_xy
     start, end = layout.panels[0].to_picture(xy0), layout.panels[1].to_picture(xy1)
+    _draw_faint(canvas, start, end, drawing.ramp(evidence.correspondences.confidence))
+
+
+def _draw_faint(canvas: ByteArray, start: FloatArray, end: FloatArray, colours: ByteArray) -> None:
+    """Draw many matches so that the skin shows through."""
     over = canvas.copy()
-    colours = drawing.ramp(evidence.correspondences.confidence)
     drawing.draw_lines(over, start, end, colours, halo=False)
     drawing.draw_rings(over, start, colours, 2.0, halo=False)
     drawing.draw_rings(over, end, colours, 2.0, halo=False)
@@ -288,9 +292,12 @@ def _draw_inliers(canvas: ByteArray, evidence: PairEvidence, layout: PairLayout)
     xy0, xy1 = evidence.matched_xy
     start, end = layout.panels[0].to_picture(xy0[rows]), layout.panels[1].to_picture(xy1[rows])
     colours = drawing.ramp(evidence.correspondences.confidence[rows])
-    drawing.draw_lines(canvas, start, end, colours, halo=True)
-    drawing.draw_rings(canvas, start, colours, 3.2)
-    drawing.draw_rings(canvas, end, colours, 3.2)
+    if len(rows) > _NUMBERED:
+        _draw_faint(canvas, start[_NUMBERED:], end[_NUMBERED:], colours[_NUMBERED:])
+    sure = slice(_NUMBERED)
+    drawing.draw_lines(canvas, start[sure], end[sure], colours[sure], halo=True)
+    drawing.draw_rings(canvas, start[sure], colours[sure], 3.2)
+    drawing.draw_rings(canvas, end[sure], colours[sure], 3.2)
     size = 11 if layout.panels[0].size[1] < 700 else 14
     places = []
     for points, cell, away in ((start, layout.cells[0], -1), (end, layout.cells[1], 1)):
@@ -318,6 +325,22 @@ def _summary(evidence: PairEvidence) -> str:
     return f"{evidence.verification.n_inliers} inliers of {matches} matches ({evidence.verification.kind})"
 
 
+def _legend(evidence: PairEvidence, wanted: frozenset[str]) -> list[str]:
+    """Return what the layers of a picture show, in words."""
+    words = [_summary(evidence)] if {"matches", "inliers", "warp"} & wanted else []
+    known = [regions for regions in (evidence.regions0, evidence.regions1) if regions is not None]
+    if "keypoints" in wanted:
+        words.append("rings: keypoints" if "marks" in wanted else "rings: keypoints, orange on marks")
+    if "marks" in wanted:
+        words.append("orange: marks" if known else "no marks were computed")
+    if "body" in wanted:
+        words.append("lines: body, quarters" if known else "no body was computed")
+    if "heat" in wanted:
+        warm = evidence.heat0 is not None or evidence.heat1 is not None
+        words.append("glow: what makes the pictures alike" if warm else "no heat map was computed")
+    return words
+
+
 def _captions(evidence: PairEvidence, layout: PairLayout, wanted: frozenset[str]) -> list[Label]:
     labels = [Label(drawing.shorten(_headline(evidence), layout.size[0] - 28, 14), (14, 16), 14)]
     texts = [evidence.caption0, evidence.caption1]
@@ -334,11 +357,7 @@ def _captions(evidence: PairEvidence, layout: PairLayout, wanted: frozenset[str]
     row = _caption_lines(evidence)
     legend_y = top + row * _LINE
     has_ramp = bool({"matches", "inliers"} & wanted)
-    text = _summary(evidence) if has_ramp or "warp" in wanted else ""
-    if "heat" in wanted:
-        warm = evidence.heat0 is not None or evidence.heat1 is not None
-        told = "heat: what makes the whole pictures alike" if warm else "no heat map was computed"
-        text = f"{text} · {told}" if text else told
+    text = " · ".join(_legend(evidence, wanted))
     if has_ramp:
         labels.append(Label("confidence 0", (x0, legend_y), _FINE, drawing.QUIET_INK))
         labels.append(Label("1", (x0 + 146, legend_y), _FINE, drawing.QUIET_INK))

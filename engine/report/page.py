@@ -21,7 +21,10 @@ from engine.report.run import MatchRun, date_of, gap_in_words, known, text_of, u
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-INLINE_QUERIES = 40
+#: Beyond so many queries "auto" keeps the pictures beside the page; up to them, one file opens in seconds.
+INLINE_QUERIES = 600
+#: Candidates of a query that get layers: their matches and heat maps are computed for the page.
+PICTURES_PER_QUERY = 3
 _TOP = 20
 _BINS = 10
 _SUPPORTING = 6
@@ -37,7 +40,7 @@ def write_report(
     output_dir: Path | str,
     *,
     pictures: Literal["auto", "inline", "folder"] = "auto",
-    pictures_per_query: int = 3,
+    pictures_per_query: int = PICTURES_PER_QUERY,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `index.html` for a run.
@@ -46,7 +49,7 @@ def write_report(
         run: the run; its evidence is asked for only for the first `pictures_per_query` candidates of each query.
         output_dir: folder to write into, made if need be.
         pictures: "inline" keeps every picture inside the page, "folder" in `pictures/` beside it (move both together);
-            "auto" takes "inline" up to 40 queries, beyond which one file would be slow to open.
+            "auto" takes "inline" up to :data:`INLINE_QUERIES`, beyond which one file would be slow to open.
         pictures_per_query: how many candidates of a query get layers (keypoints, matches, inliers, marks, warp); the
             others are shown bare.
         progress: called with (queries done, queries in all).
@@ -293,6 +296,17 @@ def json_block(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
+def chance(probability: float | None) -> str:
+    """Return a probability as text; rounding makes none certain.
+
+    >>> [chance(value) for value in (None, 0.0, 0.25, 0.9999)]
+    ['–', '<0.001', '0.250', '>0.999']
+    """
+    if probability is None:
+        return "–"
+    return "<0.001" if probability < 0.001 else ">0.999" if probability > 0.999 else f"{probability:.3f}"
+
+
 def _render(path: Path, page: dict[str, Any]) -> None:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -304,6 +318,7 @@ def _render(path: Path, page: dict[str, Any]) -> None:
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["json_block"] = json_block
+    environment.filters["chance"] = chance
     template = environment.get_template("template.html")
     style = (here / "style.css").read_text(encoding="utf-8")
     part = path.with_suffix(".part")

@@ -2,14 +2,25 @@
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const HEIGHT = 480;
-  const NUMBERED = 20;
+  // On a telephone the drawing shrinks to two thirds: its words and numbers grow, and fewer of them find room.
+  const small = window.matchMedia("(max-width: 600px)").matches;
+  const NUMBERED = small ? 10 : 20;
+  const LETTERS = small ? 1.5 : 1;
   const byId = (id) => document.getElementById(id);
   const sections = [...document.querySelectorAll("section.query")];
   const rows = [...document.querySelectorAll("#toc > li")];
   const ramp = JSON.parse(byId("ramp").textContent);
   const layers = { keypoints: false, matches: false, inliers: true, marks: false, body: false, heat: false, warp: false };
+  const MEANING = {
+    keypoints: "Rings: keypoints, orange on marks",
+    matches: "Thin lines: all matches",
+    inliers: "Lines between rings: matches that agree on one placement, the surest numbered",
+    marks: "Orange areas: marks",
+    body: "Blue: outline of the body; white: its middle, and its width at the quarters",
+    heat: "Glow: what makes the whole pictures alike, the palest the most",
+    warp: "The candidate, laid over the query as the agreeing matches say",
+  };
   const states = new Map();
-  let book = null;
   let bare = false;
   let current = null;
   let order = sections.slice();
@@ -24,8 +35,8 @@
   // Pictures inside the page are looked up when they come near the window, so that a long page opens at once.
   const source = (reference) => {
     if (!reference.startsWith("#")) return reference;
-    if (book === null) book = JSON.parse(byId("book").textContent);
-    return book[reference.slice(1)] || "";
+    const kept = byId(`p${reference.slice(1)}`);
+    return kept ? JSON.parse(kept.textContent) : "";
   };
   const show = (image) => {
     if (!image.hasAttribute("src")) image.src = source(image.dataset.ref);
@@ -58,9 +69,29 @@
     find(".blink").addEventListener("click", () => blink(state));
     find(".back").addEventListener("click", () => step(state, -1));
     find(".forth").addEventListener("click", () => step(state, 1));
+    fillStrip(state);
     const first = section.querySelector(".card");
     choose(state, first ? Number(first.dataset.rank) : 0, false);
     return state;
+  }
+
+  // Small copies of the candidates beside the comparison, so that nobody has to scroll to the cards and back.
+  function fillStrip(state) {
+    const cards = [...state.section.querySelectorAll(".card")];
+    state.find(".strip").hidden = cards.length < 2;
+    state.find(".strip").replaceChildren(...cards.map((card) => {
+      const chip = document.createElement("button");
+      const [name, chance] = [card.querySelector("b").textContent, card.querySelector(".num").textContent];
+      chip.type = "button";
+      chip.className = "chip";
+      chip.dataset.rank = card.dataset.rank;
+      chip.title = `Candidate ${card.dataset.rank}: ${name}, probability ${chance}`;
+      chip.setAttribute("aria-label", chip.title);
+      const image = card.querySelector("img")?.cloneNode();
+      if (image) { image.className = ""; image.alt = ""; show(image); chip.append(image); }
+      chip.append(part("place", card.dataset.rank), card.querySelector(".bar").cloneNode(true));
+      return chip;
+    }));
   }
 
   const cardOf = (state, rank) => state.section.querySelector(`.card[data-rank="${rank}"]`);
@@ -70,7 +101,7 @@
     if (!card && rank !== 0) return;
     state.rank = rank;
     state.step = -1;
-    for (const other of state.section.querySelectorAll(".card")) other.setAttribute("aria-pressed", String(other === card));
+    for (const other of state.section.querySelectorAll(".card, .chip")) other.setAttribute("aria-pressed", String(Number(other.dataset.rank) === rank));
     draw(state);
     if (aloud && card) byId("say").textContent = `Candidate ${rank}: ${state.find(".about").textContent}`;
   }
@@ -138,11 +169,13 @@
     }
     panels.forEach((panel, index) => {
       const text = index === 1 ? `candidate ${state.rank}` : overlay ? "candidate over query" : "query";
-      svg.append(element("text", { class: "cap", x: panel.x + panel.width / 2, y: HEIGHT + 28 }, text));
+      svg.append(element("text", { class: "cap", x: panel.x + panel.width / 2, y: HEIGHT + 28, "font-size": 13 * LETTERS }, text));
     });
     state.find(".view").replaceChildren(svg);
     state.find(".wipe").hidden = !overlay;
     state.find(".legend").hidden = overlay || !(wanted("inliers") || wanted("matches"));
+    const on = [...state.stage.querySelectorAll("[data-layer][aria-pressed=true]")].map((button) => button.dataset.layer);
+    state.find(".told").textContent = on.map((name) => MEANING[name]).join(" · ");
     tell(state, pair);
     highlight(state);
   }
@@ -200,8 +233,9 @@
 
   // A number goes to the first free place around its keypoint, away from the other photograph if it can.
   function placeNumber(x, y, away, text, taken) {
-    const half = [4.2 * text.length + 1, 7];
-    for (const reach of [14, 21, 29, 38]) {
+    const half = [(4.2 * text.length + 1) * LETTERS, 7 * LETTERS];
+    for (const step of [14, 21, 29, 38]) {
+      const reach = step * LETTERS;
       for (const [dx, dy] of [[1, 0], [0.75, -0.75], [0.75, 0.75], [0.1, -1], [0.1, 1], [-0.75, -0.75], [-0.75, 0.75]]) {
         const [cx, cy] = [x + away * reach * dx, y + reach * dy];
         const box = [cx - half[0], cy - half[1], cx + half[0], cy + half[1]];
@@ -217,13 +251,16 @@
     const group = element("g", { class: "inliers" });
     const all = pair.matches.slice(0, pair.inliers).map((match) => ends(panels, match));
     const taken = [all.map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]), all.map(([, , x, y]) => [x - 4, y - 4, x + 4, y + 4])];
+    const numbers = [];
     const drawn = all.map(([x1, y1, x2, y2], index) => {
+      const sure = index < NUMBERED;
       const stroke = colour(pair.matches[index][4]);
-      const one = element("g", { class: "inlier", "data-index": index });
+      const one = element("g", { class: sure ? "inlier" : "inlier faint", "data-index": index });
       one.append(element("title", {}, `Inlier ${index + 1}, confidence ${(pair.matches[index][4] / 100).toFixed(2)}`));
       one.append(element("line", { class: "hit", x1, y1, x2, y2 }));
-      for (const [kind, paint] of [["halo", null], ["stroke", stroke]]) {
-        const parts = [element("line", { x1, y1, x2, y2 }), element("circle", { cx: x1, cy: y1, r: 4 }), element("circle", { cx: x2, cy: y2, r: 4 })];
+      const r = sure ? 4 : 2.6;
+      for (const [kind, paint] of sure ? [["halo", null], ["stroke", stroke]] : [["stroke", stroke]]) {
+        const parts = [element("line", { x1, y1, x2, y2 }), element("circle", { cx: x1, cy: y1, r }), element("circle", { cx: x2, cy: y2, r })];
         for (const part of parts) {
           part.setAttribute("class", kind);
           if (paint) part.setAttribute("stroke", paint);
@@ -232,12 +269,13 @@
       }
       const text = String(index + 1);
       // More numbers than these hide the skin they point at; the others are told when one is pointed at.
-      const places = index < NUMBERED ? [placeNumber(x1, y1, -1, text, taken[0]), placeNumber(x2, y2, 1, text, taken[1])] : [];
-      if (places[0] && places[1]) for (const [x, y] of places) one.append(element("text", { x, y }, text));
+      const places = sure ? [placeNumber(x1, y1, -1, text, taken[0]), placeNumber(x2, y2, 1, text, taken[1])] : [];
+      if (places[0] && places[1]) for (const [x, y] of places) numbers.push(element("text", { x, y, class: "number", "data-index": index, "font-size": 13 * LETTERS }, text));
       one.addEventListener("click", () => { state.step = state.step === index ? -1 : index; highlight(state); });
       return one;
     });
-    group.append(...drawn.reverse());
+    // Numbers lie above every line: a line through a number makes it another.
+    group.append(...drawn.reverse(), ...numbers);
     return group;
   }
 
@@ -245,7 +283,7 @@
     const card = cardOf(state, state.rank);
     let text = card ? `Candidate ${state.rank} · ${card.querySelector("b").textContent} · probability ${card.querySelector(".num").textContent}` : "No candidate";
     if (pair) text += pair.model ? ` · ${pair.inliers} inliers of ${pair.matches.length} matches (${pair.model})` : ` · ${pair.matches.length} matches, no geometric model`;
-    else if (card) text += " · shown bare: layers were made for the first candidates only";
+    else if (card) text += " · shown bare: layers were made for the first candidates only (match --layers-for 20 makes all)";
     state.find(".about").textContent = text;
     state.find(".of").textContent = card ? [...card.querySelectorAll(".known")].map((one) => one.textContent).join(" · ") : "";
     state.find(".reasons").replaceChildren(...(pair?.reasons ?? []).map((reason) => {

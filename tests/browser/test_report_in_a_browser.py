@@ -140,6 +140,28 @@ def test_keys_walk_through_queries_candidates_and_layers(page: Page) -> None:
     assert pressed(page) == {"body"}
 
 
+@both_widths
+def test_candidates_are_chosen_beside_the_comparison_and_layers_say_what_they_mean(page: Page) -> None:
+    page.keyboard.press("j")
+    chips = page.locator(".query.now .chip")
+    assert chips.count() == page.locator(".query.now .card").count() == 5
+    assert "surest numbered" in page.locator(".query.now .told").inner_text()
+    chips.nth(1).click()
+    assert page.locator('.query.now .chip[aria-pressed="true"] .place').inner_text() == "2"
+    assert page.locator('.query.now .card[aria-pressed="true"]').get_attribute("data-rank") == "2"
+    page.keyboard.press("i")
+    page.keyboard.press("s")
+    assert page.locator(".query.now .told").inner_text() == "Orange areas: marks"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_no_line_runs_through_a_number_and_faint_inliers_have_none(page: Page) -> None:
+    page.keyboard.press("j")
+    kinds = page.locator(".query.now .inliers > *").evaluate_all("found => found.map((one) => one.tagName)")
+    assert "text" in kinds and "g" not in kinds[kinds.index("text") :], "numbers are drawn last"
+    assert count(page, ".inlier.faint") == max(count(page, ".inlier") - 20, 0)
+
+
 def test_toggles_are_buttons_and_inliers_can_be_looked_at(page: Page) -> None:
     page.keyboard.press("j")
     drawn = count(page, ".inlier")

@@ -12,7 +12,7 @@ import pytest
 
 from bench.protocols import cut_scenarios
 from engine.catalog import Catalog
-from engine.cli import build_parser, main
+from engine.cli import build_parser, main, queries_from
 
 
 @pytest.fixture
@@ -83,6 +83,12 @@ def test_index_then_match(
     assert main([*arguments, "--csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["image_id"] for row in rows] == [answer["image_id"] for answer in record["answers"]]
+
+
+def test_a_photograph_named_twice_is_asked_once(made_up_dir: Path) -> None:
+    catalog = Catalog.read(made_up_dir)
+    path = str(catalog.table["path"].iloc[0])
+    assert queries_from([path, path], catalog, None, None).ids == catalog.ids[:1]
 
 
 def test_rank_and_score(

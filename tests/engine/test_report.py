@@ -22,7 +22,7 @@ from PIL import Image
 from engine.reasons import ScorePart, ScoreParts
 from engine.records import Correspondences, Verification
 from engine.report import MatchRun, write_report
-from engine.report.page import json_block
+from engine.report.page import INLINE_QUERIES, chance, json_block
 from engine.report.run import date_of, gap_in_words, text_of, uncertainty, verdict
 from engine.visualize import PairEvidence
 from features.photo import canonical_frame
@@ -256,7 +256,8 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path: Path, pictures: Any) -> Non
 
 def test_inline_pictures_are_jpegs_kept_once(tmp_path: Path) -> None:
     page = parse(write_report(fake_run(n_queries=4).run, tmp_path, pictures="inline"))
-    (book,) = page.data("book")
+    names = [str(a["id"])[1:] for a, _ in page.scripts if a.get("class") == "picture"]
+    book = dict(zip(names, page.data("picture"), strict=True))
     references = [str(a["data-ref"]) for tag, a in page.attributes if tag == "img"]
     assert references
     assert {reference[1:] for reference in references} <= set(book)
@@ -269,15 +270,20 @@ def test_inline_pictures_are_jpegs_kept_once(tmp_path: Path) -> None:
     assert len(book) < 30, "the same candidate photograph is kept once, not once per query"
 
 
-def test_folder_pictures_and_the_automatic_choice(tmp_path: Path) -> None:
+def test_folder_pictures_and_the_automatic_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = parse(write_report(fake_run().run, tmp_path / "folder", pictures="folder"))
-    assert page.data("book") == [{}]
+    assert page.data("picture") == []
     files = {f"pictures/{file.name}" for file in (tmp_path / "folder" / "pictures").iterdir()}
     assert {str(a["src"]) for tag, a in page.attributes if tag == "img"} <= files
     for data in page.data("data"):
         assert {view["picture"] for view in data["views"]} | {view["marks"] for view in data["views"]} <= files
         assert {pair["warp"] for pair in data["pairs"].values()} <= files | {None}
-    many = replace(fake_run(n_queries=41, n_candidates=1).run, evidence=None)
+    many = replace(fake_run(n_queries=4, n_candidates=1).run, evidence=None)
+    assert INLINE_QUERIES >= 500, "one file for every run that a person looks through"
+    monkeypatch.setattr("engine.report.page.INLINE_QUERIES", 4)
+    write_report(many, tmp_path / "few")
+    assert [file.name for file in (tmp_path / "few").iterdir()] == ["index.html"]
+    monkeypatch.setattr("engine.report.page.INLINE_QUERIES", 3)
     write_report(many, tmp_path / "many")
     assert (tmp_path / "many" / "pictures").is_dir()
 
@@ -514,3 +520,4 @@ def test_words_for_verdicts_and_missing_values() -> None:
     assert [text_of(v) for v in (None, float("nan"), pd.NA, pd.NaT, "", 3)] == ["", "", "", "", "", "3"]
     assert date_of(pd.Timestamp("2019-08-01 12:00")) == "2019-08-01"
     assert date_of(pd.NaT) == ""
+    assert [chance(value) for value in (None, 0.0, 0.5, 1.0)] == ["–", "<0.001", "0.500", ">0.999"]

@@ -15,6 +15,7 @@ from engine.visualize import (
     LAYERS,
     LayerError,
     PairEvidence,
+    _legend,
     blink_frames,
     caption,
     draw_contact_sheet,
@@ -314,6 +315,29 @@ def test_details_show_the_neighbourhood_of_an_inlier_in_the_middle() -> None:
     picture = draw_details(evidence, side=96)
     assert centre_of(picture[8:104], RED) == pytest.approx([8 + 47.5, 47.5], abs=1.0)
     assert centre_of(picture[108:204], BLUE) == pytest.approx([8 + 47.5, 47.5], abs=1.0)
+
+
+def test_the_surest_inliers_stand_out_from_many() -> None:
+    flat = photo_of(np.full((600, 100, 3), 90, np.uint8))
+    points = np.column_stack([np.full(30, 50), np.linspace(20, 580, 30)])
+    evidence = pair_of((flat, flat), (points, points), confidence=np.linspace(1.0, 0.5, 30))
+    picture, layout = draw_pair(evidence, height=600), pair_layout(evidence, 600)
+    between = (layout.cells[0][0] + layout.cells[0][2] + layout.cells[1][0]) // 2
+    strength = [
+        int(picture[layout.header + y - 2 : layout.header + y + 3, between].max())
+        for y in points[:, 1].round().astype(int)
+    ]
+    assert min(strength[:20]) > max(strength[20:])
+
+
+def test_the_legend_says_what_the_layers_show() -> None:
+    flat = photo_of(np.zeros((60, 30, 3), np.uint8))
+    evidence = pair_of((flat, flat), ([], []), ok=False)
+    assert _legend(evidence, frozenset({"marks", "heat"})) == ["no marks were computed", "no heat map was computed"]
+    ones = np.ones((60, 30), np.float32)
+    evidence = replace(evidence, regions0=Regions(ones, ones, 1.0, 1.0), heat0=ones)
+    told = _legend(evidence, frozenset({"keypoints", "marks", "body", "heat"}))
+    assert [words.split(":")[0] for words in told] == ["rings", "orange", "lines", "glow"]
 
 
 def test_captions_of_any_length_and_script_fit() -> None:
