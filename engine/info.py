@@ -98,7 +98,7 @@ def _shipped() -> list[dict[str, Any]]:
     import reranker
 
     rankers = Path(reranker.__file__).parent / "models"
-    files = [*sorted(SHIPPED_FOLDER.glob("*.safetensors")), *sorted(rankers.glob("*.json"))]
+    files = [*sorted(SHIPPED_FOLDER.rglob("*.safetensors")), *sorted(rankers.glob("*.json"))]
     return [
         {
             "name": path.stem,

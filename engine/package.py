@@ -164,6 +164,8 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     """Return what main.py reads, and the files of the user's own that must be carried."""
     from engine.matcher import Matcher, shipped_ranker
     from features.global_descriptor import SHIPPED_FOLDER, find_models
+    from features.mark_descriptors import SHIPPED_FOLDER as MARKS_FOLDER
+    from features.mark_descriptors import find_marks_model
 
     carried: dict[str, Path] = {}
     names = []
@@ -184,6 +186,12 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     if in_use is not None and chosen is not None:
         carried["ranker.json"] = chosen
     packed = settings.with_option("describe.descriptor.model", ",".join(names))
+    marks = find_marks_model(settings.describe.marks.model)
+    if marks.parent != MARKS_FOLDER:
+        if (MARKS_FOLDER / marks.name).is_file():
+            raise SettingsError(f"two networks of mark descriptors are called {marks.stem!r}: rename {marks}")
+        carried[f"features/models/marks/{marks.name}"] = marks
+        packed = packed.with_option("describe.marks.model", marks.stem)
     recipe = {"settings": packed.to_dict(), "ranker_file": "ranker.json" if "ranker.json" in carried else None}
     return recipe, carried
 
