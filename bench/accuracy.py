@@ -25,7 +25,7 @@ import pandas as pd
 
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, paired_bootstrap
-from bench.pairs import local_score
+from bench.pairs import plain_score
 from bench.protocols import (
     Protocol,
     across_years,
@@ -201,8 +201,8 @@ def run(
 
 
 def _join_local(frame: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
-    """Add the score of local matching alone: ln(1 + inliers x plausibility), ties by the sum of confidences."""
-    keys = raw[["query_id", "candidate_id"]].assign(log_plausible_inliers=local_score(raw))
+    """Add the score of local matching alone: both looks at the skin added up, nothing fitted."""
+    keys = raw[["query_id", "candidate_id"]].assign(log_plausible_inliers=plain_score(raw))
     return frame.merge(keys, on=["query_id", "candidate_id"], how="left", validate="one_to_one")
 
 

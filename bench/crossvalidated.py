@@ -33,14 +33,14 @@ from bench.accuracy import RULES, gather, tasks_of
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, macro_f1, paired_bootstrap, wilcoxon
 from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
-from bench.pairs import local_score
+from bench.pairs import plain_score
 from bench.telling import Say, say
 from engine.catalog import Catalog
 from engine.matcher import Matcher
 from engine.ranker_training import train_on_pairs
 from reranker.training import TrainingSettings
 
-LOCAL = "local_score"
+LOCAL = "plain_score"
 FIGURES = {"map20": "mAP@20", "accuracy": "accuracy", "macro_f1": "macro-F1", "map5": "MAP@5"}
 #: Questions of the table: (name, beginning and middle of the tasks' names, rule).
 QUESTIONS = (
@@ -76,7 +76,7 @@ def configurations(kind: str) -> dict[str, str]:
 
 def with_candidates(frame: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
     """Add to out-of-fold scores the candidate's individual, and the score of local matching alone."""
-    added = raw[["query_id", "candidate_id", "individual1"]].assign(**{LOCAL: local_score(raw)})
+    added = raw[["query_id", "candidate_id", "individual1"]].assign(**{LOCAL: plain_score(raw)})
     return frame.merge(added, on=["query_id", "candidate_id"], how="left", validate="one_to_one")
 
 

@@ -2,13 +2,16 @@
 
 ::
 
-    python -m bench.pairs CATALOG [--store DIR] [--count 150] [--part test] [--result pairs]
+    python -m bench.pairs CATALOG [--store DIR] [--count 300] [--part all] [--save-evidence FILE] [--result pairs]
     python -m bench.pairs --catalog DIR --pairs pairs.csv --output scores.csv
 
 The first form draws true pairs (same encounter; another encounter of the same year; another year; lateral and top) and
-impostors (any two whales; of the same day; of the same second), and prints the area under the ROC curve and the share
-of true pairs found at 1 % and 0.1 % false positives among all impostors, with intervals over whales. Whales are split
-into a tuning and a test part, so that settings chosen on one are measured on the other.
+impostors (any two whales; of the same day; of the same second; lateral and top), and prints the area under the ROC
+curve and the share of true pairs found at 1 % and 0.1 % false positives among all impostors of like views, with
+intervals over whales. Whales are those of the half that no network was trained on (``--individuals all`` takes every
+one). They are split into a tuning and a test part, so that settings chosen on one can be measured on the other. The
+weights of the local evidence (:mod:`reranker.local_evidence`) are fitted without the whales that they score (five
+folds); beside them stand the looks that they weigh, alone.
 
 The second form scores any list of pairs (columns image_id0, image_id1) by local evidence alone: a higher ``score``
 means more likely the same individual. No date and no global descriptor is in it.
@@ -34,9 +37,13 @@ from bench.metrics import auc, bootstrap_by_group
 from engine.catalog import Catalog
 from engine.cli import ProgressBar, with_overrides
 from engine.matcher import Matcher, MatcherSettings
+from features.training.data import fold_of, split_half
+from reranker.local_evidence import LocalEvidence, cross_fitted
 
 TRUE_KINDS = ("same encounter", "other encounter, same year", "other year", "lateral and top")
-IMPOSTOR_KINDS = ("any two", "same day", "same second")
+IMPOSTOR_KINDS = ("any two", "same day", "same second", "two, lateral and top")
+#: Views that differ are as hard for impostors, so each is compared with its like.
+MIXED_KINDS = ("lateral and top", "two, lateral and top")
 PARTS = ("tuning", "test", "all")
 Floats = npt.NDArray[np.float64]
 
@@ -95,6 +102,7 @@ def draw_pairs(catalog: Catalog, count: int, part: str = "test", seed: int = 0) 
         "any two": ~same & both_top,
         "same day": ~same & both_top & day,
         "same second": ~same & both_top & second,
+        "two, lateral and top": ~same & mixed,
     }
     pairs = []
     for kind, mask in masks.items():
@@ -126,27 +134,45 @@ def _in_turn(
 
 
 def local_score(numbers: pd.DataFrame) -> Floats:
-    """Return one score per pair from local evidence alone, larger is likelier the same individual.
+    """Return one score per pair from local evidence alone, larger is likelier the same individual (shipped weights)."""
+    return LocalEvidence.shipped().score(numbers)
 
-    ln(1 + inliers x plausibility), plus a small share of the sum of confidences, which orders pairs without a model.
-    """
+
+def keypoint_score(numbers: pd.DataFrame) -> Floats:
+    """Return what keypoints and LightGlue alone say: ln(1 + inliers x plausibility), ties by the confidences' sum."""
     agreement = np.log1p(numbers["n_inliers"].to_numpy(float) * numbers["plausibility"].to_numpy(float))
-    return agreement + 1e-3 * np.log1p(numbers["confidence_sum"].to_numpy(float))
+    return np.nan_to_num(agreement + 1e-3 * np.log1p(numbers["confidence_sum"].to_numpy(float)))
 
 
-def figures_of(pairs: Sequence[DrawnPair], scores: Floats) -> list[dict[str, Any]]:
+def mark_score(numbers: pd.DataFrame) -> Floats:
+    """Return what the quick look at the skin alone says: ln(1 + explained places x plausibility)."""
+    agreement = np.log1p(numbers["marks_inliers"].to_numpy(float) * numbers["marks_plausibility"].to_numpy(float))
+    return np.nan_to_num(agreement + 1e-3 * np.nan_to_num(numbers["marks_aligned"].to_numpy(float)))
+
+
+def plain_score(numbers: pd.DataFrame) -> Floats:
+    """Return both looks added up, nothing fitted: what local evidence is worth before any whale was learned from."""
+    return keypoint_score(numbers) + mark_score(numbers)
+
+
+def folds_of(pairs: Sequence[DrawnPair], folds: int = 5) -> npt.NDArray[np.int64]:
+    """Return the fold of every pair, by the individual of its first photograph."""
+    return np.array([fold_of(pair.individual, folds, seed=7) for pair in pairs], np.int64)
+
+
+def figures_of(pairs: Sequence[DrawnPair], scores: Floats, method: str = "local evidence") -> list[dict[str, Any]]:
     """Return, per kind of true pair, AUC and true-positive rates at 1 % and 0.1 % false positives of all impostors."""
     same = np.array([pair.same for pair in pairs])
     kinds = np.array([pair.kind for pair in pairs])
-    impostors = scores[~same]
+    mixed = np.isin(kinds, MIXED_KINDS)
     records = []
     for kind in TRUE_KINDS:
-        chosen = scores[kinds == kind]
-        if not len(chosen):
+        chosen, impostors = scores[kinds == kind], scores[~same & (mixed == (kind in MIXED_KINDS))]
+        if not len(chosen) or not len(impostors):
             continue
         who = np.array([pair.individual for pair in pairs])[kinds == kind]
         both, labels = np.r_[chosen, impostors], np.r_[np.ones(len(chosen), bool), np.zeros(len(impostors), bool)]
-        record: dict[str, Any] = {"kind": kind, "pairs": len(chosen), "individuals": len(set(who))}
+        record: dict[str, Any] = {"method": method, "kind": kind, "pairs": len(chosen), "individuals": len(set(who))}
         record["auc"] = auc(both, labels)
         for rate in (0.01, 0.001):
             limit = np.quantile(impostors, 1 - rate, method="higher")
@@ -158,10 +184,10 @@ def figures_of(pairs: Sequence[DrawnPair], scores: Floats) -> list[dict[str, Any
 
 def render(records: Sequence[dict[str, Any]], impostors: dict[str, int]) -> str:
     """Return the table as Markdown."""
-    lines = ["| true pairs | pairs (whales) | AUC | found at 1 % false | at 0.1 % false |", "|---|---|---|---|---|"]
+    lines = ["| by | true pairs | pairs (whales) | AUC | found at 1 % false | at 0.1 % false |", "|" + "---|" * 6]
     for r in records:
         rates = ("{mean:.2f} ({low:.2f}–{high:.2f})".format(**r[name]) for name in ("tpr_at_0.01", "tpr_at_0.001"))
-        cells = [r["kind"], f"{r['pairs']} ({r['individuals']})", f"{r['auc']:.2f}", *rates]
+        cells = [r["method"], r["kind"], f"{r['pairs']} ({r['individuals']})", f"{r['auc']:.2f}", *rates]
         lines.append("| " + " | ".join(cells) + " |")
     counted = ", ".join(f"{count} of {kind}" for kind, count in impostors.items())
     return "\n".join([*lines, "", f"impostors: {counted}"])
@@ -193,8 +219,10 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser.add_argument("--output", type=Path, help="CSV for the scores")
     parser.add_argument("--store", type=Path, help="store's folder")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    parser.add_argument("--count", type=int, default=150, help="pairs of a kind (150)")
-    parser.add_argument("--part", choices=PARTS, default="test", help="which whales (test)")
+    parser.add_argument("--count", type=int, default=300, help="pairs of a kind (300)")
+    parser.add_argument("--part", choices=PARTS, default="all", help="which whales (all)")
+    parser.add_argument("--individuals", choices=("held-out", "all"), default="held-out", help="of which half")
+    parser.add_argument("--save-evidence", type=Path, metavar="FILE", help="keep the weights fitted on all these pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
     parser.add_argument("--result", metavar="NAME", help="write bench/results/NAME.json")
@@ -213,18 +241,39 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
             parser.error(f"{options.pairs} lacks the column {missing[0]}")
         score_pairs(catalog, asked, matcher, bar).to_csv(options.output, index=False)
         return 0
+    if options.individuals == "held-out":
+        table = catalog.table
+        unseen = [pd.notna(name) and split_half(str(name)) == 1 for name in table["individual_id"]]
+        catalog = catalog.subset(table["image_id"][unseen].tolist())
     pairs = draw_pairs(catalog, options.count, options.part, options.seed)
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.image_id0, pair.image_id1)))
     index = matcher.index(catalog.subset(names), bar)
     started = time.perf_counter()
     numbers = matcher.compare([(pair.image_id0, pair.image_id1) for pair in pairs], index, progress=bar)
     seconds = time.perf_counter() - started
-    records = figures_of(pairs, local_score(numbers))
+    same = np.array([pair.same for pair in pairs])
+    # The weights are for views from above: mixed pairs would teach them what a lateral view looks like instead.
+    learns = np.array([pair.kind not in MIXED_KINDS for pair in pairs])
+    scores = {
+        "keypoints and LightGlue": keypoint_score(numbers),
+        "mark descriptors": mark_score(numbers),
+        "both added": plain_score(numbers),
+        "local evidence (both weighed)": cross_fitted(numbers, same, folds_of(pairs), learns),
+    }
+    records = [record for name, values in scores.items() for record in figures_of(pairs, values, name)]
+    if options.save_evidence:
+        about = {"pairs": len(pairs), "individuals": options.individuals, "part": options.part, "seed": options.seed}
+        LocalEvidence.fit(numbers[learns], same[learns], about).save(options.save_evidence)
     impostors = {kind: sum(pair.kind == kind for pair in pairs) for kind in IMPOSTOR_KINDS}
     say(render(records, impostors))
     if options.result:
         figures = {"kinds": records, "impostors": impostors, "seconds": seconds}
-        protocol = {"part": options.part, "count": options.count, "seed": options.seed}
+        protocol = {
+            "part": options.part,
+            "individuals": options.individuals,
+            "count": options.count,
+            "seed": options.seed,
+        }
         write_result(options.result, figures, settings.to_dict(), protocol)
     return 0
 

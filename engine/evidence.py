@@ -293,8 +293,14 @@ def number_columns(rows: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, npt.
     table = np.array(list(rows), np.float32).reshape(-1, len(PAIR_NUMBERS))
     columns: dict[str, npt.NDArray] = {name: table[:, index] for index, name in enumerate(PAIR_NUMBERS)}
     looked = ~np.isnan(columns["model_kind"])
-    kinds = np.where(looked, columns["model_kind"], 0).astype(int)
-    columns["model_kind"] = np.where(looked, np.array(MODEL_KINDS, object)[kinds], None)
+    numbers = np.where(looked, columns["model_kind"], 0).astype(int)
+    columns["model_kind"] = np.array(
+        [
+            MODEL_KINDS[number] if known else None
+            for number, known in zip(numbers.tolist(), looked.tolist(), strict=True)
+        ],
+        object,
+    )
     return columns
 
 

@@ -101,7 +101,7 @@ class MarkMatcher:
         if found is not None:
             self._prepared.move_to_end(key)
             return found[1], found[2]
-        place = features.canonical_xy / np.array(features.frame.canonical_size, np.float32)
+        place = np.asarray(features.canonical_xy / np.array(features.frame.canonical_size, np.float32), np.float32)
         skin = np.array(features.descriptors, np.float32)
         # The features are kept beside the answer: an id is only unique while its object lives.
         self._prepared[key] = (features, place, skin)
@@ -149,8 +149,8 @@ def aligned_similarity(
     mapped = homogeneous[:, :2] / np.where(fine, depth, 1.0)[:, None]
     size = features1.frame.canonical_size
     tree = cKDTree(features1.canonical_xy)
-    distance, near = tree.query(mapped, k=min(9, len(features1)), distance_upper_bound=reach * max(size))
-    distance, near = distance.reshape(len(mapped), -1), near.reshape(len(mapped), -1)
+    found = tree.query(mapped, k=min(9, len(features1)), distance_upper_bound=reach * max(size))
+    distance, near = (np.asarray(values).reshape(len(mapped), -1) for values in found)
     inside = np.isfinite(distance) & fine[:, None]
     skin0 = np.asarray(features0.descriptors, np.float32)
     skin1 = np.asarray(features1.descriptors, np.float32)

@@ -143,10 +143,12 @@ def candidate_pairs(table: pd.DataFrame, settings: MarkTrainSettings) -> list[tu
         for row in rows:
             later = rows[rows > row]
             same = later[when[later] == when[row]]
-            kinds = (("same encounter", same, settings.same_encounter),)
-            kinds += (("other encounter", later[when[later] != when[row]], settings.other_encounter),)
-            for kind, choice, count in kinds:
-                pairs += [(int(row), int(other), kind) for other in rng.permutation(choice)[:count]]
+            other = later[when[later] != when[row]]
+            for kind, choice, count in (
+                ("same encounter", same, settings.same_encounter),
+                ("other encounter", other, settings.other_encounter),
+            ):
+                pairs += [(int(row), int(second), kind) for second in rng.permutation(choice)[:count]]
     impostors: list[tuple[int, int, str]] = []
     while len(impostors) < settings.impostors and len(set(map(str, who))) > 1:
         first, second = (int(v) for v in rng.integers(0, len(table), 2))
@@ -199,7 +201,7 @@ def _accepted(
     impostors = scores[kinds == "impostor"]
     threshold = float(np.quantile(impostors, 1 - false_rate, method="higher")) if len(impostors) else 0.0
     fine = (scores > threshold) & (kinds != "impostor")
-    pairs = tuple(make(drawn[i][0], drawn[i][1], *places[i]) for i in np.flatnonzero(fine))
+    pairs = tuple(make(drawn[i][0], drawn[i][1], *places[i]) for i in np.flatnonzero(fine).tolist())
     names = ("same encounter", "other encounter")
     return Mined(
         pairs,

@@ -441,7 +441,7 @@ class Matcher:
                 keys = [database.descriptions[row].key for row in found.indices]
                 known.append(cache.get(queries.descriptions[query].key, keys))
                 asked = np.ones(len(keys), bool) if wanted is None else wanted[query]
-                for place in np.flatnonzero(~asked):
+                for place in np.flatnonzero(~asked).tolist():
                     # A number that happens to be known would make the answer depend on what was asked before.
                     known[-1][place] = np.full(columns, np.nan, np.float32)
                 open_places = [place for place, numbers in enumerate(known[-1]) if numbers is None]

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.pairs import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair, figures_of, local_score
+from bench.pairs import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair, figures_of, plain_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
 from engine.index import CatalogIndex
 from engine.matcher import Matcher
@@ -61,7 +61,7 @@ def measure(index: CatalogIndex, pairs: Sequence[DrawnPair], matcher: Matcher, p
         other.close()
         figures[bend] = {
             "inliers": distribution(pairs, numbers["n_inliers"].to_numpy(float)),
-            "separation": figures_of(pairs, local_score(numbers)),
+            "separation": figures_of(pairs, plain_score(numbers)),
         }
     return figures
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.metrics import auc
-from bench.pairs import DrawnPair, local_score
+from bench.pairs import DrawnPair, plain_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
 from engine.evidence import PairWorker
 from engine.index import CatalogIndex
@@ -95,7 +95,7 @@ def measure(index: CatalogIndex, pairs: Sequence[DrawnPair], matcher: Matcher, p
     """Match the pairs as shipped, count their neighbours, and judge every way to count."""
     numbers = matcher.compare([(pair.image_id0, pair.image_id1) for pair in pairs], index, progress=progress)
     same = np.array([pair.same for pair in pairs])
-    scores = local_score(numbers)
+    scores = plain_score(numbers)
     found = same & (scores > np.quantile(scores[~same], 0.99, method="higher"))
     s = matcher.settings
     worker = PairWorker(s.describe, s.matching, s.verification, matcher.store_for(index.catalog), matcher.device)

@@ -107,7 +107,7 @@ def test_questions_are_told_apart_by_task_and_rule() -> None:
     assert records[0]["methods"]["cosine"]["accuracy"]["mean"] == 1.0
 
 
-def test_local_score_joins_by_pair() -> None:
+def test_plain_score_joins_by_pair() -> None:
     rows = lists({"t|q": ("a", 0, [("b", 0.9), ("a", 0.8)])}).drop(columns=["individual1"])
     raw = pd.DataFrame(
         {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.pairs import PARTS, DrawnPair, draw_pairs, figures_of, local_score, main, part_of
+from bench.pairs import PARTS, DrawnPair, draw_pairs, figures_of, folds_of, keypoint_score, main, part_of
 from engine.catalog import Catalog
 
 
@@ -56,11 +56,21 @@ def test_figures_by_hand() -> None:
     assert record["auc"] == pytest.approx(33.5 / 40)
 
 
-def test_local_score_orders_by_plausible_agreement_first() -> None:
+def test_keypoint_score_orders_by_plausible_agreement_first() -> None:
     numbers = pd.DataFrame(
         {"n_inliers": [0, 5, 50, 50], "plausibility": [0.0, 1.0, 0.01, 1.0], "confidence_sum": [90.0, 1.0, 9.0, 9.0]}
     )
-    assert local_score(numbers).argsort().tolist() == [0, 2, 1, 3]
+    assert keypoint_score(numbers).argsort().tolist() == [0, 2, 1, 3]
+
+
+def test_all_pairs_of_a_whale_are_in_one_fold() -> None:
+    pairs = [DrawnPair(f"a{i}", f"b{i}", "other year", f"w{i % 40}") for i in range(200)]
+    folds = folds_of(pairs)
+    assert set(folds) == set(range(5))
+    by_whale = {pair.individual: set() for pair in pairs}
+    for pair, fold in zip(pairs, folds, strict=True):
+        by_whale[pair.individual].add(int(fold))
+    assert all(len(found) == 1 for found in by_whale.values())
 
 
 def test_a_list_of_pairs_is_scored(made_up_dir: Path, shared_store: Path, tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""One score from everything that was found on the skin of two photographs: no date, no global descriptor, no list.
+
+An inlier count says little by itself: two grids of skin always agree in a few dozen places, and a few keypoints always
+fall into line. What counts is how much more they agree than pairs of different individuals do, so the numbers of both
+looks at a pair are weighed by a logistic regression that was fitted against such pairs. The score is its log-odds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Values = npt.NDArray[np.float64]
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "models" / "local-evidence.json"
+
+#: Name -> (meaning, value where nobody looked or nothing was found).
+TERMS: Mapping[str, tuple[str, float]] = {
+    "agreement": ("ln(1 + keypoint inliers x plausibility)", 0.0),
+    "marks_agreement": ("ln(1 + explained places of skin x plausibility)", 0.0),
+    "marks_aligned": ("mean cosine of the skin once one animal is laid on the other", 0.3),
+    "matches": ("ln(1 + tentative matches)", 0.0),
+    "sure_matches": ("ln(1 + matches of confidence above 0.5)", 0.0),
+    "confidence_sum": ("ln(1 + sum of the matches' confidences)", 0.0),
+    "marks_similarity": ("mean cosine of the places of skin that are each other's nearest", 0.3),
+    "marks_inlier_ratio": ("share of these places that the placement explains", 0.0),
+    "inlier_ratio": ("share of the matches that the placement explains", 0.0),
+    "position_gap": ("disagreement of the keypoints' position along the body, body lengths", 0.2),
+    "marks_position_gap": ("disagreement of the places' position along the body, body lengths", 0.2),
+}
+
+
+class LocalEvidenceError(ValueError):
+    """A file of weights or a table of pairs cannot be used; the message names it."""
+
+
+def terms_of(numbers: pd.DataFrame) -> Values:
+    """Return the (pairs, terms) matrix of a table with the numbers of both looks; absent columns count as not looked.
+
+    Args:
+        numbers: columns of :data:`engine.evidence.PAIR_NUMBERS` and :data:`engine.evidence.MARK_NUMBERS`.
+    """
+
+    def column(name: str) -> Values:
+        if name not in numbers.columns:
+            return np.full(len(numbers), np.nan)
+        return pd.to_numeric(numbers[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+
+    columns = {
+        "agreement": np.log1p(column("n_inliers") * column("plausibility")),
+        "marks_agreement": np.log1p(column("marks_inliers") * column("marks_plausibility")),
+        "matches": np.log1p(column("n_matches")),
+        "sure_matches": np.log1p(column("n_matches_50")),
+        "confidence_sum": np.log1p(column("confidence_sum")),
+    }
+    plain = [columns[name] if name in columns else column(name) for name in TERMS]
+    filled = [np.where(np.isfinite(v), v, absent) for v, (_, absent) in zip(plain, TERMS.values(), strict=True)]
+    return np.stack(filled, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalEvidence:
+    """Weights of the terms.
+
+    Attributes:
+        weights: (terms,) log-odds per unit of each term.
+        bias: log-odds where all terms are 0.
+        about: what it was fitted on.
+    """
+
+    weights: Values
+    bias: float
+    about: Mapping[str, Any]
+
+    @classmethod
+    def fit(cls, numbers: pd.DataFrame, same: npt.ArrayLike, about: Mapping[str, Any] | None = None) -> Self:
+        """Fit the weights on labelled pairs; both kinds of pair weigh the same in all.
+
+        Args:
+            numbers: see :func:`terms_of`.
+            same: (pairs,) True where both show one individual.
+
+        Raises:
+            LocalEvidenceError: all pairs are of one kind.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        labels = np.asarray(same, bool)
+        if labels.all() or not labels.any():
+            raise LocalEvidenceError("fitting needs pairs of one individual and pairs of two")
+        terms = terms_of(numbers)
+        mean, spread = terms.mean(axis=0), terms.std(axis=0)
+        spread = np.where(spread > 1e-9, spread, 1.0)
+        model = LogisticRegression(C=0.3, class_weight="balanced", max_iter=1000)
+        model.fit((terms - mean) / spread, labels)
+        weights = model.coef_[0] / spread
+        return cls(weights, float(model.intercept_[0] - weights @ mean), dict(about or {}))
+
+    def score(self, numbers: pd.DataFrame) -> Values:
+        """Return the (pairs,) log-odds that both photographs of a pair show one individual, for even prior odds."""
+        return terms_of(numbers) @ self.weights + self.bias
+
+    def save(self, path: Path | str) -> None:
+        """Write the weights as JSON."""
+        weights = {name: float(value) for name, value in zip(TERMS, self.weights, strict=True)}
+        text = {"format": FORMAT, "kind": "local evidence", "bias": self.bias, "weights": weights, "about": self.about}
+        Path(path).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            LocalEvidenceError: not such a file, or its terms are not those of this version.
+        """
+        try:
+            text = json.loads(Path(path).read_text(encoding="utf-8"))
+            kind, weights, bias = text["kind"], text["weights"], float(text["bias"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LocalEvidenceError(f"{path} holds no weights of local evidence: {error!r}") from error
+        if kind != "local evidence" or list(weights) != list(TERMS):
+            raise LocalEvidenceError(f"{path} was made for other terms ({', '.join(weights)}): fit it anew")
+        return cls(np.array(list(weights.values()), np.float64), bias, text.get("about", {}))
+
+    @classmethod
+    def shipped(cls) -> Self:
+        """Return the weights that come with the package."""
+        return cls.load(SHIPPED)
+
+
+def cross_fitted(
+    numbers: pd.DataFrame, same: npt.ArrayLike, folds: npt.ArrayLike, learns: npt.ArrayLike | None = None
+) -> Values:
+    """Score every pair by weights that were fitted without its fold: (pairs,) log-odds.
+
+    Args:
+        folds: (pairs,) int, the same for all pairs of one individual.
+        learns: (pairs,) True for the pairs that weights may be fitted on; None takes all.
+    """
+    labels, fold = np.asarray(same, bool), np.asarray(folds)
+    teaches = np.ones(len(labels), bool) if learns is None else np.asarray(learns, bool)
+    scores = np.zeros(len(labels))
+    for number in np.unique(fold):
+        own, rest = fold == number, (fold != number) & teaches
+        scores[own] = LocalEvidence.fit(numbers[rest], labels[rest]).score(numbers[own])
+    return scores
