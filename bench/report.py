@@ -200,7 +200,8 @@ def _descriptor_short(result: Result) -> str:
 def _pairs_full(result: Result) -> str:
     from bench.pairs import render
 
-    return render(result["figures"]["kinds"], result["figures"]["impostors"])
+    words = "Pairs of whales that no network was trained on; intervals over whales."
+    return f"{render(result['figures']['kinds'], result['figures']['impostors'])}\n\n{words}"
 
 
 # --- what the parts add, and whether probabilities hold ---------------------------------------------------------------
@@ -366,7 +367,7 @@ BLOCKS: tuple[Block, ...] = (
         "descriptor", "Global descriptors alone", "bench.descriptor", _descriptor_full, _descriptor_short,
         arguments="eval CATALOG --model MODEL",
     ),
-    Block("pairs", "Local evidence of single pairs", "bench.pairs", _pairs_full),
+    Block("pairs", "Local evidence of single pairs", "bench.pairs", _pairs_full, _pairs_full),
     Block("impostors", "Pairs of different animals", "bench.speed.impostors", rendered("bench.speed.impostors")),
     Block("stages", "Speed, stage by stage", "bench.speed.stages", stages_table, stages_table),
     Block("end_to_end", "Speed, end to end", "bench.speed.end_to_end", rendered("bench.speed.end_to_end")),

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -79,11 +80,9 @@ class MarkMatcher:
         # By torch, whose threads the worker processes keep to one; NumPy's would go their own way.
         similarity = torch.mm(torch.from_numpy(skin0), torch.from_numpy(skin1).T).numpy()
         s = self.settings
-        for axis, reach in ((1, s.reach_along), (0, s.reach_across)):
-            similarity[np.abs(place0[:, None, axis] - place1[None, :, axis]) > reach] = -2.0
-        nearest, back = similarity.argmax(1), similarity.argmax(0)
+        reach = np.array([s.reach_across, s.reach_along], np.float32)
+        nearest, back, cosine = _nearest_within(similarity, place0, place1, reach)
         rows = np.arange(len(similarity))
-        cosine = similarity[rows, nearest]
         returned = self._gap(place0[back[nearest]] - place0, features0.frame.canonical_size)
         kept = (returned <= s.neighbour) & (cosine > max(s.min_similarity, -1.0))
         return _one_each(rows[kept], nearest[kept], np.clip(cosine[kept], 0.0, 1.0))
@@ -108,6 +107,38 @@ class MarkMatcher:
         if len(self._prepared) > self.KEEP:
             self._prepared.popitem(last=False)
         return place, skin
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_within(
+    similarity: FloatArray, place0: FloatArray, place1: FloatArray, reach: FloatArray
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:  # pragma: no cover - compiled
+    """Find each place's most similar one within reach, both ways, in one pass over the similarities.
+
+    Args:
+        similarity: (N, M) cosines.
+        place0, place1: (N, 2) and (M, 2) shares of width and height.
+        reach: (2,) largest distances across and along.
+
+    Returns:
+        (N,) columns, (M,) rows and the (N,) similarities of the former; -2 and index 0 where nothing is within reach,
+        the first of equals.
+    """
+    rows, columns = similarity.shape
+    nearest, back = np.zeros(rows, np.int64), np.zeros(columns, np.int64)
+    best = np.full(rows, np.float32(-2.0))
+    best_back = np.full(columns, np.float32(-2.0))
+    for row in range(rows):
+        x, y = place0[row, 0], place0[row, 1]
+        for column in range(columns):
+            if abs(y - place1[column, 1]) > reach[1] or abs(x - place1[column, 0]) > reach[0]:
+                continue
+            value = similarity[row, column]
+            if value > best[row]:
+                best[row], nearest[row] = value, column
+            if value > best_back[column]:
+                best_back[column], back[column] = value, row
+    return nearest, back, best
 
 
 def _one_each(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.evidence import MARK_NUMBERS, default_mark_verification, mark_numbers, worth_a_second_look
-from engine.mark_matching import MarkMatcher, MarkMatchingSettings, aligned_similarity
+from engine.mark_matching import MarkMatcher, MarkMatchingSettings, _nearest_within, aligned_similarity
 from engine.verification import verify_many
 from features.records import Frame, LocalFeatures
 
@@ -112,3 +112,16 @@ def test_the_second_look_goes_to_the_best_of_both_orders() -> None:
     assert chosen.tolist() == [True, False, False, False, False, True]
     assert worth_a_second_look(cosine, numbers, 0).all()
     assert worth_a_second_look(cosine, numbers, 99).all()
+
+
+def test_one_pass_finds_what_masking_the_whole_matrix_finds() -> None:
+    rng = np.random.default_rng(3)
+    similarity = rng.standard_normal((40, 30)).astype(np.float32)
+    place0, place1 = (rng.random((count, 2)).astype(np.float32) for count in (40, 30))
+    reach = np.array([0.3, 0.22], np.float32)
+    nearest, back, best = _nearest_within(similarity, place0, place1, reach)
+    far = (np.abs(place0[:, None] - place1[None]) > reach).any(axis=2)
+    masked = np.where(far, np.float32(-2), similarity)
+    np.testing.assert_array_equal(best, masked.max(1))
+    np.testing.assert_array_equal(nearest, masked.argmax(1))
+    np.testing.assert_array_equal(back, masked.argmax(0))
