@@ -22,14 +22,14 @@ class ShortlistSettings(Settings):
     Attributes:
         size: candidates per query that the local matchers see: mark descriptors all of them.
         second_look: so many of them, the best by cosine and mark descriptors together, are looked at again by
-            keypoints and LightGlue, which costs some fifty times as much; 0 looks at all.
+            keypoints and LightGlue, which cost far more; 0 looks at all.
         requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
         requery_weights: weights of the query, its best and its second best candidate.
         requery_power: power applied to each similarity before they are added.
     """
 
     size: int = 50
-    second_look: int = 12
+    second_look: int = 25
     requery: bool = False
     requery_weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
     requery_power: float = 7.0
