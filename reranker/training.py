@@ -267,9 +267,18 @@ def _count_trees(
     inner_train, inner_valid = split_masks(training.individual0, training.individual1, chosen)
     train = training.rows(train_mask & inner_train, weights)
     valid = training.rows(train_mask & inner_valid, weights)
+    if not _can_rank(train):
+        # So few individuals that what is left for training holds no list worth the name: nobody can tell.
+        return ranker_settings.n_trees
     tree_model = _fit(train, ranker_settings.replace(kind="lambdamart"), valid).members[0].scorer
     assert isinstance(tree_model, TreeScorer)
     return max(1, tree_model.n_trees)
+
+
+def _can_rank(rows: LabelledRows) -> bool:
+    """Say whether any list holds both a match and another candidate."""
+    kinds = pd.Series(rows.labels).groupby(np.asarray(rows.queries)).nunique()
+    return bool((kinds > 1).any())
 
 
 def _join(

@@ -117,6 +117,9 @@ def test_plain_score_joins_by_pair() -> None:
             "n_inliers": [10, 4],
             "plausibility": [0.5, 1.0],
             "confidence_sum": [0.0, 0.0],
+            "marks_inliers": [0, 0],
+            "marks_plausibility": [1.0, 1.0],
+            "marks_aligned": [np.nan, 0.0],
         }
     )
     joined = with_candidates(rows, raw)

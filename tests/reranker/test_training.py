@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -20,7 +21,16 @@ from reranker.protocols import (
     split_masks,
 )
 from reranker.ranker import Ranker, RankerSettings, rank_order
-from reranker.training import KINDS, TrainedRanker, TrainingError, TrainingSettings, train_ranker
+from reranker.training import (
+    KINDS,
+    TrainedRanker,
+    TrainingError,
+    TrainingSettings,
+    _can_rank,
+    _count_trees,
+    _Table,
+    train_ranker,
+)
 
 QUICK = RankerSettings(n_trees=40, patience=10, min_data_in_leaf=10, learning_rate=0.1)
 
@@ -223,3 +233,15 @@ def test_tables_that_cannot_train_say_why(pairs: pd.DataFrame) -> None:
     one = pairs[(pairs["individual0"] == "whale00") & (pairs["individual1"] == "whale00")]
     with pytest.raises(TrainingError, match="at least 4 individuals with a match"):
         train_ranker(one)
+
+
+def test_too_few_individuals_for_early_stopping_train_all_trees(pairs: pd.DataFrame) -> None:
+    """Of the individuals left by the inner split none may have a list with both kinds of candidate."""
+    table = _Table.of(pairs)
+    own = table.same
+    lonely = dataclasses.replace(table, raw=table.raw.assign(query_id=np.where(own, "match", "other")))
+    rows = lonely.rows(np.ones(len(pairs), bool), np.ones(len(pairs)))
+    assert not _can_rank(rows)
+    assert _can_rank(table.rows(np.ones(len(pairs), bool), np.ones(len(pairs))))
+    settings, ranker = TrainingSettings(), RankerSettings()
+    assert _count_trees(lonely, np.ones(len(pairs), bool), settings, ranker, np.ones(len(pairs))) == ranker.n_trees
