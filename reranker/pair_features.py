@@ -310,7 +310,7 @@ def _marks(table: pd.DataFrame) -> dict[str, Values]:
     places = np.minimum(_column(table, "marks_places0"), _column(table, "marks_places1"))
     agreement = np.log1p(inliers * plausibility)
     plain = ("similarity", "inlier_ratio", "residual", "spread_along", "position_gap", "plausibility")
-    return {
+    found = {
         **{f"marks_{name}": _column(table, f"marks_{name}") for name in (*plain, "aligned", "overlap")},
         "marks_log_matches": np.log1p(_column(table, "marks_matches")),
         "marks_log_inliers": np.log1p(inliers),
@@ -321,6 +321,9 @@ def _marks(table: pd.DataFrame) -> dict[str, Values]:
         "marks_log_rank": _log_rank(table, agreement),
         "marks_aligned_zscore": _zscore(table, _column(table, "marks_aligned")),
     }
+    # A flank seen from the side and a back seen from above share no grid: what is alike there is chance.
+    apart = _viewpoint_pair(table) == VIEWPOINT_PAIRS.index("lateral_top")
+    return {name: np.where(apart, np.nan, values) for name, values in found.items()}
 
 
 def _dates(table: pd.DataFrame) -> dict[str, Values]:
