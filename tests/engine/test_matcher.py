@@ -179,3 +179,21 @@ def test_wrong_options_are_named(small_settings) -> None:
         small_settings.with_option("describe.keypoints.kind", "orb")
     with pytest.raises(SettingsError, match="known options"):
         small_settings.with_option("describe.keypoint.kind", "sift")
+
+
+def test_only_the_best_of_a_list_are_looked_at_twice_whatever_is_known(matcher, small_settings, index) -> None:
+    """Numbers of the second look that the store happens to hold do not leak into an answer that did not ask for them."""
+    queries = some_queries(index)
+    every = matcher.pairs(queries, index)
+    assert every["n_inliers"].notna().all()
+    settings = small_settings.with_option("shortlist.second_look", "2")
+    few = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1)
+    raw = few.pairs(queries, index)
+    looked = raw["n_inliers"].notna()
+    assert (looked.groupby(raw["query_id"]).sum() == 2).all()
+    pd.testing.assert_frame_equal(raw[looked], every[looked], check_dtype=False)
+    assert raw["marks_inliers"].notna().all()
+    assert raw.loc[~looked, "model_kind"].isna().all()
+    answers = few.rank(raw)
+    assert answers["n_inliers"].dtype == np.int64
+    assert len(answers) == len(raw)

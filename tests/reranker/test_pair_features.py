@@ -180,3 +180,15 @@ def test_the_input_is_not_changed(pairs: pd.DataFrame) -> None:
     before = pairs.copy(deep=True)
     build(pairs)
     pd.testing.assert_frame_equal(pairs, before)
+
+
+def test_mark_descriptors_say_nothing_between_a_flank_and_a_back(pairs: pd.DataFrame) -> None:
+    looked = pairs.assign(viewpoint0="top", viewpoint1="top")
+    mixed = looked.assign(viewpoint1="left")
+    names = [entry.name for entry in FEATURES if entry.name.startswith("marks_")]
+    assert len(names) > 10
+    assert build(looked)["marks_log_plausible_inliers"].notna().all()
+    assert build(mixed)[names].isna().all(axis=None)
+    assert build(mixed)["log_inliers"].notna().all()
+    expected = np.log1p(looked["marks_inliers"] * looked["marks_plausibility"])
+    np.testing.assert_allclose(build(looked)["marks_log_plausible_inliers"], expected, rtol=1e-5)
