@@ -4,10 +4,10 @@
 
     python -m bench.reliability CATALOG --pairs pairs.npz [--plot bench/results/reliability.png] [--result reliability]
 
-The ranker's scores are out of fold, and the curve that turns them into probabilities is fitted on the other folds: no
-whale has a say in its own probability. Errors are over all pairs ("pairs"), over the first 20 of every list ("shown":
-what a user reads) and over the first alone ("first"), with 95 % intervals over whales. An interval of an error never
-reaches 0: chance alone makes bins miss a little.
+The recipe is that of the shipped ranker unless ``--kind`` names another. Its scores are out of fold, and the curve that
+turns them into probabilities is fitted on the other folds: no whale has a say in its own probability. Errors are over
+all pairs ("pairs"), over the first 20 of every list ("shown": what a user reads) and over the first alone ("first"),
+with 95 % intervals over whales. An interval of an error never reaches 0: chance alone makes bins miss a little.
 
 Cost: well under a minute on one core once the pairs are gathered.
 """
@@ -31,9 +31,10 @@ from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare
 from engine import drawing
 from engine.drawing import Label
+from engine.matcher import Matcher
 from engine.sheets import save_png
 from features.records import ByteArray
-from reranker.calibration import fit_calibration
+from reranker.calibration import fit_calibration, fit_platt
 from reranker.ranker import RankerSettings, rank_order
 
 #: Scope -> places of every list that count.
@@ -44,7 +45,7 @@ _RESAMPLES = 1000
 
 def run(questions: Questions, settings: RankerSettings, seed: int = 0) -> list[dict[str, Any]]:
     """Return one record per protocol and scope: error, bins, intervals over whales."""
-    scores = out_of_fold(questions, settings)
+    scores = scores_of(questions, settings)
     base = questions.tables["all"]
     usable = base.known & ~np.isnan(scores["all"])
     folds = _folds(base, questions)
@@ -65,6 +66,27 @@ def run(questions: Questions, settings: RankerSettings, seed: int = 0) -> list[d
             found = reliability(probabilities[kept], table.same[rows][kept], table.individual0[rows][kept], seed)
             records.append({"protocol": protocol, "scope": scope, **found})
     return records
+
+
+def scores_of(questions: Questions, settings: RankerSettings) -> dict[str, Floats]:
+    """Return protocol -> (rows,) scores out of fold of a recipe, the blend among them.
+
+    The blend is the mean of both other kinds, each brought to log-odds by a line over all folds, as
+    :mod:`reranker.training` makes it: two numbers a kind, too few to remember an individual.
+    """
+    if settings.kind != "blend":
+        return out_of_fold(questions, settings)
+    base = questions.tables["all"]
+    lines, found = [], []
+    for kind in ("logistic", "lambdamart"):
+        scores = out_of_fold(questions, settings.replace(kind=kind))
+        judged = base.known & ~np.isnan(scores["all"])
+        lines.append(fit_platt(scores["all"][judged], base.same[judged]))
+        found.append(scores)
+    return {
+        name: np.mean([slope * part[name] + offset for part, (slope, offset) in zip(found, lines, strict=True)], axis=0)
+        for name in questions.tables
+    }
 
 
 def _folds(table: Table, questions: Questions) -> npt.NDArray[np.int_]:
@@ -193,8 +215,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reliability", description=__doc__.split("\n", 1)[0])
     add_options(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="(default: bench/results/NAME.png with --result)")
+    parser.add_argument(
+        "--kind",
+        choices=("shipped", "logistic", "lambdamart", "blend"),
+        default="shipped",
+        help="which recipe (shipped)",
+    )
     options = parser.parse_args(arguments)
-    settings = RankerSettings(kind="lambdamart")
+    kind = options.kind
+    if kind == "shipped":
+        ranker = Matcher(matcher_from(options).settings).ranker
+        kind = ranker.kind if ranker is not None else "lambdamart"
+    settings = RankerSettings(kind=kind)
     questions = prepare(pairs_from(options), options.folds, options.seed)
     figures = {"reliability": run(questions, settings, options.seed)}
     print(render(figures))
