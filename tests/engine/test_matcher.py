@@ -182,7 +182,7 @@ def test_wrong_options_are_named(small_settings) -> None:
 
 
 def test_only_the_best_of_a_list_are_looked_at_twice_whatever_is_known(matcher, small_settings, index) -> None:
-    """Numbers of the second look that the store happens to hold do not leak into an answer that did not ask for them."""
+    """Numbers of the second look that the store happens to hold do not leak into an answer that did not ask."""
     queries = some_queries(index)
     every = matcher.pairs(queries, index)
     assert every["n_inliers"].notna().all()
