@@ -216,15 +216,32 @@ def matcher_from(options: argparse.Namespace) -> Matcher:
 
 
 def challenge_estimate(settings: MatcherSettings) -> Estimate:
-    """Return how long the challenge's ten scenarios would take at the rates that the bench measured."""
+    """Return how long the challenge's ten scenarios would take at the rates that the bench measured.
+
+    Second looks take nearly all of a pair's time, so that the rate goes with the share of a list that gets one.
+    """
     from bench.machine import read_result
     from bench.scenario_cutting import CHALLENGE_RULES
+    from engine.matcher import MatcherSettings
     from engine.package import estimate
 
-    measured = read_result("stages")["figures"]
+    result = read_result("stages")
+    measured = result["figures"]
     sizes = [(rule.n_queries, rule.n_database) for rule in CHALLENGE_RULES]
-    rates = (measured["photographs_per_second"], measured["pairs_per_second"])
-    return estimate(sizes, settings.shortlist.size, *rates)
+    share, measured_share = (
+        one.shortlist.share_looked_at_twice for one in (settings, MatcherSettings.from_dict(result["settings"]))
+    )
+    pairs_per_second = measured["pairs_per_second"] * measured_share / share
+    return estimate(sizes, settings.shortlist.size, measured["photographs_per_second"], pairs_per_second)
+
+
+def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
+    """Return settings with as few second looks less as bring the challenge's scenarios within so many hours."""
+    looks = settings.shortlist.second_look or settings.shortlist.size
+    while looks > 1 and challenge_estimate(settings).hours > hours:
+        looks -= 1
+        settings = settings.with_option("shortlist.second_look", str(looks))
+    return settings
 
 
 def _add_demo(commands: Any) -> None:

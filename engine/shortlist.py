@@ -40,6 +40,11 @@ class ShortlistSettings(Settings):
         if self.second_look < 0:
             raise SettingsError(f"second_look={self.second_look}: give a number of candidates, or 0 for all of them")
 
+    @property
+    def share_looked_at_twice(self) -> float:
+        """Share of a full list that keypoints and LightGlue see, in (0, 1]."""
+        return min(self.second_look or self.size, self.size) / self.size
+
 
 @dataclass(frozen=True, eq=False)
 class Shortlist:

@@ -14,7 +14,7 @@ import pytest
 
 from bench.protocols import cut_scenarios
 from engine.catalog import Catalog
-from engine.cli import challenge_estimate, main
+from engine.cli import challenge_estimate, main, within_hours
 from engine.matcher import MatcherSettings
 from engine.package import HOURS, estimate
 from engine.scenarios import read_scenarios
@@ -86,4 +86,9 @@ def test_the_time_is_reckoned_from_measured_rates() -> None:
     assert one.hours == pytest.approx((115 + 120) / 3600)
     default = challenge_estimate(MatcherSettings())
     assert default.pairs == 4419 * 50
-    assert default.hours < HOURS
+    half = challenge_estimate(MatcherSettings().with_option("shortlist.second_look", "12"))
+    assert half.hours < default.hours
+    kept = within_hours(MatcherSettings(), 0.9 * HOURS)
+    assert challenge_estimate(kept).hours < 0.9 * HOURS
+    assert 1 < kept.shortlist.second_look <= MatcherSettings().shortlist.second_look
+    assert within_hours(kept, HOURS) == kept
