@@ -32,12 +32,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench.descriptor import held_out
 from bench.machine import write_result
 from bench.metrics import auc, bootstrap_by_group
 from engine.catalog import Catalog
 from engine.cli import ProgressBar, with_overrides
 from engine.matcher import Matcher, MatcherSettings
-from features.training.data import fold_of, split_half
+from features.training.data import fold_of
 from reranker.local_evidence import LocalEvidence, cross_fitted
 
 TRUE_KINDS = ("same encounter", "other encounter, same year", "other year", "lateral and top")
@@ -243,8 +244,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         return 0
     if options.individuals == "held-out":
         table = catalog.table
-        unseen = [pd.notna(name) and split_half(str(name)) == 1 for name in table["individual_id"]]
-        catalog = catalog.subset(table["image_id"][unseen].tolist())
+        catalog = catalog.subset(table["image_id"][table["individual_id"].isin(held_out(catalog))].tolist())
     pairs = draw_pairs(catalog, options.count, options.part, options.seed)
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.image_id0, pair.image_id1)))
     index = matcher.index(catalog.subset(names), bar)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,9 @@ MARK_NUMBERS = (
     "marks_overlap",
 )
 
+#: Both views of a pair with their correspondences and what verification says of them.
+Compared = tuple[LocalFeatures, LocalFeatures, Correspondences, Verification]
+
 
 @dataclass(frozen=True)
 class PairTask:
@@ -103,55 +106,53 @@ class PairWorker:
         mark_verification: VerificationSettings | None = None,
     ) -> None:
         self.describer = Describer(describe, FeatureStore(store), device)
-        self.mark_matcher = MarkMatcher(marks)
-        self.mark_verification = (mark_verification or default_mark_verification()).replace(threads=1)
         self.matcher: PairMatcher = make_matcher(describe.keypoints.kind, matching, device)
+        self.mark_matcher: PairMatcher = MarkMatcher(marks)
         # One thread: the processes already share the cores, and the answer does not depend on it.
         self.verification = verification.replace(threads=1)
+        self.mark_verification = (mark_verification or default_mark_verification()).replace(threads=1)
         self._features: OrderedDict[str, LocalFeatures] = OrderedDict()
         self._marks: OrderedDict[str, LocalFeatures] = OrderedDict()
 
-    def marks(self, key: str) -> LocalFeatures:
-        """Return the mark descriptors of a described photograph (KeyError if the store lost them)."""
-        if key in self._marks:
-            self._marks.move_to_end(key)
-            return self._marks[key]
-        found = self._marks[key] = self.describer.marks(key)
-        if len(self._marks) > self.KEEP:
-            self._marks.popitem(last=False)
-        return found
-
-    def compare_marks(self, task: PairTask) -> list[tuple[LocalFeatures, LocalFeatures, Correspondences, Verification]]:
-        """Take the quick look at a query and its candidates, in the order given."""
-        query = self.marks(task.query)
-        pairs = [(query, self.marks(key)) for key in task.candidates]
-        matches = self.mark_matcher.match(pairs)
-        checked = verify_many(
-            [(a, b, m, (task.query, key)) for (a, b), m, key in zip(pairs, matches, task.candidates, strict=True)],
-            self.mark_verification,
-        )
-        return [(a, b, m, v) for (a, b), m, v in zip(pairs, matches, checked, strict=True)]
-
     def features(self, key: str) -> LocalFeatures:
         """Return the local features of a described photograph (KeyError if the store lost them)."""
-        if key in self._features:
-            self._features.move_to_end(key)
-            return self._features[key]
-        found = self._features[key] = self.describer.local(key)
-        if len(self._features) > self.KEEP:
-            self._features.popitem(last=False)
+        return self._kept(self._features, key, self.describer.local)
+
+    def marks(self, key: str) -> LocalFeatures:
+        """Return the mark descriptors of a described photograph (KeyError if the store lost them)."""
+        return self._kept(self._marks, key, self.describer.marks)
+
+    def _kept(
+        self, memory: OrderedDict[str, LocalFeatures], key: str, read: Callable[[str], LocalFeatures]
+    ) -> LocalFeatures:
+        if key in memory:
+            memory.move_to_end(key)
+            return memory[key]
+        found = memory[key] = read(key)
+        if len(memory) > self.KEEP:
+            memory.popitem(last=False)
         return found
 
-    def compare(self, task: PairTask) -> list[tuple[LocalFeatures, LocalFeatures, Correspondences, Verification]]:
-        """Match and verify a query against its candidates, in the order given."""
-        query = self.features(task.query)
-        pairs = [(query, self.features(key)) for key in task.candidates]
-        matches = self.matcher.match(pairs)
-        checked = verify_many(
-            [(a, b, m, (task.query, key)) for (a, b), m, key in zip(pairs, matches, task.candidates, strict=True)],
-            self.verification,
-        )
-        return [(a, b, m, v) for (a, b), m, v in zip(pairs, matches, checked, strict=True)]
+    def compare(self, task: PairTask) -> list[Compared]:
+        """Match and verify a query against its candidates by keypoints, in the order given."""
+        return _look(task, self.features, self.matcher, self.verification)
+
+    def compare_marks(self, task: PairTask) -> list[Compared]:
+        """Take the quick look at a query and its candidates, in the order given."""
+        return _look(task, self.marks, self.mark_matcher, self.mark_verification)
+
+
+def _look(
+    task: PairTask, features_of: Callable[[str], LocalFeatures], matcher: PairMatcher, checks: VerificationSettings
+) -> list[Compared]:
+    """Match and verify the pairs of a task, whichever features are compared."""
+    query = features_of(task.query)
+    pairs = [(query, features_of(key)) for key in task.candidates]
+    matches = matcher.match(pairs)
+    checked = verify_many(
+        [(a, b, m, (task.query, key)) for (a, b), m, key in zip(pairs, matches, task.candidates, strict=True)], checks
+    )
+    return [(a, b, m, v) for (a, b), m, v in zip(pairs, matches, checked, strict=True)]
 
 
 def compare_task(worker: PairWorker, task: PairTask) -> npt.NDArray[np.float32]:

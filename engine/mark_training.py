@@ -19,7 +19,7 @@ import pandas as pd
 from engine.evidence import default_mark_verification
 from engine.mark_matching import MarkMatcher
 from engine.verification import verify_many
-from features.mark_descriptors import KIND, MarkSettings, grid_places
+from features.mark_descriptors import KIND, MarkSettings, cell_centres, describe_cells, grid_places
 from features.records import Frame, LocalFeatures
 from features.training.data import from_above, split_half
 
@@ -102,26 +102,18 @@ def train_mark_descriptors(
 
 def describe_skin(network: MarkNetwork, photos: SkinPhotos, row: int) -> LocalFeatures:
     """Describe one photograph in memory as :class:`features.mark_descriptors.MarkExtractor` describes a file."""
-    import torch
-
     from features.mark_network import STRIDE
     from features.network_input import flattened
-    from features.training.steps import to_input
 
     body = photos.body[row] > 127
     height, width = body.shape
     picture = flattened(np.repeat(photos.grey[row][:, :, None], 3, axis=2), body)
     cells = grid_places(body, STRIDE, MarkSettings())
-    device = next(network.parameters()).device
-    with torch.inference_mode():
-        found = network(to_input(picture[None].astype(np.float32) / 255.0, device))[0].float().cpu().numpy()
-    skin = found[:, cells[:, 0], cells[:, 1]].T
-    skin = skin / np.maximum(np.linalg.norm(skin, axis=1, keepdims=True), 1e-9)
     ones = np.ones(len(cells), np.float32)
     return LocalFeatures(
-        xy=(cells[:, ::-1] * STRIDE + (STRIDE - 1) / 2).astype(np.float32),
+        xy=cell_centres(cells, STRIDE),
         scores=ones,
-        descriptors=np.ascontiguousarray(skin, np.float16),
+        descriptors=describe_cells(network, picture, cells),
         marks=np.zeros(len(cells), np.float32),
         body=ones,
         frame=Frame((width, height)),

@@ -439,11 +439,12 @@ class Matcher:
             places: list[tuple[int, list[int]]] = []
             for query, found in enumerate(lists):
                 keys = [database.descriptions[row].key for row in found.indices]
-                known.append(cache.get(queries.descriptions[query].key, keys))
-                asked = np.ones(len(keys), bool) if wanted is None else wanted[query]
-                for place in np.flatnonzero(~asked).tolist():
-                    # A number that happens to be known would make the answer depend on what was asked before.
-                    known[-1][place] = np.full(columns, np.nan, np.float32)
+                asked = np.arange(len(keys)) if wanted is None else np.flatnonzero(wanted[query])
+                # Nothing else is looked up: what happens to be known must not change an answer that did not ask for it.
+                known.append([np.full(columns, np.nan, np.float32)] * len(keys))
+                stored = cache.get(queries.descriptions[query].key, [keys[place] for place in asked])
+                for place, numbers in zip(asked.tolist(), stored, strict=True):
+                    known[-1][place] = numbers
                 open_places = [place for place, numbers in enumerate(known[-1]) if numbers is None]
                 for start in range(0, len(open_places), _TASK_PAIRS):
                     part = open_places[start : start + _TASK_PAIRS]

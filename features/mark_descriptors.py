@@ -13,17 +13,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from features.network_input import fill_missing, flattened, resize
+from features.network_input import body_picture, network_picture
 from features.records import BoolArray, ByteArray, FloatArray, Frame, LocalFeatures, Photo, Regions
 from features.regions import find_regions
 from features.settings import Settings, SettingsError
 from features.weights import file_sha256
+
+if TYPE_CHECKING:
+    from features.mark_network import MarkNetwork
 
 KIND = "marks"
 CODE_VERSION = 1
@@ -93,9 +96,7 @@ def skin_picture(
     """
     if regions is None:
         regions = find_regions(photo, frame)
-    picture = resize(frame.turn(fill_missing(photo.rgb, photo.valid)), size)
-    body = resize((frame.turn(regions.body) * np.float32(255)).astype(np.uint8), size) > 127
-    return flattened(picture, body), body
+    return network_picture(photo, frame, size, "flattened", regions), body_picture(regions, frame, size) > 127
 
 
 def grid_places(body: BoolArray, stride: int, settings: MarkSettings) -> npt.NDArray[np.int64]:
@@ -130,7 +131,7 @@ class MarkExtractor:
         self._path = find_marks_model(self.settings.model)
 
     @cached_property
-    def _network(self) -> tuple[Any, dict[str, Any], str]:
+    def _network(self) -> tuple[MarkNetwork, tuple[int, int]]:
         # Loaded on first use: whoever asks for a fingerprint only needs no network.
         import torch
 
@@ -138,12 +139,8 @@ class MarkExtractor:
 
         network, header = load_marks(self._path)
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return network.to(device, memory_format=torch.channels_last), header, device  # type: ignore[call-overload]
-
-    @property
-    def kind(self) -> str:
-        """Name under which matchers and rankers know these features."""
-        return KIND
+        width, height = header["input_size"]
+        return network.to(device, memory_format=torch.channels_last), (width, height)  # type: ignore[call-overload]
 
     def fingerprint(self) -> str:
         """Settings, weights and code version in one string: part of the cache key."""
@@ -161,47 +158,45 @@ class MarkExtractor:
         Returns:
             Local features in rows from head to tail; empty (never an error) where no body is seen.
         """
-        network, header, device = self._network
-        width, height = header["input_size"]
-        if regions is None:
-            regions = find_regions(photo, frame)
-        picture, body = skin_picture(photo, frame, (width, height), regions)
         from features.mark_network import STRIDE
 
+        network, size = self._network
+        if regions is None:
+            regions = find_regions(photo, frame)
+        picture, body = skin_picture(photo, frame, size, regions)
         cells = grid_places(body, STRIDE, self.settings)
-        # Pixel centres are at integers: the middle of a cell of s pixels is at s * cell + (s - 1) / 2.
-        centres = (cells[:, ::-1] * STRIDE + (STRIDE - 1) / 2 + 0.5).astype(np.float32)
-        share = np.asarray(frame.canonical_size, np.float32) / np.array([width, height], np.float32)
-        xy = frame.to_original(centres * share - 0.5)
+        share = np.asarray(frame.canonical_size, np.float32) / np.array(size, np.float32)
+        xy = frame.to_original((cell_centres(cells, STRIDE) + np.float32(0.5)) * share - 0.5)
         row = np.clip(np.rint(xy[:, 1]).astype(int), 0, photo.size[1] - 1)
         column = np.clip(np.rint(xy[:, 0]).astype(int), 0, photo.size[0] - 1)
         marks, certainty = regions.marks[row, column], regions.body[row, column]
         return LocalFeatures(
             xy=np.ascontiguousarray(xy, np.float32),
             scores=np.ones(len(cells), np.float32),
-            descriptors=self._describe(network, picture, cells, device),
+            descriptors=describe_cells(network, picture, cells),
             marks=np.ascontiguousarray(marks, np.float32),
             body=np.ascontiguousarray(certainty, np.float32),
             frame=frame,
             kind=KIND,
         )
 
-    @staticmethod
-    def _describe(network: Any, picture: ByteArray, cells: npt.NDArray[np.int64], device: str) -> npt.NDArray[Any]:
-        """Return the (N, D) float16 unit descriptors of the cells."""
-        import torch
 
-        from features.networks import IMAGENET_MEAN, IMAGENET_STD
+def describe_cells(network: MarkNetwork, picture: ByteArray, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
+    """Return the (N, D) unit descriptors of cells of a (height, width, 3) picture of flattened skin."""
+    import torch
 
-        if not len(cells):
-            return np.zeros((0, network.dim), np.float16)
-        scaled = (picture.astype(np.float32) / 255.0 - np.array(IMAGENET_MEAN, np.float32)) / np.array(
-            IMAGENET_STD, np.float32
-        )
-        batch = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))[None]
-        batch = batch.to(device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            found: FloatArray = network(batch)[0].float().cpu().numpy()
-        chosen = found[:, cells[:, 0], cells[:, 1]].T
-        lengths = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-9)
-        return np.ascontiguousarray(chosen / lengths, np.float16)
+    from features.training.steps import to_input
+
+    if not len(cells):
+        return np.zeros((0, network.dim), np.float16)
+    batch = to_input(picture[None].astype(np.float32) / 255.0, next(network.parameters()).device)
+    with torch.inference_mode():
+        found: FloatArray = network(batch)[0].float().cpu().numpy()
+    chosen = found[:, cells[:, 0], cells[:, 1]].T
+    lengths = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-9)
+    return np.ascontiguousarray(chosen / lengths, np.float16)
+
+
+def cell_centres(cells: npt.NDArray[np.int64], stride: int) -> FloatArray:
+    """Return the (N, 2) pixels (x, y) of the input at the middle of cells (row, column); centres are at integers."""
+    return (cells[:, ::-1] * stride + (stride - 1) / 2).astype(np.float32)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.model_file import ModelFileError, read_tensors, write_tensors
+from features.model_file import ModelFileError, read_tensors, restore, stored, write_tensors
 from features.networks import LiteTrunk
 
 FORMAT = 1
@@ -102,11 +102,8 @@ def save_marks(path: Path, network: MarkNetwork, header: dict[str, Any], half: b
         header: at least ``input_size`` ([width, height]); anything else is kept.
         half: write float16.
     """
-    tensors = dict(network.state_dict())
-    if half:
-        tensors = {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
     about = {"format": FORMAT, "kind": KIND, "dim": network.dim, "width": network.width}
-    write_tensors(path, tensors, {**header, **about})
+    write_tensors(path, stored(network, half), {**header, **about})
 
 
 def load_marks(path: Path) -> tuple[MarkNetwork, dict[str, Any]]:
@@ -122,9 +119,5 @@ def load_marks(path: Path) -> tuple[MarkNetwork, dict[str, Any]]:
             f"{KIND!r}, format {FORMAT}"
         )
     network = MarkNetwork(header["dim"], header["width"])
-    exact = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
-    try:
-        network.load_state_dict(exact, strict=True)
-    except RuntimeError as error:
-        raise ModelFileError(f"{path} does not fit its own header: {error}") from error
+    restore(network, tensors, path)
     return network.eval(), header

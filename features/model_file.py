@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from features.networks import Embedder, build_trunk
 
@@ -67,6 +67,24 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_file(path, device="cpu"), header
 
 
+def stored(model: nn.Module, half: bool) -> dict[str, Tensor]:
+    """Return a model's tensors as they are written: float32 as float16 if ``half``."""
+    return {n: t.half() if half and t.dtype == torch.float32 else t for n, t in model.state_dict().items()}
+
+
+def restore(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load what :func:`stored` gave, in float32.
+
+    Raises:
+        ModelFileError: the tensors of the file ``path`` are not those of the model.
+    """
+    exact = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
+    try:
+        model.load_state_dict(exact, strict=True)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path} does not fit its own header: {error}") from error
+
+
 def save_embedder(path: Path, model: Embedder, header: dict[str, Any], half: bool = False) -> None:
     """Write a descriptor: the embedder's tensors and a header that says how to build and feed it.
 
@@ -75,10 +93,7 @@ def save_embedder(path: Path, model: Embedder, header: dict[str, Any], half: boo
             they are not "late" and "colour"; anything else is kept.
         half: write float16 (half the size; the difference of a descriptor's cosines is below 1e-3).
     """
-    tensors = dict(model.state_dict())
-    if half:
-        tensors = {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
-    write_tensors(path, tensors, {**header, "format": FORMAT, "kind": "embedder"})
+    write_tensors(path, stored(model, half), {**header, "format": FORMAT, "kind": "embedder"})
 
 
 def load_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
@@ -95,9 +110,5 @@ def load_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
         )
     trunk = build_trunk(header["backbone"], tuple(header["input_size"]), stages=header.get("stages", "late"))
     model = Embedder(trunk, header["embedding"])
-    exact = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
-    try:
-        model.load_state_dict(exact, strict=True)
-    except RuntimeError as error:
-        raise ModelFileError(f"{path} does not fit its own header: {error}") from error
+    restore(model, tensors, path)
     return model.eval(), header

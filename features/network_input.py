@@ -74,8 +74,12 @@ def network_picture(
         from features.regions import find_regions
 
         regions = find_regions(photo, frame)
-    body = resize((frame.turn(regions.body) * np.float32(255)).astype(np.uint8), size)
-    return flattened(picture, body > 127)
+    return flattened(picture, body_picture(regions, frame, size) > 127)
+
+
+def body_picture(regions: Regions, frame: Frame, size: tuple[int, int]) -> ByteArray:
+    """Return the certainty of body times 255, head up and of a (width, height): (height, width) uint8."""
+    return resize((frame.turn(regions.body) * np.float32(255)).astype(np.uint8), size)
 
 
 def flattened(rgb: ByteArray, body: BoolArray) -> ByteArray:

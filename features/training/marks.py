@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from features.mark_network import MarkNetwork, save_marks
 from features.model_file import read_tensors, write_tensors
-from features.network_input import fill_missing, resize
+from features.network_input import body_picture, fill_missing, resize
 from features.records import BoolArray, ByteArray
 from features.settings import Settings, SettingsError
 from features.training.checkpoint import (
@@ -128,7 +128,7 @@ class SkinPhotos:
             regions = find_regions(photo, frame)
             picture = resize(frame.turn(fill_missing(photo.rgb, photo.valid)), size)
             greys.append(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
-            bodies.append(resize((frame.turn(regions.body) * np.float32(255)).astype(np.uint8), size))
+            bodies.append(body_picture(regions, frame, size))
             kept.append(number)
             if progress is not None and number % 50 == 49:
                 progress({"stage": "reading", "done": number + 1, "total": len(table)})
