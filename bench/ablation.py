@@ -31,6 +31,7 @@ from reranker.ranker import RankerSettings
 
 ALL = "all evidence"
 NO_DATE = "without the date"
+NO_SUPPORT = "without the support of the list"
 DATE_FEATURES = ("date_gap_log_days", "same_day", "season_gap", "years_apart")
 #: Which questions a figure is over: name -> prefixes of the tasks' names.
 PARTS = {
@@ -46,6 +47,7 @@ def recipes() -> dict[str, tuple[str, ...]]:
     hidden: dict[str, tuple[str, ...]] = {ALL: ()}
     for group in GROUPS:
         hidden[f"without {group}"] = tuple(name for name in FEATURE_NAMES if group_of[name] == group)
+    hidden[NO_SUPPORT] = ()
     hidden[NO_DATE] = DATE_FEATURES
     for group in GROUPS:
         hidden[f"{group} alone"] = tuple(name for name in FEATURE_NAMES if group_of[name] != group)
@@ -57,7 +59,9 @@ def run(questions: Questions, settings: RankerSettings, tell: Callable[[str], No
     """Fit every recipe and return the figures as JSON-ready values."""
     earned: dict[str, dict[str, pd.DataFrame]] = {}
     for name, hidden in recipes().items():
-        scores = out_of_fold(questions, settings, hidden)
+        # One kind of evidence alone: the support of the list would bring in the global descriptor.
+        alone = name == NO_SUPPORT or name.endswith(" alone")
+        scores = out_of_fold(questions, settings, hidden, support=not alone)
         by_cosine = "cosine" not in hidden
         earned[name] = {p: per_query(t, scores[p], by_cosine=by_cosine) for p, t in questions.tables.items()}
         tell(f"{name}: mAP@20 of all questions {earned[name]['all']['ap'].mean():.3f}")

@@ -28,7 +28,7 @@ from bench.machine import RESULTS, write_result
 from bench.metrics import Floats
 from bench.out_of_fold import matcher_from
 from bench.pair_file import add_options, pairs_from, protocol_from
-from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare
+from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare, supported
 from engine import drawing
 from engine.drawing import Label
 from engine.matcher import Matcher
@@ -79,14 +79,15 @@ def scores_of(questions: Questions, settings: RankerSettings) -> dict[str, Float
     base = questions.tables["all"]
     lines, found = [], []
     for kind in ("logistic", "lambdamart"):
-        scores = out_of_fold(questions, settings.replace(kind=kind))
+        scores = out_of_fold(questions, settings.replace(kind=kind), support=False)
         judged = base.known & ~np.isnan(scores["all"])
         lines.append(fit_platt(scores["all"][judged], base.same[judged]))
         found.append(scores)
-    return {
+    blend = {
         name: np.mean([slope * part[name] + offset for part, (slope, offset) in zip(found, lines, strict=True)], axis=0)
         for name in questions.tables
     }
+    return supported(questions, blend)
 
 
 def _folds(table: Table, questions: Questions) -> npt.NDArray[np.int_]:

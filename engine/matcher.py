@@ -35,12 +35,14 @@ from engine.evidence import (
 from engine.index import CatalogIndex, Progress, describe_catalog, refs_of
 from engine.mark_matching import MarkMatchingSettings
 from engine.matching import MatchingSettings
-from engine.shortlist import Shortlist, ShortlistSettings, shortlist
+from engine.shortlist import Shortlist, ShortlistSettings, expanded, resembling, shortlist
 from engine.verification import VerificationSettings
 from engine.workers import TaskPool, default_workers, single_thread
 from features.describe import DescribeSettings
+from features.records import FloatArray
 from features.settings import Settings
 from features.store import default_store
+from reranker.support import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NEIGHBOURS
 
 if TYPE_CHECKING:
     from engine.records import Correspondences, Verification
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Share of a list's candidates that are right, roughly: local evidence is for even odds.
+_PRIOR = 0.1
 #: Pairs per task: large enough to fill batches, small enough that progress moves and a stop loses little.
 _TASK_PAIRS = 200
 
@@ -159,20 +163,26 @@ class Matcher:
         """Return the raw pair table of the queries' shortlists: all evidence, not yet ranked.
 
         One row per (query, candidate); see :data:`engine.evidence.PAIR_NUMBERS` and the ranker's documentation for the
-        columns. ``n_true`` holds how many allowed candidates in all the catalogue show the query's individual, and
-        ``same_encounter`` says what ``exclude_encounter`` would have left out.
+        columns. Pairs of a lateral view and one from above are not looked at (:func:`_comparable`), nor are the
+        candidates that ``shortlist.expansion`` adds: their numbers are NaN. ``n_true`` holds how many allowed
+        candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
+        ``exclude_encounter`` would have left out.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self.store_for(database.catalog)
         asked = self._as_index(queries, database, store, progress)
-        lists, truth = self._shortlists(asked, database, candidates or CandidateFilter())
-        quick = self._compare(asked, database, lists, store, progress, quick=True)
-        wanted = [
-            worth_a_second_look(found.cosine, table, self.settings.shortlist.second_look)
-            for found, table in zip(lists, quick, strict=True)
-        ]
+        allowed = self._allowed(asked, database, candidates or CandidateFilter())
+        lists = shortlist(asked.vectors, _vectors(asked, database), allowed.mask, self.settings.shortlist)
+        comparable = _comparable(asked, database, lists)
+        quick = self._compare(asked, database, lists, store, progress, comparable, quick=True)
+        wanted = []
+        for found, table, skin in zip(lists, quick, comparable, strict=True):
+            wanted.append(skin.copy())
+            size = self.settings.shortlist.second_look
+            wanted[-1][skin] = worth_a_second_look(found.cosine[skin], table[skin], size)
         numbers = self._compare(asked, database, lists, store, progress, wanted)
-        return _raw_table(asked, database, lists, quick, numbers, truth)
+        lists, quick, numbers = self._expanded(asked, database, lists, quick, numbers, allowed)
+        return _raw_table(asked, database, lists, quick, numbers, allowed.truth)
 
     def compare(
         self,
@@ -395,25 +405,38 @@ class Matcher:
         photos = [queries] if isinstance(queries, str | Path) else list(queries)
         return self.index(Catalog.from_photos(photos, avoid=database.catalog.ids), progress, store)
 
-    def _shortlists(
-        self, queries: CatalogIndex, database: CatalogIndex, candidates: CandidateFilter
-    ) -> tuple[list[Shortlist], list[int | None]]:
-        """Return the candidates of every query, and how many allowed candidates truly match it (None if unknown)."""
+    def _allowed(self, queries: CatalogIndex, database: CatalogIndex, candidates: CandidateFilter) -> _Allowed:
+        """Return which candidates every query may have."""
         static, _ = candidates.apply(database.catalog.table)
-        individuals = database.catalog.table["individual_id"].to_numpy(object)
-        rows = queries.catalog.table.to_dict("records")
-        truth: list[int | None] = [None] * len(rows)
+        return _Allowed(queries, database, candidates, static)
 
-        def allowed(index: int) -> npt.NDArray[np.bool_]:
-            copies = database.contents == queries.contents[index]
-            mask = static & candidates.mask_for(rows[index], database.catalog, same_content=copies)
-            who = rows[index]["individual_id"]
-            if who is not None:
-                truth[index] = int((mask & (individuals == who)).sum())
-            return mask
+    def _expanded(
+        self,
+        queries: CatalogIndex,
+        database: CatalogIndex,
+        lists: Sequence[Shortlist],
+        quick: Sequence[npt.NDArray[np.float32]],
+        numbers: Sequence[npt.NDArray[np.float32]],
+        allowed: _Allowed,
+    ) -> tuple[list[Shortlist], list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
+        """Add to every list what resembles the candidates that match; nobody looked at these: their numbers are NaN."""
+        from reranker.calibration import log_odds, sigmoid
+        from reranker.local_evidence import LocalEvidence
 
-        vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
-        return shortlist(queries.vectors, vectors, allowed, self.settings.shortlist), truth
+        evidence = LocalEvidence.shipped()
+        longer, tables = [], (list(quick), list(numbers))
+        for query, found in enumerate(lists):
+            named = pd.DataFrame({**mark_columns(quick[query]), **number_columns(numbers[query])})
+            # Whoever nobody looked at leads nowhere.
+            looked = ~np.isnan(quick[query]).all(axis=1)
+            probability = sigmoid(evidence.score(named) + log_odds(_PRIOR)) * looked
+            mask = allowed.mask(query)
+            vectors = _vectors(queries, database)
+            longer.append(expanded(found, probability, queries.vectors[query], vectors, mask, self.settings.shortlist))
+            for table in tables:
+                unseen = np.full((len(longer[-1]) - len(found), table[query].shape[1]), np.nan, np.float32)
+                table[query] = np.concatenate([table[query], unseen])
+        return longer, *tables
 
     def _compare(
         self,
@@ -538,6 +561,54 @@ def shipped_ranker(keypoint_kind: str) -> Path | None:
     return path if path.is_file() else None
 
 
+class _Allowed:
+    """Which candidates every query may have, and how many of them truly match it."""
+
+    def __init__(
+        self,
+        queries: CatalogIndex,
+        database: CatalogIndex,
+        candidates: CandidateFilter,
+        static: npt.NDArray[np.bool_],
+    ) -> None:
+        self._queries, self._database, self._candidates, self._static = queries, database, candidates, static
+        self._rows = queries.catalog.table.to_dict("records")
+        self._individuals = database.catalog.table["individual_id"].to_numpy(object)
+        #: For each query whose mask was asked for, the number of its matches (None if its individual is unknown).
+        self.truth: list[int | None] = [None] * len(self._rows)
+
+    def mask(self, query: int) -> npt.NDArray[np.bool_]:
+        """Return the (N,) mask of a query's candidates."""
+        row, database = self._rows[query], self._database
+        copies = database.contents == self._queries.contents[query]
+        mask = self._static & self._candidates.mask_for(row, database.catalog, same_content=copies)
+        if row["individual_id"] is not None:
+            self.truth[query] = int((mask & (self._individuals == row["individual_id"])).sum())
+        return mask
+
+
+def _comparable(
+    queries: CatalogIndex, database: CatalogIndex, lists: Sequence[Shortlist]
+) -> list[npt.NDArray[np.bool_]]:
+    """Return for every list the (K,) mask of candidates that show the same skin as the query.
+
+    A flank seen from the side and a back seen from above share next to none: keypoints and marks that agree there are
+    outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so nobody looks at them.
+    """
+    from reranker.pair_features import viewpoint_pair
+
+    asked, views = (index.catalog.table["viewpoint"].to_numpy(object) for index in (queries, database))
+    return [
+        np.array([viewpoint_pair(view or "", views[row] or "") != "lateral_top" for row in found.indices], bool)
+        for view, found in zip(asked, lists, strict=True)
+    ]
+
+
+def _vectors(queries: CatalogIndex, database: CatalogIndex) -> FloatArray:
+    """Return the database's descriptors, an empty one's in the queries' width."""
+    return database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
+
+
 def _raw_table(
     queries: CatalogIndex,
     database: CatalogIndex,
@@ -555,6 +626,7 @@ def _raw_table(
     }
     for name, part in (("cosine", "cosine"), ("requery_score", "requery")):
         columns[name] = np.concatenate([getattr(f, part) for f in lists]) if lists else np.zeros(0, np.float32)
+    columns.update(_neighbour_columns(lists, database, columns["candidate_id"]))
     columns.update(mark_columns(row for table in quick for row in table))
     columns.update(number_columns(row for table in numbers for row in table))
     for side, index, rows in ((0, queries, query_rows), (1, database, database_rows)):
@@ -573,6 +645,22 @@ def _raw_table(
     columns["same_encounter"] = np.concatenate(near) if near else np.zeros(0, bool)
     columns["n_true"] = np.array([np.nan if value is None else value for value in truth], float)[query_rows]
     return pd.DataFrame(columns)
+
+
+def _neighbour_columns(
+    lists: Sequence[Shortlist], database: CatalogIndex, candidates: npt.NDArray
+) -> dict[str, npt.NDArray]:
+    """Return the columns of :mod:`reranker.support`: each candidate's most similar others of its list."""
+    starts = np.cumsum([0, *(len(found) for found in lists)])
+    found = [resembling(database.vectors[one.indices], NEIGHBOURS) for one in lists]
+    nothing = (np.zeros((0, NEIGHBOURS), np.int64), np.zeros((0, NEIGHBOURS), np.float32))
+    positions = np.concatenate(
+        [nothing[0], *(np.where(p < 0, p, p + s) for (p, _), s in zip(found, starts, strict=False))]
+    )
+    cosines = np.concatenate([nothing[1], *(cosine for _, cosine in found)])
+    named = np.concatenate([candidates, np.array([None], object)])[positions]
+    columns = {name: named[:, k] for k, name in enumerate(NEIGHBOUR_COLUMNS)}
+    return columns | {name: cosines[:, k] for k, name in enumerate(COSINE_COLUMNS)}
 
 
 def _gather(values: Iterable[float], rows: npt.NDArray[np.int_]) -> npt.NDArray:

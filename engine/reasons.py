@@ -23,6 +23,7 @@ _GROUPS = {
     "geometry": "geometry of the matches",
     "marks": "marks",
     "metadata": "date, view and size",
+    "support": "other candidates that look like it",
 }
 
 #: What a geometric model does to the query to lay it on the candidate.

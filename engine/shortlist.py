@@ -1,4 +1,9 @@
-"""The shortlist: exact cosine top-k, in chunks, with exclusions and an optional re-query through the database."""
+"""The shortlist: exact cosine top-k, in chunks, with exclusions and an optional re-query through the database.
+
+A whale's photographs of one encounter resemble each other more than the query resembles them, so a list by similarity
+to the query holds some of them at best. Once the local matchers have said which of the list are right, :func:`expanded`
+fetches what resembles those (query expansion through verified matches: Chum et al., "Total Recall", ICCV 2007).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,8 @@ from features.settings import Settings, SettingsError
 
 #: Query rows per chunk times database rows stays below this, so memory does not grow with queries x catalogue.
 _CHUNK_CELLS = 4_000_000
+#: Candidates of a list whose likes are fetched.
+_LEADERS = 8
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class ShortlistSettings(Settings):
         size: candidates per query that the local matchers see: mark descriptors all of them.
         second_look: so many of them, the best by cosine and mark descriptors together, are looked at again by
             keypoints and LightGlue, which cost far more; 0 looks at all.
+        expansion: so many further candidates are added after both looks, because they resemble one that matches by its
+            marks. They are ranked by that, and not looked at themselves.
         requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
         requery_weights: weights of the query, its best and its second best candidate.
         requery_power: power applied to each similarity before they are added.
@@ -30,6 +39,7 @@ class ShortlistSettings(Settings):
 
     size: int = 50
     second_look: int = 25
+    expansion: int = 20
     requery: bool = False
     requery_weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
     requery_power: float = 7.0
@@ -39,6 +49,8 @@ class ShortlistSettings(Settings):
             raise SettingsError(f"size={self.size}: a shortlist needs at least one candidate")
         if self.second_look < 0:
             raise SettingsError(f"second_look={self.second_look}: give a number of candidates, or 0 for all of them")
+        if self.expansion < 0:
+            raise SettingsError(f"expansion={self.expansion}: give a number of candidates, or 0 for none")
 
     @property
     def share_looked_at_twice(self) -> float:
@@ -99,6 +111,66 @@ def shortlist(
             parts = (array[chosen].astype(np.float32) for array in (cosine, scores, again))
             found.append(Shortlist(chosen, *parts))
     return found
+
+
+def resembling(vectors: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Return each candidate's most similar other candidates of one list.
+
+    Args:
+        vectors: (K, D) L2-normalised.
+        count: how many of each.
+
+    Returns:
+        (K, count) int64 positions in the list, best first, and (K, count) float32 cosines; -1 and NaN where the list
+        has fewer others. Ties are ordered by position.
+    """
+    cosine = vectors @ vectors.T
+    np.fill_diagonal(cosine, -np.inf)
+    found = min(count, max(len(vectors) - 1, 0))
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, :found]
+    positions = np.full((len(vectors), count), -1, np.int64)
+    cosines = np.full((len(vectors), count), np.nan, np.float32)
+    positions[:, :found] = order
+    cosines[:, :found] = np.take_along_axis(cosine, order, axis=1)
+    return positions, cosines
+
+
+def expanded(
+    found: Shortlist,
+    probability: npt.NDArray[np.floating],
+    query: FloatArray,
+    database: FloatArray,
+    mask: npt.NDArray[np.bool_],
+    settings: ShortlistSettings,
+) -> Shortlist:
+    """Append what resembles the candidates that match, best first, up to ``settings.expansion`` rows.
+
+    A row is worth the largest product of a candidate's probability and its similarity to that candidate.
+
+    Args:
+        found: the list.
+        probability: (K,) that each candidate of the list is right, by its marks alone.
+        query: (D,) L2-normalised.
+        database: (N, D) L2-normalised.
+        mask: (N,) which rows are allowed.
+        settings: options.
+    """
+    outside = mask.copy()
+    outside[found.indices] = False
+    if not settings.expansion or not len(found) or not outside.any():
+        return found
+    # The others could add nothing: all similarities are of one size, and these are the largest probabilities.
+    leaders = np.lexsort((found.indices, -probability))[:_LEADERS]
+    worth = (database[found.indices[leaders]] @ database.T) * probability[leaders, None].astype(np.float32)
+    best = worth.max(axis=0)
+    added = _best(best, outside & (best > 0), settings.expansion)
+    cosine = database @ query
+    again = requery_scores(cosine, database, mask, settings)
+    scores = again if settings.requery else cosine
+    parts = (cosine, scores, again)
+    old = (found.cosine, found.scores, found.requery)
+    joined = (np.concatenate([a, b[added]]).astype(np.float32) for a, b in zip(old, parts, strict=True))
+    return Shortlist(np.concatenate([found.indices, added]), *joined)
 
 
 def requery_scores(

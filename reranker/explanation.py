@@ -2,7 +2,8 @@
 
 LightGBM's trees give SHAP values (Lundberg et al., 2020: ``pred_contrib``), the logistic curve its weights times the
 standardised features, a blend the mean of both after each was brought to log-odds. All of them add up to the score
-exactly. Where no ranker serves, the plain fusion's probability is the mean of two curves, and each half is a part.
+exactly. What a list's other candidates add (:mod:`reranker.support`) is one more part. Where no ranker serves, the
+plain fusion's probability is the mean of two curves, and each half is a part.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from reranker.calibration import sigmoid
 from reranker.fusion import FusionSettings, local_evidence
 from reranker.pair_features import FEATURES, Feature, build
 from reranker.ranker import Ranker
+from reranker.support import Support, combined
 
 COLUMNS = ("query_id", "candidate_id", "feature", "group", "said", "contribution")
+SUPPORT = "support"
+"""Name and group of what a list's other candidates add; no feature of the registry."""
 
 _METHODS = {
     "lambdamart": "SHAP values of LightGBM's trees; with the baseline they add up to the ranker's score",
@@ -71,22 +75,46 @@ def explain_pairs(
     """
     features = build(raw)
     chosen = np.ones(len(raw), bool) if wanted is None else np.asarray(wanted, bool)
+    unit = "log-odds"
     if ranker is None:
-        parts, kind = _fusion_parts(features, fusion).loc[chosen], "fusion"
+        parts, kind, unit = _fusion_parts(features, fusion).loc[chosen], "fusion", "probability"
     else:
         parts, kind = ranker.explain(features.loc[chosen]), ranker.kind
+        if ranker.support is not None:
+            # On the support's scale, log-odds, own evidence and support add up.
+            parts = parts * ranker.support.slope
+            parts["baseline"] += ranker.support.offset
+        elif kind == "lambdamart":
+            unit = "score"
     entries = [entry for entry in FEATURES if entry.name in parts.columns]
     pairs = zip(raw["query_id"].to_numpy()[chosen], raw["candidate_id"].to_numpy()[chosen], strict=True)
     values = features.loc[chosen, [entry.name for entry in entries]].to_numpy(np.float64)
     amounts = parts[[entry.name for entry in entries]].to_numpy(np.float64)
-    rows = [
+    rows: list[tuple[str, str, str, str, str, float]] = [
         (*pair, entry.name, entry.group, in_words(entry, float(value)), float(amount))
         for pair, known, shares in zip(pairs, values, amounts, strict=True)
         for entry, value, amount in zip(entries, known, shares, strict=True)
     ]
+    if ranker is not None and ranker.support is not None:
+        rows += _support_rows(raw, ranker.support, ranker.predict(features), chosen)
     baseline = float(parts["baseline"].iloc[0]) if len(parts) else 0.0
-    unit = {"lambdamart": "score", "fusion": "probability"}.get(kind, "log-odds")
     return Explanation(pd.DataFrame(rows, columns=list(COLUMNS)), baseline, unit, _METHODS[kind])
+
+
+def _support_rows(
+    raw: pd.DataFrame, support: Support, scores: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]
+) -> list[tuple[str, str, str, str, str, float]]:
+    """Return what the other candidates add to the chosen pairs, in the columns of :data:`COLUMNS`."""
+    found, own = support.supporters(raw, scores), support.own(scores)
+    added = combined(own, found.amount) - own
+    ids = raw["candidate_id"].astype(str).to_numpy()
+    rows: list[tuple[str, str, str, str, str, float]] = []
+    for i in np.flatnonzero(chosen):
+        said = "no other candidate speaks for it"
+        if found.row[i] >= 0:
+            said = f"looks like {ids[found.row[i]]} ({found.cosine[i]:.2f}), which matches the query itself"
+        rows.append((raw["query_id"].iloc[i], raw["candidate_id"].iloc[i], SUPPORT, SUPPORT, said, float(added[i])))
+    return rows
 
 
 def in_words(entry: Feature, value: float) -> str:

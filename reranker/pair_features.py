@@ -21,7 +21,7 @@ Group = Literal["global", "requery", "local", "geometry", "marks", "metadata"]
 Values = npt.NDArray[np.float64]
 
 #: Raised whenever a feature changes its meaning under an unchanged name; a saved ranker of another version is refused.
-FEATURE_VERSION = 2
+FEATURE_VERSION = 3
 
 REQUIRED_COLUMNS = ("query_id", "candidate_id", "cosine")
 
@@ -136,6 +136,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("sharpness_log_ratio", "ln", "metadata", "size of the logarithm of the two sharpnesses' ratio"),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+#: What was found on the skin of two photographs. A flank seen from the side and a back seen from above share next to
+#: none of it: what agrees there is outline, light and chance, and is held as unknown.
+_ON_THE_SKIN = tuple(entry.name for entry in FEATURES if entry.group in ("local", "geometry", "marks"))
 GROUPS: tuple[Group, ...] = ("global", "requery", "local", "geometry", "marks", "metadata")
 
 
@@ -173,6 +176,9 @@ def build(raw: pd.DataFrame) -> pd.DataFrame:
         **_sizes(table),
         "viewpoint_pair": _viewpoint_pair(table),
     }
+    apart = columns["viewpoint_pair"] == VIEWPOINT_PAIRS.index("lateral_top")
+    for name in _ON_THE_SKIN:
+        columns[name] = np.where(apart, np.nan, columns[name])
     values = np.empty((len(raw), len(FEATURES)), np.float32)
     with np.errstate(over="ignore"):
         values[order] = np.stack([columns[name] for name in FEATURE_NAMES], axis=1)
@@ -310,7 +316,7 @@ def _marks(table: pd.DataFrame) -> dict[str, Values]:
     places = np.minimum(_column(table, "marks_places0"), _column(table, "marks_places1"))
     agreement = np.log1p(inliers * plausibility)
     plain = ("similarity", "inlier_ratio", "residual", "spread_along", "position_gap", "plausibility")
-    found = {
+    return {
         **{f"marks_{name}": _column(table, f"marks_{name}") for name in (*plain, "aligned", "overlap")},
         "marks_log_matches": np.log1p(_column(table, "marks_matches")),
         "marks_log_inliers": np.log1p(inliers),
@@ -321,9 +327,6 @@ def _marks(table: pd.DataFrame) -> dict[str, Values]:
         "marks_log_rank": _log_rank(table, agreement),
         "marks_aligned_zscore": _zscore(table, _column(table, "marks_aligned")),
     }
-    # A flank seen from the side and a back seen from above share no grid: what is alike there is chance.
-    apart = _viewpoint_pair(table) == VIEWPOINT_PAIRS.index("lateral_top")
-    return {name: np.where(apart, np.nan, values) for name, values in found.items()}
 
 
 def _dates(table: pd.DataFrame) -> dict[str, Values]:
@@ -371,12 +374,13 @@ def _viewpoint_pair(table: pd.DataFrame) -> Values:
     ]
     for i, pair in enumerate(zip(*views, strict=True)):
         if pair not in known:
-            known[pair] = code[_pair_name(*pair)]
+            known[pair] = code[viewpoint_pair(*pair)]
         result[i] = known[pair]
     return result
 
 
-def _pair_name(view0: str, view1: str) -> str:
+def viewpoint_pair(view0: str, view1: str) -> str:
+    """Return the name of two viewpoints' pair, one of :data:`VIEWPOINT_PAIRS`; "" stands for an unknown viewpoint."""
     sides = {"left", "right"}
     if not view0 or not view1:
         return "unknown"

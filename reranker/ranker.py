@@ -1,4 +1,4 @@
-"""The ranker: features of pairs in, scores and probabilities out; fitted, saved as one JSON file, and explained.
+"""The ranker: raw pairs or their features in, scores and probabilities out; fitted, saved as one JSON file, explained.
 
 Three kinds behind one interface: "logistic" (the baseline to beat where training queries are few), "lambdamart"
 (LightGBM) and "blend" (the mean of both on a common scale of log-odds). LightGBM is imported only by the kinds that
@@ -19,9 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from reranker.calibration import Calibration, Values, fit_platt
-from reranker.pair_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS
+from reranker.pair_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS, build
 from reranker.scorers import LinearScorer, RankingRows, Scorer, TreeScorer, fit_linear, fit_trees
 from reranker.settings import OptionError, Options
+from reranker.support import Support
 
 Kind = Literal["logistic", "lambdamart", "blend"]
 FORMAT = "scarmatch-ranker"
@@ -127,10 +128,11 @@ class Ranker:
     Attributes:
         settings: how it was fitted.
         members: one model, or two for a blend.
-        calibration: score -> probability of the same individual.
+        calibration: :meth:`score` -> probability of the same individual.
         keypoint_kind: the kind of keypoints it was trained on ("aliked", ...); it is of no use with another.
         descriptor: fingerprint of the global descriptor it was trained on.
         metadata: plain JSON values: data, protocol, figures.
+        support: how a list's other candidates raise a score; None leaves scores as they are.
     """
 
     settings: RankerSettings
@@ -139,6 +141,7 @@ class Ranker:
     keypoint_kind: str = ""
     descriptor: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    support: Support | None = None
 
     @property
     def kind(self) -> Kind:
@@ -215,7 +218,7 @@ class Ranker:
         return dataclasses.replace(draft, calibration=Calibration("platt", slope, offset))
 
     def predict(self, features: pd.DataFrame) -> Values:
-        """Return (rows,) float64 scores, larger is likelier; each row's score depends on that row alone.
+        """Return (rows,) float64 scores by each row's own features, larger is likelier.
 
         Raises:
             RankerError: the features are not those of the registry.
@@ -224,12 +227,21 @@ class Ranker:
         parts = [m.slope * m.scorer.predict(_array(features, m.scorer.names)) + m.offset for m in self.members]
         return np.mean(parts, axis=0) if len(parts) > 1 else parts[0]
 
-    def probability(self, features: pd.DataFrame) -> Values:
-        """Return (rows,) calibrated probabilities of the same individual."""
-        return self.calibration(self.predict(features))
+    def score(self, raw: pd.DataFrame) -> Values:
+        """Return (rows,) float64 scores of whole lists, their other candidates' support included.
+
+        Raises:
+            PairTableError: the table of pairs cannot be used.
+        """
+        own = self.predict(build(raw))
+        return own if self.support is None else self.support.raised(raw, own)
+
+    def probability(self, raw: pd.DataFrame) -> Values:
+        """Return (rows,) calibrated probabilities of the same individual, of whole lists."""
+        return self.calibration(self.score(raw))
 
     def explain(self, features: pd.DataFrame) -> pd.DataFrame:
-        """Return what each feature contributed: one column per feature and "baseline"; a row's sum is its score."""
+        """Return what each feature contributed: a column for each and "baseline"; a row's sum is what predict gives."""
         check_feature_names(features)
         total = np.zeros((len(features), len(self.feature_names) + 1))
         for member in self.members:
@@ -247,6 +259,10 @@ class Ranker:
         """Return a copy with another calibration."""
         return dataclasses.replace(self, calibration=calibration)
 
+    def with_support(self, support: Support | None) -> Ranker:
+        """Return a copy whose scores are raised by a list's other candidates."""
+        return dataclasses.replace(self, support=support)
+
     def with_origin(self, keypoint_kind: str, descriptor: str, metadata: Mapping[str, Any]) -> Ranker:
         """Return a copy that says what it was trained on."""
         return dataclasses.replace(
@@ -263,6 +279,7 @@ class Ranker:
             "settings": self.settings.to_dict(),
             "members": [{**m.scorer.to_dict(), "slope": m.slope, "offset_of_line": m.offset} for m in self.members],
             "calibration": self.calibration.to_dict(),
+            "support": None if self.support is None else self.support.to_dict(),
             "keypoint_kind": self.keypoint_kind,
             "descriptor": self.descriptor,
             "metadata": dict(self.metadata),
@@ -300,6 +317,7 @@ class Ranker:
                 str(data["keypoint_kind"]),
                 str(data["descriptor"]),
                 dict(data["metadata"]),
+                None if data.get("support") is None else Support.from_dict(data["support"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RankerError(f"{path}: damaged ranker: {error}") from error

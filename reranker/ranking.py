@@ -7,7 +7,6 @@ import pandas as pd
 
 from reranker.calibration import strictly_decreasing
 from reranker.fusion import FusionSettings, plain_fusion
-from reranker.pair_features import build
 from reranker.ranker import Ranker, rank_order
 
 
@@ -29,7 +28,7 @@ def rank_pairs(
         scored = plain_fusion(raw, fusion)
         score, probability = scored["score"].to_numpy(), scored["probability"].to_numpy()
     else:
-        score = ranker.predict(build(raw))
+        score = ranker.score(raw)
         probability = ranker.calibration(score)
     cosine = pd.to_numeric(raw["cosine"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     order = rank_order(raw["query_id"], score, cosine, raw["candidate_id"])

@@ -300,7 +300,7 @@ def fit_trees(
         "seed": seed,
         "verbosity": -1,
         "monotone_constraints": [feature(name).monotone if monotone else 0 for name in names],
-        "monotone_constraints_method": "intermediate",
+        "monotone_constraints_method": "basic",
     }
     booster = lightgbm.train(
         {**parameters, **fixed},

@@ -32,12 +32,15 @@ from reranker.protocols import Mask, assign_folds, evaluate, protocol_tables, sa
 from reranker.ranker import Kind, LabelledRows, Member, Ranker, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
 from reranker.settings import OptionError, Options
+from reranker.support import NEIGHBOUR_COLUMNS, Support
 
 Protocol = Literal["all", "other_encounter", "other_year"]
 
 #: From the simplest: a kind must beat those before it by :attr:`TrainingSettings.min_gain` to be chosen.
 KINDS: tuple[Kind, ...] = ("logistic", "lambdamart", "blend")
 LABEL_COLUMNS = ("individual0", "individual1")
+#: Ends the name of a kind's scores by each pair's own evidence, before the other candidates of its list raise them.
+ALONE = "_alone"
 
 
 class TrainingError(ValueError):
@@ -59,6 +62,7 @@ class TrainingSettings(Options):
         select_on, calibrate_on: protocol that chooses the kind and protocol whose probabilities are calibrated; where
             the table lacks the columns for it, "all" takes its place.
         min_gain: mAP that a less simple kind must win to be chosen.
+        support: let a list's other candidates raise a score (:mod:`reranker.support`), where the table names them.
         top: number of candidates shown (mAP@top).
     """
 
@@ -71,6 +75,7 @@ class TrainingSettings(Options):
     select_on: Protocol = "other_encounter"
     calibrate_on: Protocol = "all"
     min_gain: float = 0.001
+    support: bool = True
     top: int = 20
 
     def __post_init__(self) -> None:
@@ -126,11 +131,12 @@ def train_ranker(
         n_trees = _fit_fold(training, tables, scores, held_out, settings, ranker_settings, weights)
         trees.append(n_trees)
     lines = _join(scores, tables, settings)
+    supports = _support(scores, tables, settings)
     frames = {name: _scored(table, scores[name], folds) for name, table in tables.items()}
     figures = {name: _figures(frame, settings.top) for name, frame in frames.items()}
     kind, reason = _choose(figures, settings)
     final_settings = ranker_settings.replace(kind=kind, n_trees=max(1, int(np.median(trees))), patience=0)
-    fitted = _final(training, final_settings, weights, lines)
+    fitted = _final(training, final_settings, weights, lines).with_support(supports.get(kind))
     calibration_frame = frames.get(settings.calibrate_on, frames["all"])
     fitted = fitted.with_calibration(_calibrate(calibration_frame, kind))
     calibration = {
@@ -301,6 +307,27 @@ def _join(
     return lines
 
 
+def _support(
+    scores: dict[str, dict[str, Values]], tables: dict[str, _Table], settings: TrainingSettings
+) -> dict[Kind, Support]:
+    """Raise every kind's out-of-fold scores by the support of their lists, and keep them as they were beside it.
+
+    A list is scored by one fold's model as a whole, and the line of the support has two numbers for all folds together.
+    """
+    for values in scores.values():
+        values.update({f"{kind}{ALONE}": values[kind] for kind in KINDS})
+    if not settings.support or not set(NEIGHBOUR_COLUMNS) <= set(tables["all"].raw.columns):
+        return {}
+    base = settings.calibrate_on if settings.calibrate_on in tables else "all"
+    supports: dict[Kind, Support] = {}
+    for kind in KINDS:
+        judged = tables[base].known & ~np.isnan(scores[base][kind])
+        supports[kind] = Support.fit(scores[base][kind][judged], tables[base].same[judged])
+        for name, table in tables.items():
+            scores[name][kind] = supports[kind].raised(table.raw, scores[name][kind])
+    return supports
+
+
 def _scored(table: _Table, scores: dict[str, Values], folds: dict[str, int]) -> pd.DataFrame:
     """Return the labelled rows with their fold and all out-of-fold scores."""
     columns = [name for name in ("query_id", "candidate_id", "individual0", "n_true") if name in table.raw.columns]
@@ -311,7 +338,7 @@ def _scored(table: _Table, scores: dict[str, Values], folds: dict[str, int]) -> 
 
 def _figures(frame: pd.DataFrame, top: int) -> dict[str, dict[str, float]]:
     methods = [name for name in frame.columns if name in ("cosine", "n_inliers", "confidence_sum")]
-    methods += ["plain_fusion", "calibrated_mean", *KINDS]
+    methods += ["plain_fusion", "calibrated_mean", *(f"{kind}{ALONE}" for kind in KINDS), *KINDS]
     return {name: evaluate(frame, frame[name], top) for name in methods}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench import reliability
@@ -15,6 +16,7 @@ from reranker.ranker import RankerSettings
 class FakeTable:
     known: np.ndarray
     same: np.ndarray
+    raw: pd.DataFrame
 
 
 @dataclass
@@ -26,7 +28,7 @@ class FakeQuestions:
 def questions() -> FakeQuestions:
     rng = np.random.default_rng(0)
     same = rng.random(300) < 0.4
-    return FakeQuestions({"all": FakeTable(np.ones(300, bool), same)})
+    return FakeQuestions({"all": FakeTable(np.ones(300, bool), same, pd.DataFrame(index=range(300)))})
 
 
 def test_a_blend_is_the_mean_of_log_odds(questions: FakeQuestions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +41,8 @@ def test_a_blend_is_the_mean_of_log_odds(questions: FakeQuestions, monkeypatch: 
     }
     asked: list[str] = []
 
-    def scores(_: object, settings: RankerSettings) -> dict[str, np.ndarray]:
+    def scores(_: object, settings: RankerSettings, support: bool = True) -> dict[str, np.ndarray]:
+        assert support == (settings.kind == "logistic" and not asked), "a blend is made first and supported then"
         asked.append(settings.kind)
         return {"all": made[settings.kind]}
 

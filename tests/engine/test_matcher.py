@@ -13,6 +13,8 @@ from engine import CandidateFilter, Catalog, Matcher, MatcherSettings
 from engine.matcher import ANSWER_COLUMNS
 from features.settings import SettingsError
 
+TOP = CandidateFilter(viewpoints=("top",))
+
 
 @pytest.fixture(scope="module")
 def matcher(small_settings: MatcherSettings, shared_store: Path) -> Matcher:
@@ -184,11 +186,13 @@ def test_wrong_options_are_named(small_settings) -> None:
 def test_only_the_best_of_a_list_are_looked_at_twice_whatever_is_known(matcher, small_settings, index) -> None:
     """Numbers of the second look that the store happens to hold do not leak into an answer that did not ask."""
     queries = some_queries(index)
-    every = matcher.pairs(queries, index)
+    plain = small_settings.with_option("shortlist.expansion", "0")
+    store = matcher.store_for(index.catalog)
+    every = Matcher(plain, store, ranker="fusion", workers=1).pairs(queries, index, TOP)
     assert every["n_inliers"].notna().all()
-    settings = small_settings.with_option("shortlist.second_look", "2")
-    few = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1)
-    raw = few.pairs(queries, index)
+    settings = plain.with_option("shortlist.second_look", "2")
+    few = Matcher(settings, store, ranker="fusion", workers=1)
+    raw = few.pairs(queries, index, TOP)
     looked = raw["n_inliers"].notna()
     assert (looked.groupby(raw["query_id"]).sum() == 2).all()
     pd.testing.assert_frame_equal(raw[looked], every[looked], check_dtype=False)
@@ -197,3 +201,29 @@ def test_only_the_best_of_a_list_are_looked_at_twice_whatever_is_known(matcher, 
     answers = few.rank(raw)
     assert answers["n_inliers"].dtype == np.int64
     assert len(answers) == len(raw)
+
+
+def test_nobody_compares_a_back_from_above_with_a_flank(matcher, index) -> None:
+    raw = matcher.pairs(some_queries(index), index)
+    apart = raw["viewpoint1"].isin(["left", "right"])
+    assert 0 < apart.sum() < len(raw)
+    assert raw.loc[apart, ["marks_inliers", "n_inliers"]].isna().all(axis=None)
+    assert np.isfinite(raw["cosine"]).all()
+
+
+def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_settings, index) -> None:
+    """Short lists: the rest of a whale's photographs comes in through the one that matches, unseen by the matchers."""
+    queries, size = some_queries(index, 8), 2
+    settings = small_settings.with_option("shortlist.size", str(size)).with_option("shortlist.expansion", "3")
+    raw = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1).pairs(queries, index, TOP)
+    place = raw.groupby("query_id", sort=False).cumcount()
+    assert (raw.groupby("query_id").size() == size + 3).all()
+    assert raw.loc[place < size, "marks_inliers"].notna().all()
+    assert raw.loc[place >= size, ["marks_inliers", "n_inliers", "model_kind"]].isna().all(axis=None)
+    assert not raw.duplicated(["query_id", "candidate_id"]).any()
+    vectors = dict(zip(index.catalog.ids, index.vectors, strict=True))
+    for row in raw.to_dict("records"):
+        assert row["cosine"] == pytest.approx(float(vectors[row["query_id"]] @ vectors[row["candidate_id"]]), abs=1e-5)
+        assert row["neighbour_cosine0"] == pytest.approx(
+            float(vectors[row["candidate_id"]] @ vectors[row["neighbour0"]]), abs=1e-5
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.shortlist import ShortlistSettings, requery_scores, shortlist
+from engine.shortlist import ShortlistSettings, expanded, requery_scores, resembling, shortlist
 from features.settings import SettingsError
 
 
@@ -88,3 +88,50 @@ def test_requery_never_asks_through_an_excluded_photograph() -> None:
 def test_size_must_be_positive() -> None:
     with pytest.raises(SettingsError, match="size=0"):
         ShortlistSettings(size=0)
+
+
+def test_expansion_brings_what_resembles_the_candidates_that_match() -> None:
+    query, database = unit(1, 0)[0], unit(40, 1)
+    # Rows 30 and 31 are near copies of rows that are in the list, one sure and one (the most similar) hopeless.
+    (short,) = shortlist(query[None], database[:30], everything(30), ShortlistSettings(size=5))
+    sure, hopeless = short.indices[3], short.indices[0]
+    for copy, original in ((30, sure), (31, hopeless)):
+        near = database[original] + 0.05 * unit(1, copy)[0]
+        database[copy] = near / np.linalg.norm(near)
+    mask = np.ones(40, bool)
+    mask[short.indices[4] + 1 : short.indices[4] + 2] = False
+    probability = np.where(short.indices == sure, 0.9, np.where(short.indices == hopeless, 0.0, 0.2))
+    settings = ShortlistSettings(size=5, expansion=4)
+    found = expanded(short, probability, query, database, mask, settings)
+    assert len(found) == 9 and len(set(found.indices.tolist())) == 9
+    assert found.indices[:5].tolist() == short.indices.tolist()
+    assert found.indices[5] == 30, "the copy of the sure candidate comes first"
+    assert mask[found.indices[5:]].all()
+    np.testing.assert_allclose(found.cosine, database[found.indices] @ query, atol=1e-6)
+    again = requery_scores(database @ query, database, mask, settings)
+    np.testing.assert_allclose(found.requery[5:], again[found.indices[5:]], atol=1e-6)
+
+
+def test_nothing_is_added_where_nothing_matches_or_nothing_is_left() -> None:
+    query, database = unit(1, 0)[0], unit(12, 1)
+    (short,) = shortlist(query[None], database, everything(12), ShortlistSettings(size=5))
+    sure, everybody = np.full(5, 0.9), np.ones(12, bool)
+    assert len(expanded(short, np.zeros(5), query, database, everybody, ShortlistSettings())) == 5
+    assert len(expanded(short, sure, query, database, everybody, ShortlistSettings(expansion=0))) == 5
+    only = np.isin(np.arange(12), short.indices)
+    assert len(expanded(short, sure, query, database, only, ShortlistSettings())) == 5
+    with pytest.raises(SettingsError, match="expansion=-1"):
+        ShortlistSettings(expansion=-1)
+
+
+def test_resembling_lists_the_others_best_first() -> None:
+    vectors = unit(6, 3)
+    positions, cosines = resembling(vectors, 3)
+    cosine = vectors @ vectors.T
+    for row in range(6):
+        expected = sorted((c for c in range(6) if c != row), key=lambda c: -cosine[row, c])[:3]
+        assert positions[row].tolist() == expected
+        np.testing.assert_allclose(cosines[row], cosine[row, expected], atol=1e-6)
+    positions, cosines = resembling(vectors[:2], 3)
+    assert positions.tolist() == [[1, -1, -1], [0, -1, -1]] and np.isnan(cosines[:, 1:]).all()
+    assert resembling(vectors[:0], 3)[0].shape == (0, 3)

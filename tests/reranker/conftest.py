@@ -45,6 +45,12 @@ def make_pairs(
         listed = pd.concat([own, rest.sample(min(len(rest), max(0, candidates - len(own))), random_state=seed)])
         rows += [_pair(query, candidate, strength, random) for candidate in listed.itertuples()]
     table = pd.DataFrame(rows)
+    # As in the engine, nobody looks at a view from above beside one from the side.
+    apart = (table["viewpoint0"] == "left") ^ (table["viewpoint1"] == "left")
+    apart &= table["viewpoint0"].notna() & table["viewpoint1"].notna()
+    seen = list(table.loc[:, "n_keypoints0":"marks_overlap"].columns)  # type: ignore[misc]
+    table[seen] = table[seen].where(~apart, np.nan)
+    table["model_kind"] = table["model_kind"].where(~apart, None)
     return table.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 

@@ -30,7 +30,7 @@ def small() -> pd.DataFrame:
             "date0": pd.to_datetime(["2018-01-02"] * 3),
             "date1": pd.to_datetime(["2018-01-02", "2017-12-31", None]),
             "viewpoint0": ["top", "left", None],
-            "viewpoint1": ["right", "right", "top"],
+            "viewpoint1": ["top", "right", "top"],
             "width0": [100, 100, 100],
             "height0": [400, 400, 400],
             "width1": [800, 50, np.nan],
@@ -182,13 +182,13 @@ def test_the_input_is_not_changed(pairs: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(pairs, before)
 
 
-def test_mark_descriptors_say_nothing_between_a_flank_and_a_back(pairs: pd.DataFrame) -> None:
-    looked = pairs.assign(viewpoint0="top", viewpoint1="top")
+def test_the_skin_says_nothing_between_a_flank_and_a_back(pairs: pd.DataFrame) -> None:
+    looked = pairs[pairs["n_keypoints0"].notna()].assign(viewpoint0="top", viewpoint1="top")
     mixed = looked.assign(viewpoint1="left")
-    names = [entry.name for entry in FEATURES if entry.name.startswith("marks_")]
-    assert len(names) > 10
+    names = [entry.name for entry in FEATURES if entry.group in ("local", "geometry", "marks")]
+    assert len(names) > 40
     assert build(looked)["marks_log_plausible_inliers"].notna().all()
     assert build(mixed)[names].isna().all(axis=None)
-    assert build(mixed)["log_inliers"].notna().all()
+    assert build(mixed)["cosine"].notna().all()
     expected = np.log1p(looked["marks_inliers"] * looked["marks_plausibility"])
     np.testing.assert_allclose(build(looked)["marks_log_plausible_inliers"], expected, rtol=1e-5)

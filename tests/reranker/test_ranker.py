@@ -105,7 +105,7 @@ def test_a_saved_ranker_is_the_same_ranker(ranker: Ranker, pairs: pd.DataFrame, 
     again = Ranker.load(tmp_path / "ranker.json")
     rows = build(pairs)
     np.testing.assert_array_equal(again.predict(rows), ranker.predict(rows))
-    np.testing.assert_array_equal(again.probability(rows), ranker.probability(rows))
+    np.testing.assert_array_equal(again.probability(pairs), ranker.probability(pairs))
     assert (again.kind, again.keypoint_kind, again.descriptor) == (ranker.kind, "aliked", "0123abcd")
     assert again.metadata == {"data": "made up"} and again.settings == ranker.settings
     again.save(tmp_path / "again.json")

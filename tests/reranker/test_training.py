@@ -22,6 +22,7 @@ from reranker.protocols import (
 )
 from reranker.ranker import Ranker, RankerSettings, rank_order
 from reranker.training import (
+    ALONE,
     KINDS,
     TrainedRanker,
     TrainingError,
@@ -155,6 +156,7 @@ def test_protocols_take_photographs_away_before_features_are_made(pairs: pd.Data
 def test_the_report_tells_every_method_in_every_protocol(trained: TrainedRanker) -> None:
     report = trained.report
     methods = {"cosine", "n_inliers", "confidence_sum", "plain_fusion", "calibrated_mean", *KINDS}
+    methods |= {f"{kind}{ALONE}" for kind in KINDS}
     assert set(report["protocols"]) == {"all", "other_encounter", "other_year"}
     assert all(set(figures) == methods for figures in report["protocols"].values())
     assert json.loads(json.dumps(report, allow_nan=False)) == report

@@ -1,0 +1,127 @@
+"""The support of a list's other candidates: by hand, within one list, without names, and through a whole training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reranker.calibration import log_odds, sigmoid
+from reranker.explanation import SUPPORT, explain_pairs
+from reranker.protocols import evaluate
+from reranker.ranker import Ranker
+from reranker.ranking import rank_pairs
+from reranker.support import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, Support, combined
+from reranker.training import ALONE, TrainingSettings, train_ranker
+
+
+def with_neighbours(raw: pd.DataFrame, alike: dict[tuple[str, str, str], float]) -> pd.DataFrame:
+    """Add the neighbours' columns: (query, candidate, neighbour) -> cosine."""
+    raw = raw.copy()
+    for k, (name, cosine) in enumerate(zip(NEIGHBOUR_COLUMNS, COSINE_COLUMNS, strict=True)):
+        found = []
+        for row in raw.itertuples():
+            own = [(n, c) for (q, a, n), c in alike.items() if (q, a) == (row.query_id, row.candidate_id)]
+            own.sort(key=lambda item: -item[1])
+            found.append(own[k] if k < len(own) else (None, np.nan))
+        raw[name] = pd.Series([name for name, _ in found], raw.index, dtype=object)
+        raw[cosine] = np.array([value for _, value in found], np.float32)
+    return raw
+
+
+@pytest.fixture
+def lists() -> pd.DataFrame:
+    """Two lists of the same three candidates; b resembles a (seen on one day) and c (on another)."""
+    raw = pd.DataFrame({"query_id": ["q"] * 3 + ["r"] * 3, "candidate_id": ["a", "b", "c"] * 2})
+    raw["date1"] = pd.to_datetime(["2018-07-01", "2018-07-01", "2018-07-02"] * 2)
+    alike = {(q, *pair): c for q in "qr" for pair, c in {("b", "a"): 0.8, ("b", "c"): 0.6, ("c", "b"): 0.6}.items()}
+    return with_neighbours(raw, alike)
+
+
+def test_support_by_hand(lists: pd.DataFrame) -> None:
+    own = np.array([0.9, 0.1, 0.5, 0.1, 0.2, 0.8])
+    found = Support(other_date=0.5).supporters(lists, log_odds(own))
+    # b: 0.9 x 0.8 through a beats 0.5 x 0.6 x 0.5 through c; in the other list c is the better supporter.
+    np.testing.assert_allclose(found.amount, [0, 0.72, 0.1 * 0.3, 0, 0.24, 0.2 * 0.3], rtol=1e-6)
+    assert found.row.tolist() == [-1, 0, 1, -1, 5, 4]
+    raised = sigmoid(Support(other_date=0.5).raised(lists, log_odds(own)))
+    np.testing.assert_allclose(raised, 1 - (1 - own) * (1 - found.amount), rtol=1e-6)
+
+
+def test_lists_know_nothing_of_each_other_and_rows_may_come_in_any_order(lists: pd.DataFrame) -> None:
+    scores = pd.Series(np.linspace(-2, 2, len(lists)), lists.index)
+    support = Support(slope=1.3, offset=-0.2)
+    together = support.raised(lists, scores)
+    for query in ("q", "r"):
+        own = lists["query_id"] == query
+        np.testing.assert_array_equal(support.raised(lists[own], scores[own]), together[own])
+    shuffled = lists.sample(frac=1, random_state=1)
+    np.testing.assert_array_equal(support.raised(shuffled, scores[shuffled.index]), together[shuffled.index])
+
+
+def test_who_is_not_in_the_list_supports_nobody(lists: pd.DataFrame) -> None:
+    without = lists[lists["candidate_id"] != "a"].reset_index(drop=True)
+    found = Support().supporters(without, np.full(len(without), 3.0))
+    assert "a" not in set(without["candidate_id"].iloc[found.row[found.row >= 0]])
+    scores = np.full(len(lists), 3.0)
+    scores[lists["candidate_id"] == "a"] = np.nan
+    raised = Support().raised(lists, scores)
+    assert np.isnan(raised[0]) and np.isfinite(raised[[1, 2]]).all()
+
+
+def test_a_table_that_names_no_neighbours_keeps_its_order(lists: pd.DataFrame) -> None:
+    bare = lists.drop(columns=list(NEIGHBOUR_COLUMNS))
+    scores = np.linspace(-5, 5, len(bare))
+    np.testing.assert_allclose(Support(2.0, 1.0).raised(bare, scores), 2 * scores + 1)
+    assert Support().raised(lists.iloc[:0], np.zeros(0)).shape == (0,)
+
+
+def test_support_only_ever_raises_and_stays_finite() -> None:
+    own = np.repeat(np.linspace(-40, 40, 41), 4)
+    amount = np.tile([0.0, 1e-12, 0.5, 0.999], 41)
+    raised = combined(own, amount)
+    assert np.isfinite(raised).all()
+    assert (raised >= own - 1e-9).all()
+    np.testing.assert_array_equal(raised[amount == 0], own[amount == 0])
+
+
+@pytest.fixture(scope="module")
+def encounters(make) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    """Made-up pairs whose candidates resemble those of their own encounter."""
+    raw = make(individuals=16, photographs=6, seed=4)
+    encounter = dict(zip(raw["candidate_id"], raw["encounter1"], strict=True))
+    alike = {}
+    for query, rows in raw.groupby("query_id")["candidate_id"]:
+        names = rows.tolist()
+        alike |= {(query, a, b): 0.9 for a in names for b in names if a != b and encounter[a] == encounter[b]}
+    return with_neighbours(raw, alike)
+
+
+def test_training_fits_the_support_and_says_what_it_is_worth(encounters: pd.DataFrame, tmp_path: Path) -> None:
+    trained = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3))
+    assert trained.ranker.support is not None
+    figures = trained.report["protocols"]["all"]
+    assert figures["logistic"]["map"] > figures[f"logistic{ALONE}"]["map"]
+    without = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3, support=False))
+    assert without.ranker.support is None
+    same = encounters["individual0"] == encounters["individual1"]
+    table = encounters.assign(same=same)
+    assert evaluate(table, trained.ranker.score(table))["map"] > evaluate(table, without.ranker.score(table))["map"]
+
+    trained.ranker.save(tmp_path / "ranker.json")
+    again = Ranker.load(tmp_path / "ranker.json")
+    assert again.support == trained.ranker.support
+    pd.testing.assert_frame_equal(rank_pairs(encounters, again), rank_pairs(encounters, trained.ranker))
+
+
+def test_an_explanation_with_support_adds_up_to_the_score_and_names_the_supporter(encounters: pd.DataFrame) -> None:
+    ranker = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3)).ranker
+    explained = explain_pairs(encounters, ranker)
+    total = explained.table.groupby(["query_id", "candidate_id"], sort=False)["contribution"].sum() + explained.baseline
+    keys = pd.MultiIndex.from_frame(encounters[["query_id", "candidate_id"]])
+    np.testing.assert_allclose(total.reindex(keys), ranker.score(encounters), atol=1e-6)
+    said = explained.table.loc[explained.table["feature"] == SUPPORT, "said"]
+    assert len(said) == len(encounters)
+    assert said.str.contains("which matches the query itself").any() and said.str.contains("no other candidate").any()
