@@ -4,10 +4,11 @@
 
     python -m bench.accuracy CATALOG [--store DIR] [--queries 200] [--save-ranker FILE] [--result accuracy]
 
-Individuals are those of the half that descriptors are not trained on (``--individuals all`` for descriptors that saw no
-photograph of the catalogue). They are both queries and database. Queries are drawn so that every individual has its
-turn before the busiest have a second one. The ranker that scores an individual was fitted without it (five folds). Each
-task comes under two rules: all matches count, or the query's own encounter is left out of the database.
+Individuals are those of the held-out half, described by weights that never saw them (:mod:`bench.held_out`;
+``--individuals all`` for a catalogue that no weights were trained on). They are both queries and database. Queries are
+drawn so that every individual has its turn before the busiest have a second one. The ranker that scores an individual
+was fitted without it (five folds). Each task comes under two rules: all matches count, or the query's own encounter is
+left out of the database.
 """
 
 from __future__ import annotations
@@ -23,6 +24,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.held_out import (
+    HELD_OUT,
+    HELP,
+    INDIVIDUALS,
+    SOURCE,
+    individuals_of,
+    measured_part,
+    settings_for,
+    shipped_name,
+)
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, paired_bootstrap
 from bench.pairs import plain_score
@@ -37,11 +48,9 @@ from bench.protocols import (
 )
 from bench.telling import Say, say
 from engine.catalog import Catalog
-from engine.cli import with_overrides
 from engine.index import CatalogIndex
-from engine.matcher import Matcher, MatcherSettings
+from engine.matcher import Matcher
 from engine.ranker_training import choose_queries, in_turn, labelled_pairs, train_on_pairs
-from features.training.data import split_half
 from reranker.training import TrainingSettings
 
 #: Methods of the table: name -> column of the out-of-fold scores.
@@ -52,12 +61,9 @@ METHODS = {
     "calibrated mean (WildFusion rule)": "calibrated_mean",
     "logistic ranker": "logistic",
     "LightGBM ranker": "lambdamart",
+    "ranker (blend) without the support of its list": "blend_alone",
     "ranker (blend)": "blend",
 }
-SOURCE = (
-    "held-out half of the public training photographs of 'Where's Whale-do?' (DrivenData / BOEM / NOAA Fisheries MML / "
-    "Wild Me, 2022); figures from the training set do not compare with the challenge's leaderboard"
-)
 RULES = ("all", "other_encounter")
 
 
@@ -68,12 +74,6 @@ class Task:
     name: str
     queries: tuple[str, ...]
     database: tuple[str, ...]
-
-
-def individuals_of(catalog: Catalog, which: str) -> list[str]:
-    """Return the individuals measured on: the "held-out" half, or "all"."""
-    names = sorted(catalog.table["individual_id"].dropna().unique())
-    return [name for name in names if which == "all" or split_half(name) == 1]
 
 
 def tasks_of(catalog: Catalog, n_queries: int, seed: int) -> list[Task]:
@@ -173,9 +173,8 @@ def run(
     say: Say = print,
 ) -> dict[str, Any]:
     """Measure everything and return the figures as JSON-ready values."""
-    chosen = set(individuals_of(catalog, which))
-    table = catalog.table
-    catalog = catalog.subset(table["image_id"][table["individual_id"].isin(chosen)].tolist())
+    chosen = individuals_of(catalog, which)
+    catalog = measured_part(catalog, which)
     say(f"{len(catalog):,} photographs of {len(chosen)} individuals ({which})")
     started = time.perf_counter()
     index = matcher.index(catalog)
@@ -188,7 +187,9 @@ def run(
     seconds_train = time.perf_counter() - started
     scores = {rule: _join_local(frame, raw) for rule, frame in trained.scores.items() if rule in RULES}
     if save_ranker is not None:
-        trained.ranker.save(save_ranker)
+        # It will be asked about what ships, whose twins it was trained on.
+        model = shipped_name(matcher.settings.describe.descriptor.model)
+        trained.ranker.with_origin(trained.ranker.keypoint_kind, model, {}).save(save_ranker)
     return {
         "individuals": len(chosen),
         "photographs": len(index),
@@ -242,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("catalog", type=Path, help="labelled catalogue")
     parser.add_argument("--store", type=Path, help="store's folder")
     parser.add_argument("--queries", type=int, default=200, help="queries of the first task (200); others get a third")
-    parser.add_argument("--individuals", choices=("held-out", "all"), default="held-out")
+    parser.add_argument("--individuals", choices=INDIVIDUALS, default=HELD_OUT, help=HELP)
     parser.add_argument("--descriptor", help="global descriptor (default: the shipped one)")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
@@ -251,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--result", metavar="NAME", help="write bench/results/NAME.json")
     options = parser.parse_args(arguments)
     model = [f"describe.descriptor.model={options.descriptor}"] if options.descriptor else []
-    settings = with_overrides(MatcherSettings(), [*model, *options.overrides])
+    settings = settings_for(options.individuals, [*model, *options.overrides])
     matcher = Matcher(settings, options.store, ranker="fusion", workers=options.workers)
     catalog = Catalog.read(options.catalog)
 

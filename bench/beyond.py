@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.metrics import Interval, auc, balanced_accuracy, bootstrap_by_group, paired_bootstrap
-from bench.out_of_fold import OutOfFold, add_options, matcher_from, measured_part, protocol_from, rankers_for
+from bench.out_of_fold import OutOfFold, add_options, matcher_from, protocol_from, rankers_for
 from bench.protocols import Protocol, evaluate, select, years_of
 from bench.telling import Say, say
 from engine.catalog import CandidateFilter, Catalog

@@ -30,9 +30,10 @@ import pandas as pd
 from scipy.stats import t as student
 
 from bench.accuracy import RULES, gather, tasks_of
+from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, macro_f1, paired_bootstrap, wilcoxon
-from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
+from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pairs import plain_score
 from bench.telling import Say, say
 from engine.catalog import Catalog

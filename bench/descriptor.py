@@ -7,7 +7,8 @@
     python -m bench.descriptor ship  FOLDER/model.safetensors features/models/NAME.safetensors
 
 ``eval`` prints one table for all protocols and, with ``--result``, writes it to ``bench/results``. Individuals are
-those of the half that training holds out (``features.training.data.split_half``), or all with ``--individuals all``.
+those of the half that training holds out (:mod:`bench.held_out`: there, a shipped network that saw them stands for its
+twin that did not), or all with ``--individuals all``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.held_out import HELD_OUT, HELP, INDIVIDUALS, individuals_of, unseeing
 from bench.machine import write_result
 from bench.metrics import Interval, bootstrap_by_group
 from bench.protocols import (
@@ -40,19 +42,13 @@ from engine.catalog import Catalog
 from features.global_descriptor import GlobalDescriptor, GlobalSettings
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import FloatArray
-from features.training.data import box_of, split_half
+from features.training.data import box_of
 
 log = logging.getLogger("bench.descriptor")
 SIZES = (20, 50, 100, 200)
 DIFFERENT_SOURCE = (
     "photographs of the public training set: not comparable with the figures of the challenge's hidden test set"
 )
-
-
-def held_out(catalog: Catalog, seed: int = 0) -> list[str]:
-    """Names of the individuals that training with ``held_out="half"`` never sees."""
-    names = catalog.table["individual_id"].dropna().unique()
-    return sorted(str(name) for name in names if split_half(str(name), seed) == 1)
 
 
 def protocols_of(catalog: Catalog, individuals: Sequence[str] | None = None) -> list[Protocol]:
@@ -154,9 +150,9 @@ def _interval(value: dict[str, float]) -> str:
 def train(arguments: argparse.Namespace) -> None:
     """Train on a catalogue; progress goes to standard error."""
     from features.training.loop import train_descriptor
-    from features.training.settings import TrainSettings
+    from features.training.settings import RECIPES, TrainSettings
 
-    settings = TrainSettings.from_dict(parse_options(arguments.set))
+    settings = TrainSettings.from_dict({**RECIPES[arguments.recipe], **parse_options(arguments.set)})
     catalog = Catalog.read(arguments.catalog)
 
     def show(record: dict[str, Any]) -> None:
@@ -198,11 +194,13 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Measure models and print the table."""
     catalog = Catalog.read(arguments.catalog)
-    individuals = held_out(catalog) if arguments.individuals == "held-out" else None
+    hidden = arguments.individuals == HELD_OUT
+    individuals = individuals_of(catalog, HELD_OUT) if hidden else None
     options = parse_options(arguments.set)
-    results = [
-        measure(GlobalSettings.from_dict({**options, "model": m}), catalog, individuals) for m in arguments.model
-    ]
+    results = []
+    for name in arguments.model:
+        settings = GlobalSettings.from_dict({**options, "model": unseeing(name) if hidden else name})
+        results.append(measure(settings, catalog, individuals) | {"model": name})
     sys.stdout.write(table_of(results) + "\n")
     if arguments.result:
         protocol = {
@@ -233,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("train", help="train a descriptor")
     one.add_argument("catalog")
+    one.add_argument("--recipe", default="colour", help="skin or colour (default), changed by --set")
     one.add_argument("--output", required=True, help="folder for model, checkpoint and log")
     one.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
     one.add_argument("--workers", type=int, default=0, help="threads that prepare photographs (for a GPU)")
@@ -241,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     two = commands.add_parser("eval", help="measure descriptors")
     two.add_argument("catalog")
     two.add_argument("--model", action="append", required=True, help="as in GlobalSettings.model; may be repeated")
-    two.add_argument("--individuals", choices=("held-out", "all"), default="held-out")
+    two.add_argument("--individuals", choices=INDIVIDUALS, default=HELD_OUT, help=HELP)
     two.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of GlobalSettings")
     two.add_argument("--result", help="name of the file in bench/results")
     two.set_defaults(run=evaluate)

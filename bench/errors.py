@@ -34,13 +34,13 @@ import pandas as pd
 from bench.accuracy import Task, tasks_of
 from bench.error_causes import CAUSES, Photographs, by_cause, likely_causes
 from bench.error_page import draw_page
+from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.metrics import bootstrap_by_group
 from bench.out_of_fold import (
     OutOfFold,
     add_options,
     matcher_from,
-    measured_part,
     protocol_from,
     rankers_for,
     store_from,

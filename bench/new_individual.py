@@ -31,13 +31,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.metrics import Floats, auc, bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import (
     OutOfFold,
     add_options,
     matcher_from,
-    measured_part,
     protocol_from,
     rankers_for,
 )

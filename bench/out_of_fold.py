@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.accuracy import SOURCE, gather, individuals_of, tasks_of
+from bench.accuracy import gather, tasks_of
+from bench.held_out import HELD_OUT, HELP, INDIVIDUALS, SOURCE, settings_for
 from bench.telling import Say
 from engine.catalog import CandidateFilter, Catalog, CatalogError
-from engine.cli import with_overrides
 from engine.index import CatalogIndex
-from engine.matcher import Matcher, MatcherSettings
+from engine.matcher import Matcher, shipped_ranker
 from engine.ranker_training import train_on_pairs
 from features.store import default_store
 from reranker.protocols import assign_folds
@@ -119,24 +119,13 @@ def rankers_for(
         queries: training questions, as bench.accuracy's ``--queries``.
     """
     if choice != OUT_OF_FOLD:
-        return OutOfFold(matcher, (None if choice == SHIPPED else choice,))
+        # Named, because the weights in use may be the twins of those that it was trained for.
+        shipped = shipped_ranker(matcher.settings.describe.keypoints.kind)
+        return OutOfFold(matcher, (shipped if choice == SHIPPED else choice,))
     index = matcher.index(catalog)
     raw, seconds = gather(tasks_of(index.catalog, queries, seed), index, matcher, say)
     say(f"{len(raw):,} pairs to train on in {seconds:.0f} s; fitting {folds} rankers")
     return fit_out_of_fold(raw.drop(columns=["task"]), matcher, folds, seed)
-
-
-def measured_part(catalog: Catalog, which: str) -> Catalog:
-    """Return the photographs of the individuals measured on: the "held-out" half, or "all".
-
-    Raises:
-        CatalogError: nobody is left.
-    """
-    table = catalog.table
-    chosen = table["image_id"][table["individual_id"].isin(individuals_of(catalog, which))].tolist()
-    if not chosen:
-        raise CatalogError(f"{catalog.root}: no labelled photograph of a {which} individual; try --individuals all")
-    return catalog.subset(chosen)
 
 
 def add_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
@@ -145,9 +134,9 @@ def add_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
     parser.add_argument("--store", type=Path, help="store's folder (default: your cache folder)")
     parser.add_argument(
         "--individuals",
-        choices=("held-out", "all"),
-        default="held-out",
-        help="whom to measure on: the half that no shipped descriptor was trained on (default), or all",
+        choices=INDIVIDUALS,
+        default=HELD_OUT,
+        help=HELP,
     )
     if ranker:
         parser.add_argument(
@@ -172,7 +161,7 @@ def store_from(options: argparse.Namespace) -> Path:
 
 def matcher_from(options: argparse.Namespace) -> Matcher:
     """Return the matcher that the options ask for."""
-    settings = with_overrides(MatcherSettings(), options.overrides)
+    settings = settings_for(options.individuals, options.overrides)
     return Matcher(settings, store_from(options), ranker="fusion", workers=options.workers)
 
 
@@ -185,5 +174,5 @@ def protocol_from(options: argparse.Namespace) -> dict[str, Any]:
         names.append("folds")
         names += ["training_queries"] if "training_queries" in options else []
     catalog = Path(options.catalog).resolve().name
-    source = SOURCE if options.individuals == "held-out" else f"all labelled photographs of {catalog!r}"
+    source = SOURCE if options.individuals == HELD_OUT else f"all labelled photographs of {catalog!r}"
     return {"source": source, "catalogue": catalog, **{name: getattr(options, name) for name in names}}

@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.accuracy import SOURCE, gather, tasks_of
+from bench.accuracy import gather, tasks_of
+from bench.held_out import SOURCE, measured_part
 from bench.out_of_fold import add_options as add_measuring_options
-from bench.out_of_fold import matcher_from, measured_part
+from bench.out_of_fold import matcher_from
 from bench.telling import say
 from engine.catalog import Catalog, CatalogError
 

@@ -32,12 +32,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.descriptor import held_out
+from bench.held_out import EVERYBODY, HELD_OUT, HELP, INDIVIDUALS, measured_part, settings_for
 from bench.machine import write_result
 from bench.metrics import auc, bootstrap_by_group
 from engine.catalog import Catalog
-from engine.cli import ProgressBar, with_overrides
-from engine.matcher import Matcher, MatcherSettings
+from engine.cli import ProgressBar
+from engine.matcher import Matcher
 from features.training.data import fold_of
 from reranker.local_evidence import LocalEvidence, cross_fitted
 
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--count", type=int, default=300, help="pairs of a kind (300)")
     parser.add_argument("--part", choices=PARTS, default="all", help="which whales (all)")
-    parser.add_argument("--individuals", choices=("held-out", "all"), default="held-out", help="of which half")
+    parser.add_argument("--individuals", choices=INDIVIDUALS, default=HELD_OUT, help=HELP)
     parser.add_argument("--save-evidence", type=Path, metavar="FILE", help="keep the weights fitted on all these pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
@@ -231,7 +231,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     folder = options.named or options.catalog
     if folder is None or (options.pairs is not None and options.output is None):
         parser.error("give a CATALOG; with --pairs also --output")
-    settings = with_overrides(MatcherSettings(), options.overrides)
+    # A list of pairs is somebody's question, not a measurement of ours: it is answered by what ships.
+    settings = settings_for(EVERYBODY if options.pairs is not None else options.individuals, options.overrides)
     matcher = Matcher(settings, options.store, ranker="fusion", workers=options.workers)
     catalog = Catalog.read(folder)
     bar = ProgressBar("pairs")
@@ -242,9 +243,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
             parser.error(f"{options.pairs} lacks the column {missing[0]}")
         score_pairs(catalog, asked, matcher, bar).to_csv(options.output, index=False)
         return 0
-    if options.individuals == "held-out":
-        table = catalog.table
-        catalog = catalog.subset(table["image_id"][table["individual_id"].isin(held_out(catalog))].tolist())
+    catalog = measured_part(catalog, options.individuals)
     pairs = draw_pairs(catalog, options.count, options.part, options.seed)
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.image_id0, pair.image_id1)))
     index = matcher.index(catalog.subset(names), bar)

@@ -32,9 +32,10 @@ import pandas as pd
 
 from bench.degradations import DEGRADATIONS, Degradation, named, spoil
 from bench.descriptor import describe_catalog
+from bench.held_out import measured_part
 from bench.machine import RESULTS, write_result
 from bench.metrics import bootstrap_by_group, paired_bootstrap
-from bench.out_of_fold import OutOfFold, add_options, matcher_from, measured_part, protocol_from, rankers_for
+from bench.out_of_fold import OutOfFold, add_options, matcher_from, protocol_from, rankers_for
 from bench.protocols import Protocol as Questions
 from bench.protocols import evaluate, select
 from bench.relations import Rule

@@ -111,8 +111,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_rank(commands)
     _add_score(commands)
-    _add_train_ranker(commands)
-    _add_train_descriptor(commands)
     _add_info(commands)
     answering.add(commands)
     training.add(commands)
@@ -520,75 +518,6 @@ def _score(options: argparse.Namespace) -> int:
         for name, value in score.per_scenario.items():
             print(f"{name}  {value:.4f}")
         print(f"mAP@20  {score.mean_average_precision:.4f}  over {len(score.per_query):,} queries")
-    return 0
-
-
-def _add_train_ranker(commands: Any) -> None:
-    text = "Fit the ranker and its calibration on a labelled catalogue, split by individual."
-    parser = add_command(commands, "train-ranker", _train_ranker, text)
-    add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="MODEL", help="the ranker's JSON file")
-    parser.add_argument("--queries", type=positive, help="use so many queries at most (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of queries and the folds (0)")
-    parser.add_argument(
-        "--kind", default="auto", choices=("auto", "logistic", "lambdamart", "blend"), help="(auto: the best)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    add_engine_options(parser, ranker=False)
-
-
-def _train_ranker(options: argparse.Namespace) -> int:
-    from engine.catalog import Catalog
-    from engine.ranker_training import render_report, train_on_catalog
-
-    trained = train_on_catalog(
-        Catalog.read(options.catalog, options.format),
-        matcher_from(options),
-        queries=options.queries,
-        seed=options.seed,
-        kind=options.kind,
-        progress=ProgressBar("training"),
-    )
-    trained.ranker.save(options.output)
-    print(json.dumps(trained.report, indent=2) if options.json else render_report(trained.report))
-    print(f"saved to {options.output}", file=sys.stderr)
-    return 0
-
-
-def _add_train_descriptor(commands: Any) -> None:
-    text = "Train a global descriptor on a labelled catalogue; a stopped training goes on with --resume."
-    parser = add_command(commands, "train-descriptor", _train_descriptor, text)
-    add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="model, checkpoint and log")
-    parser.add_argument("--backbone", help="efficientnet_lite0 .. 2, basic_cnn, or one of timm's by name")
-    parser.add_argument("--epochs", type=positive, help="passes over the photographs (20)")
-    parser.add_argument("--seed", type=int, help="of everything random (0)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in FOLDER")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", dest="overrides", help="any other option"
-    )
-
-
-def _train_descriptor(options: argparse.Namespace) -> int:
-    from engine.catalog import Catalog
-    from features.training.loop import train_descriptor
-    from features.training.settings import TrainSettings
-
-    settings = TrainSettings()
-    for name in ("backbone", "epochs", "seed"):
-        if getattr(options, name) is not None:
-            settings = settings.with_option(name, str(getattr(options, name)))
-    settings = with_overrides(settings, options.overrides)
-    catalog = Catalog.read(options.catalog, options.format)
-
-    def show(record: dict[str, Any]) -> None:
-        place = f"epoch {record['epoch'] + 1}/{settings.epochs} step {record['step']}/{record['steps']}"
-        left = f"about {record['eta_seconds'] / 60:.0f} min left"
-        end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"{place}  loss {record['loss']:.3f}  {left}   ", file=sys.stderr, end=end, flush=True)
-
-    report = train_descriptor(catalog.table, options.output, settings, options.resume, show)
-    print(f"\n{report.model}: use it with --descriptor {report.model}")
     return 0
 
 

@@ -24,8 +24,9 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from, rankers_for
+from bench.out_of_fold import add_options, matcher_from, protocol_from, rankers_for
 from bench.peers.hotspotter import HotSpotter, HotSpotterSettings
 from bench.peers.imagenet_cosine import SETTINGS as IMAGENET_SETTINGS
 from bench.peers.imagenet_cosine import ImagenetCosine

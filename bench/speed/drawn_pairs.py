@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.out_of_fold import add_options, matcher_from, measured_part, protocol_from
+from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pairs import DrawnPair, draw_pairs
 from engine.catalog import Catalog, CatalogError
 from engine.cli import EXIT_DATA, ProgressBar

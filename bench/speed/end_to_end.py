@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.held_out import measured_part, settings_for
 from bench.machine import write_result
-from bench.out_of_fold import add_options, measured_part, protocol_from
+from bench.out_of_fold import add_options, protocol_from
 from bench.protocols import all_against_all
 from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, choose_scenarios, cut_scenarios, used_by
 from bench.scenarios.measuring import MeasuredMatcher
@@ -34,7 +35,7 @@ from bench.speed import peak
 from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.challenge import rank_challenge
-from engine.cli import EXIT_DATA, with_overrides
+from engine.cli import EXIT_DATA
 from engine.evidence import PairTask, PairWorker
 from engine.index import CatalogIndex
 from engine.matcher import Matcher, MatcherSettings
@@ -241,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--store {options.store} holds something; the run starts from nothing: name a new folder")
 
     try:
-        settings = with_overrides(MatcherSettings(), options.overrides)
+        settings = settings_for(options.individuals, options.overrides)
         catalog = measured_part(Catalog.read(options.catalog), options.individuals)
         with tempfile.TemporaryDirectory(prefix="scarmatch-store-", dir=_parent(options.store)) as folder:
             figures = measure(

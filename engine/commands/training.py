@@ -1,31 +1,105 @@
-"""The command that trains mark descriptors."""
+"""The commands that train: the ranker, a global descriptor, mark descriptors."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from engine.cli import add_catalog, add_command, positive, with_overrides
+from engine.cli import ProgressBar, add_catalog, add_command, add_engine_options, matcher_from, positive, with_overrides
+from features.settings import Settings
+
+#: Of :data:`features.training.settings.RECIPES`, which costs a fifth of a second to import.
+RECIPE_NAMES = ("skin", "colour")
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def add(commands: Any) -> None:
     """Add the commands of this module to the parser's."""
+    _add_train_ranker(commands)
+    _add_train_descriptor(commands)
     _add_train_marks(commands)
+
+
+def _add_train_ranker(commands: Any) -> None:
+    text = "Fit the ranker and its calibration on a labelled catalogue, split by individual."
+    parser = add_command(commands, "train-ranker", _train_ranker, text)
+    add_catalog(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="MODEL", help="the ranker's JSON file")
+    parser.add_argument("--queries", type=positive, help="use so many queries at most (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of queries and the folds (0)")
+    parser.add_argument(
+        "--kind", default="auto", choices=("auto", "logistic", "lambdamart", "blend"), help="(auto: the best)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_engine_options(parser, ranker=False)
+
+
+def _train_ranker(options: argparse.Namespace) -> int:
+    from engine.catalog import Catalog
+    from engine.ranker_training import render_report, train_on_catalog
+
+    trained = train_on_catalog(
+        Catalog.read(options.catalog, options.format),
+        matcher_from(options),
+        queries=options.queries,
+        seed=options.seed,
+        kind=options.kind,
+        progress=ProgressBar("training"),
+    )
+    trained.ranker.save(options.output)
+    print(json.dumps(trained.report, indent=2) if options.json else render_report(trained.report))
+    print(f"saved to {options.output}", file=sys.stderr)
+    return 0
+
+
+def _add_train_descriptor(commands: Any) -> None:
+    text = "Train a global descriptor on a labelled catalogue; a stopped training goes on with --resume."
+    parser = add_command(commands, "train-descriptor", _train_descriptor, text)
+    add_catalog(parser)
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPE_NAMES,
+        default="skin",
+        help="skin (default): flattened photographs from above, as beluga-skin was trained; colour: photographs as "
+        "they are, from all sides",
+    )
+    parser.add_argument("--backbone", help="efficientnet_lite0 .. 2, basic_cnn, or one of timm's by name")
+    parser.add_argument("--epochs", type=positive, help="passes over the photographs (18 for skin, 20 for colour)")
+    parser.add_argument(
+        "--everybody", action="store_true", help="hold nobody out: no figures on the way, the best model to use"
+    )
+    _add_network_options(parser, "model, checkpoint and log")
+
+
+def _train_descriptor(options: argparse.Namespace) -> int:
+    from engine.catalog import Catalog
+    from features.training.loop import train_descriptor
+    from features.training.settings import TrainSettings
+
+    recipe = TrainSettings.recipe(options.recipe, options.backbone)
+    settings = _settings_from(options, recipe, ("epochs", "seed"))
+    catalog = Catalog.read(options.catalog, options.format)
+
+    def show(record: dict[str, Any]) -> None:
+        place = f"epoch {record['epoch'] + 1}/{settings.epochs} step {record['step']}/{record['steps']}"
+        _show(f"{place}  loss {record['loss']:.3f}  about {record['eta_seconds'] / 60:.0f} min left")
+
+    report = train_descriptor(catalog.table, options.output, settings, options.resume, show)
+    print(f"\n{report.model}: use it with --descriptor {report.model}")
+    return 0
 
 
 def _add_train_marks(commands: Any) -> None:
     text = "Train mark descriptors on a labelled catalogue; a stopped training goes on with --resume."
     parser = add_command(commands, "train-marks", _train_marks, text)
     add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="network and checkpoints")
     parser.add_argument("--steps", type=positive, help="steps on made-up views (500)")
-    parser.add_argument("--seed", type=int, help="of everything random (0)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in FOLDER")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", dest="overrides", help="any other option"
-    )
+    parser.add_argument("--everybody", action="store_true", help="hold nobody out: the best network to use")
+    _add_network_options(parser, "network and checkpoints")
 
 
 def _train_marks(options: argparse.Namespace) -> int:
@@ -33,18 +107,38 @@ def _train_marks(options: argparse.Namespace) -> int:
     from engine.mark_training import train_mark_descriptors
     from features.training.marks import MarkTrainSettings
 
-    settings = MarkTrainSettings()
-    for name in ("steps", "seed"):
-        if getattr(options, name) is not None:
-            settings = settings.with_option(name, str(getattr(options, name)))
-    settings = with_overrides(settings, options.overrides)
+    settings = _settings_from(options, MarkTrainSettings(), ("steps", "seed"))
     catalog = Catalog.read(options.catalog, options.format)
 
     def show(record: dict[str, Any]) -> None:
         figures = "".join(f"  {name} {record[name]:.3f}" for name in ("loss", "accuracy") if name in record)
-        end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"{record['stage']} {record['done']}/{record['total']}{figures}   ", file=sys.stderr, end=end, flush=True)
+        _show(f"{record['stage']} {record['done']}/{record['total']}{figures}")
 
     path = train_mark_descriptors(catalog.table, options.output, settings, options.resume, show)
     print(f"\n{path}: use it with --set describe.marks.model={path}")
     return 0
+
+
+def _add_network_options(parser: argparse.ArgumentParser, holds: str) -> None:
+    """Add what every training of a network takes; ``holds``: what its folder will hold."""
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=holds)
+    parser.add_argument("--seed", type=int, help="of everything random (0)")
+    parser.add_argument("--resume", action="store_true", help="go on from what FOLDER holds")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", dest="overrides", help="any other option"
+    )
+
+
+def _settings_from(options: argparse.Namespace, settings: AnySettings, named: Sequence[str]) -> AnySettings:
+    """Return settings changed by the command line's own options and by --set."""
+    for name in named:
+        if getattr(options, name) is not None:
+            settings = settings.with_option(name, str(getattr(options, name)))
+    if options.everybody:
+        settings = settings.with_option("held_out", "none")
+    return with_overrides(settings, options.overrides)
+
+
+def _show(line: str) -> None:
+    """Write a line of progress over the last one."""
+    print(f"{line}   ", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)

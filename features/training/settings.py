@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from features.network_input import INPUT_KINDS
 from features.settings import Settings, SettingsError
 from features.training.augmentation import AugmentationSettings
 
+#: What was found to work, as changes of the defaults (see bench/NOTES.md): "skin" is what beluga-skin was trained by,
+#: "colour" shows photographs as they are, from all sides.
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "skin": {
+        "input": "flattened",
+        "stages": "strips",
+        "input_size": (120, 320),
+        "mirror_classes": False,
+        "views": "top",
+        "sampling_groups": "encounter",
+        "same_day": 0.33,
+        "augmentation": {"strength": 0.7},
+        "frozen_blocks": 3,
+        "epochs": 18,
+        "hold": 8.0,
+    },
+    "colour": {},
+}
 LOSSES = ("subcenter_arcface", "arcface", "arcmargin", "elastic_arcface")
 
 
@@ -109,6 +129,26 @@ class TrainSettings(Settings):
             object.__setattr__(self, "augmentation", AugmentationSettings.from_dict(self.augmentation))
         for name in ("input_size", "small_size"):
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
+
+    @classmethod
+    def recipe(cls, name: str, backbone: str | None = None) -> Self:
+        """Return the options of one of :data:`RECIPES`.
+
+        Args:
+            name: of the recipe.
+            backbone: another network than the recipe's; what only EfficientNet-Lite offers is then left out.
+
+        Raises:
+            SettingsError: there is no such recipe.
+        """
+        if name not in RECIPES:
+            raise SettingsError(f"no recipe {name!r}; known recipes: {', '.join(RECIPES)}")
+        options = dict(RECIPES[name])
+        if backbone is not None:
+            options["backbone"] = backbone
+            if not backbone.startswith("efficientnet_lite"):
+                options = {key: value for key, value in options.items() if key not in ("stages", "frozen_blocks")}
+        return cls.from_dict(options)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """(width, height) of the input in that epoch."""

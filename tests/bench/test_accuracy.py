@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.accuracy import figures_of, individuals_of, render, run, tasks_of
+from bench.accuracy import figures_of, render, run, tasks_of
 from engine.catalog import Catalog
 from engine.matcher import Matcher
 
@@ -19,12 +19,6 @@ def figures(made_up_dir: Path, small_settings, shared_store: Path) -> dict:
     settings = small_settings.with_option("shortlist.size", "12")
     matcher = Matcher(settings, shared_store, ranker="fusion", workers=1)
     return run(Catalog.read(made_up_dir), matcher, "all", n_queries=12, say=lambda line: None)
-
-
-def test_halves_share_no_individual(made_up_dir: Path) -> None:
-    catalog = Catalog.read(made_up_dir)
-    held_out, everyone = individuals_of(catalog, "held-out"), individuals_of(catalog, "all")
-    assert 0 < len(held_out) < len(everyone) == 6
 
 
 def test_tasks_ask_only_what_the_database_may_know(made_up_dir: Path) -> None:

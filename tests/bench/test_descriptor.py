@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.descriptor import held_out, main, parse_options
+from bench.descriptor import main, parse_options
 from bench.synthetic import SyntheticSettings, make_catalog
-from engine.catalog import Catalog
-from features.training.data import split_half
 
 OPTIONS = {"backbone": "basic_cnn", "input_size": "(48,96)", "epochs": "1", "embedding": "16", "batch": "4"}
 
@@ -34,14 +32,6 @@ def test_train_ship_and_eval(made_up: Path, tmp_path: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "| top: all years | other_encounter |" in printed
     assert "later year -> all earlier years" in printed
-
-
-def test_held_out_individuals_are_those_of_half_one(made_up: Path) -> None:
-    catalog = Catalog.read(made_up)
-    names = held_out(catalog)
-    assert names
-    assert all(split_half(name) == 1 for name in names)
-    assert len(names) < catalog.table["individual_id"].nunique()
 
 
 def test_options_are_read_as_literals() -> None:

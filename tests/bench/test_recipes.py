@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from bench import ablation, reliability, tuning
+from bench.held_out import settings_for
 from bench.machine import read_result
 from bench.metrics import expected_calibration_error
 from bench.pair_file import read_pairs, write_pairs
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
 from engine.catalog import CatalogError
-from engine.matcher import MatcherSettings
 from reranker.pair_features import FEATURE_NAMES, GROUPS
 from reranker.ranker import Ranker, RankerSettings
 
@@ -218,7 +218,7 @@ def test_a_measurement_runs_from_its_file_of_pairs(
     pairs, plot = tmp_path / "pairs.npz", ["--plot", str(tmp_path / "plot.png")] if bench is reliability else []
     trials = ["--trials", "2"] if bench is tuning else []
     arguments = ["nowhere", f"--pairs={pairs}", f"--store={tmp_path}", "--folds=2", "--result=found", *plot, *trials]
-    about = {"individuals": "held-out", "queries": 160, "seed": 0, "settings": MatcherSettings().fingerprint()}
+    about = {"individuals": "held-out", "queries": 160, "seed": 0, "settings": settings_for("held-out").fingerprint()}
     write_pairs(pairs, raw, about)
     assert bench.main(arguments) == 0
     assert capsys.readouterr().out.startswith("| ")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.out_of_fold import OutOfFold, fit_out_of_fold, measured_part
+from bench.out_of_fold import OutOfFold, fit_out_of_fold
 from bench.scenario_cutting import CHALLENGE_RULES, choose_scenarios
 from bench.scenarios.asking import QuestionSheet, cut, take_published
 from bench.scenarios.command import main
@@ -238,11 +238,6 @@ def test_several_rankers_that_agree_answer_as_one(
     folds = {name: number % 2 for number, name in enumerate(whales)}
     both = OutOfFold(judges.matcher, ("fusion", "fusion"), folds)
     assert run(sheet, both, shared_store, lambda line: None)["scenarios"] == figures["scenarios"]
-
-
-def test_only_the_half_that_was_not_trained_on_is_measured(catalog: Catalog) -> None:
-    part = measured_part(catalog, "held-out")
-    assert 0 < len(part) < len(measured_part(catalog, "all")) == len(catalog)
 
 
 def test_a_ledger_adds_up_what_a_stage_took() -> None:

@@ -24,7 +24,7 @@ from features.training.loop import held_out_rows, read_cache, train_descriptor
 from features.training.losses import MarginHead, add_angular_margin, margins_by_class_size
 from features.training.sampling import epoch_order, same_day_classes
 from features.training.schedule import learning_rate
-from features.training.settings import TrainSettings
+from features.training.settings import RECIPES, TrainSettings
 from features.training.steps import embed, model_header, new_embedder, update_average
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance
 
@@ -538,3 +538,21 @@ def test_copies_take_turns_with_their_photograph(tmp_path: Path, made_up_dir: Pa
     without = train_descriptor(table, tmp_path / "b", settings, cache=PhotoCache(cache.table, cache.images, {}))
     first, second = (tensors_of(report.model) for report in (with_copies, without))
     assert any(not torch.equal(first[key], second[key]) for key in first)
+
+
+def test_recipes_are_known_to_the_command_line_and_fit_any_backbone() -> None:
+    from engine.commands.training import RECIPE_NAMES
+
+    assert tuple(RECIPES) == RECIPE_NAMES
+    skin = TrainSettings.recipe("skin")
+    assert (skin.input, skin.stages, skin.mirror_classes, skin.augmentation.strength) == (
+        "flattened",
+        "strips",
+        False,
+        0.7,
+    )
+    assert TrainSettings.recipe("colour") == TrainSettings()
+    other = TrainSettings.recipe("skin", "basic_cnn")
+    assert (other.backbone, other.input, other.stages, other.frozen_blocks) == ("basic_cnn", "flattened", "late", 0)
+    with pytest.raises(SettingsError, match="no recipe 'fur'; known recipes: skin, colour"):
+        TrainSettings.recipe("fur")
