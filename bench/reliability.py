@@ -31,11 +31,11 @@ from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare, supported
 from engine import drawing
 from engine.drawing import Label
-from engine.matcher import Matcher
+from engine.matcher import shipped_ranker
 from engine.sheets import save_png
 from features.records import ByteArray
 from reranker.calibration import fit_calibration, fit_platt
-from reranker.ranker import RankerSettings, rank_order
+from reranker.ranker import Ranker, RankerSettings, rank_order
 
 #: Scope -> places of every list that count.
 SCOPES = {"pairs": 10**9, "shown": 20, "first": 1}
@@ -225,8 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     kind = options.kind
     if kind == "shipped":
-        ranker = Matcher(matcher_from(options).settings).ranker
-        kind = ranker.kind if ranker is not None else "lambdamart"
+        shipped = shipped_ranker(matcher_from(options).settings.describe.keypoints.kind)
+        kind = Ranker.load(shipped).kind if shipped is not None else "lambdamart"
     settings = RankerSettings(kind=kind)
     questions = prepare(pairs_from(options), options.folds, options.seed)
     figures = {"reliability": run(questions, settings, options.seed)}

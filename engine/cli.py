@@ -162,6 +162,14 @@ def positive(text: str) -> int:
     return value
 
 
+def shown_candidates(text: str) -> int:
+    """Read how many of a query's candidates something is done for: 0 to 20, which is how many are shown."""
+    value = int(text)
+    if not 0 <= value <= 20:
+        raise argparse.ArgumentTypeError("must be from 0 to 20: so many candidates are shown")
+    return value
+
+
 def settings_from(options: argparse.Namespace) -> MatcherSettings:
     """Return the engine's settings that the command line asks for.
 
@@ -325,7 +333,7 @@ def _add_match(commands: Any) -> None:
     )
     output.add_argument(
         "--layers-for",
-        type=int,
+        type=shown_candidates,
         metavar="N",
         help="candidates of each query whose keypoints, matches and maps the page can show (3; at most 20)",
     )
@@ -437,6 +445,8 @@ def queries_from(paths: Sequence[str], catalog: Any, viewpoint: str | None, date
 
 def print_answers(query_id: str, answers: Any, new: float) -> None:
     """Print one query's answers as a table."""
+    import pandas as pd
+
     print(f"\n{query_id}")
     if answers.empty:
         print("  no candidates")
@@ -445,7 +455,7 @@ def print_answers(query_id: str, answers: Any, new: float) -> None:
     for row in answers.itertuples():
         date = "-" if row.date is None or row.date != row.date else str(row.date)[:10]
         name, view = row.individual_id or "-", row.viewpoint or "-"
-        found = f"{row.n_inliers:>7}  {row.image_id}"
+        found = f"{'-' if row.n_inliers is pd.NA else row.n_inliers:>7}  {row.image_id}"
         print(f"  {row.rank:>4}  {row.probability:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {found}")
     print(f"  probability that it is none of them: {new:.1%}")
 

@@ -146,6 +146,8 @@ class Matcher:
             image_id, individual_id, probability (of the same individual, strictly decreasing within a query and
             comparable between queries), score, cosine, n_matches, n_inliers, date, viewpoint, encounter_id,
             date_gap_days, path, query_path, query_date, query_viewpoint. A query without candidates has no rows.
+            n_matches and n_inliers are <NA> where no keypoints were matched (see ``shortlist.second_look`` and
+            ``shortlist.expansion``).
 
         Raises:
             CatalogError: a catalogue or query cannot be read at all.
@@ -244,8 +246,8 @@ class Matcher:
         renamed = table.reset_index(drop=True).rename(columns=_ANSWER_NAMES)
         renamed["date_gap_days"] = (renamed["date"] - renamed["query_date"]).abs().dt.days
         for name in ("n_matches", "n_inliers"):
-            # A pair that only the quick look saw has no matched keypoints.
-            renamed[name] = renamed[name].fillna(0).astype(np.int64)
+            # Unknown, not zero, where keypoints were not matched: only the quick look saw the pair, or nobody did.
+            renamed[name] = renamed[name].astype("Int64")
         return renamed[list(ANSWER_COLUMNS)]
 
     def explain(self, raw: pd.DataFrame, wanted: npt.ArrayLike | None = None) -> Explanation:

@@ -80,6 +80,15 @@ def test_index_then_match(
     assert len(record["answers"]) == 4
     assert record["answers"][0]["query_id"] == query.stem
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+    sizes = []
+    for count in (0, 1, 4):
+        assert main([*arguments, "--csv", f"--layers-for={count}", f"--report={tmp_path / str(count)}"]) == 0
+        page = (tmp_path / str(count) / "index.html").read_text(encoding="utf-8")
+        sizes.append(page.count('"inliers"'))
+    assert sizes[0] < sizes[1] < sizes[2], "each further candidate brings its layers"
+    with pytest.raises(SystemExit):
+        main([*arguments, "--layers-for=21"])
+    assert "from 0 to 20" in capsys.readouterr().err
     assert main([*arguments, "--csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["image_id"] for row in rows] == [answer["image_id"] for answer in record["answers"]]
