@@ -1,9 +1,9 @@
-"""Turn measured results into the README's tables and bench/RESULTS.md, so that no figure is typed by hand.
+"""Turn measured results into the tables of README, bench/RESULTS.md and the ranker's card: no figure is typed by hand.
 
 ::
 
     python -m bench.report            write the tables
-    python -m bench.report --check    say whether both files are up to date (exit code 1 if not)
+    python -m bench.report --check    say whether these files are up to date (exit code 1 if not)
 
 bench/RESULTS.md is written whole: every result in full, with when and on what it was measured. The README shows the
 short ones between ``<!-- NAME -->`` and ``<!-- /NAME -->``. A result that is not there is left out of both, with its
@@ -26,6 +26,16 @@ from bench.machine import RESULTS, ResultError, read_result
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 FULL = Path(__file__).resolve().parent / "RESULTS.md"
+CARD = README.parent / "reranker" / "models" / "ranker-aliked.md"
+#: Methods in the ranker's card: name in the result -> heading.
+CARD_METHODS = {
+    "cosine": "cosine",
+    "calibrated mean (WildFusion rule)": "calibrated mean",
+    "logistic ranker": "logistic",
+    "LightGBM ranker": "LightGBM",
+    "ranker (blend) without the support of its list": "blend, own evidence alone",
+    "ranker (blend)": "blend",
+}
 Result = dict[str, Any]
 Text = Callable[[Result], str]
 
@@ -419,19 +429,19 @@ class Report:
         for block in self._blocks:
             if block.short is None:
                 continue
-            place = re.compile(rf"(<!-- {block.name} -->\n).*?(<!-- /{block.name} -->)", re.DOTALL)
-            if not place.search(text):
-                raise ValueError(
-                    f"README.md has no place for the block {block.name!r}: add <!-- {block.name} --> and "
-                    f"<!-- /{block.name} -->"
-                )
-            filled = found.get(block.name, "")
-            text = place.sub(lambda match, filled=filled: match[1] + filled + match[2], text)  # type: ignore[misc]
+            text = _replace(text, block.name, found.get(block.name, ""), README.name)
         return text
 
     def _readme_block(self, block: Block, result: Result, short: str) -> str:
         picture = self._plot(block, "bench/results")
         return "\n\n".join([f"**{block.title}**, by {command(block, result)}:", *picture, short]) + "\n"
+
+    def fill_card(self, text: str) -> str:
+        """Return the text of the ranker's card with its figures renewed; unchanged without a result."""
+        found = next((result for block, result, *_ in self._shown if block.name == "accuracy"), None)
+        if found is None:
+            return text
+        return _replace(text, "figures", card_table(found) + "\n", CARD.name)
 
     def page(self) -> str:
         """Return the whole of RESULTS.md."""
@@ -453,6 +463,34 @@ class Report:
     def _plot(self, block: Block, folder: str) -> list[str]:
         there = block.plot and (self._results / f"{block.name}.png").is_file()
         return [f"![{block.title}]({folder}/{block.name}.png)"] if there else []
+
+
+def card_table(result: Result) -> str:
+    """Return the table of the ranker's card: every question, every method, and the errors of the calibration."""
+    figures = result["figures"]
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in figures["accuracy"]:
+        rows.setdefault((record["task"], record["rule"]), {})[record["method"]] = record["map20"]
+    cells = [
+        [task, rule.replace("_", " "), *(_interval(found[name]) for name in CARD_METHODS)]
+        for (task, rule), found in rows.items()
+    ]
+    errors = figures["ranker"]["calibration_error"]
+    said = ", ".join(f"{value:.3f} ({rule.replace('_', ' ')})" for rule, value in errors.items() if value is not None)
+    words = f"Expected calibration error of the first 20 of a list, cross-fitted: {said}."
+    return "\n".join([*_table(["question", "matches", *CARD_METHODS.values()], cells), "", words])
+
+
+def _replace(text: str, name: str, filled: str, file: str) -> str:
+    """Put a text between the two marks of a block.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not place.search(text):
+        raise ValueError(f"{file} has no place for the block {name!r}: add <!-- {name} --> and <!-- /{name} -->")
+    return place.sub(lambda match: match[1] + filled + match[2], text)
 
 
 def _anchor(title: str) -> str:
@@ -478,17 +516,16 @@ def fill(text: str, results: Path = RESULTS) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Renew or check the README's tables and RESULTS.md."""
+    """Renew or check the tables of the README, RESULTS.md and the ranker's card."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is out of date")
     options = parser.parse_args(arguments)
     report = Report()
-    before = README.read_text(encoding="utf-8")
-    new = {README: report.fill(before), FULL: report.page()}
+    old = {path: path.read_text(encoding="utf-8") if path.is_file() else "" for path in (README, FULL, CARD)}
+    new = {README: report.fill(old[README]), FULL: report.page(), CARD: report.fill_card(old[CARD])}
     for problem in report.problems:
         print(problem, file=sys.stderr)
     if options.check:
-        old = {README: before, FULL: FULL.read_text(encoding="utf-8") if FULL.is_file() else ""}
         stale = [path.name for path in new if old[path] != new[path]]
         if stale:
             print(f"out of date: {', '.join(stale)}; run `python -m bench.report`", file=sys.stderr)

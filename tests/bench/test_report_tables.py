@@ -11,7 +11,7 @@ import pytest
 
 from bench import report
 from bench.machine import RESULTS, write_result
-from bench.report import BLOCKS, FULL, README, Report, accuracy_table, fill, main
+from bench.report import BLOCKS, CARD, FULL, README, Report, accuracy_table, fill, main
 
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
 CHANGE = {"mean": -0.123, "low": -0.2, "high": -0.1}
@@ -32,6 +32,18 @@ def test_committed_files_show_the_committed_results() -> None:
     text = README.read_text(encoding="utf-8")
     assert fill(text) == text, "run `python -m bench.report`"
     assert Report().page() == FULL.read_text(encoding="utf-8"), "run `python -m bench.report`"
+    card = CARD.read_text(encoding="utf-8")
+    assert Report().fill_card(card) == card, "run `python -m bench.report`"
+    assert "| top: all years | other encounter |" in card
+
+
+def test_the_card_is_filled_between_its_marks_alone() -> None:
+    filled = Report().fill_card("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
+    assert filled.startswith("before\n<!-- figures -->\n| question | matches | cosine |")
+    assert filled.endswith("<!-- /figures -->\nafter\n") and "old" not in filled
+    assert "Expected calibration error" in filled
+    with pytest.raises(ValueError, match=r"ranker-aliked\.md has no place for the block 'figures'"):
+        Report().fill_card("no place here")
 
 
 def test_without_results_nothing_dangles(tmp_path: Path) -> None:
@@ -162,6 +174,8 @@ def test_main_writes_both_files_and_check_notices_a_change(
     readme.write_text(PLACES, encoding="utf-8")
     monkeypatch.setattr(report, "README", readme)
     monkeypatch.setattr(report, "FULL", full)
+    monkeypatch.setattr(report, "CARD", tmp_path / "card.md")
+    (tmp_path / "card.md").write_text("nothing to fill\n", encoding="utf-8")
     monkeypatch.setattr(report, "Report", lambda: Report(tmp_path))
     assert main(["--check"]) == 1
     assert not full.exists()
