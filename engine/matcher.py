@@ -35,7 +35,7 @@ from engine.evidence import (
 from engine.index import CatalogIndex, Progress, describe_catalog, refs_of
 from engine.mark_matching import MarkMatchingSettings
 from engine.matching import MatchingSettings
-from engine.shortlist import Shortlist, ShortlistSettings, expanded, resembling, shortlist
+from engine.shortlist import Shortlist, ShortlistSettings, expansion, resembling, shortlist
 from engine.verification import VerificationSettings
 from engine.workers import TaskPool, default_workers, single_thread
 from features.describe import DescribeSettings
@@ -165,9 +165,9 @@ class Matcher:
         """Return the raw pair table of the queries' shortlists: all evidence, not yet ranked.
 
         One row per (query, candidate); see :data:`engine.evidence.PAIR_NUMBERS` and the ranker's documentation for the
-        columns. Pairs of a lateral view and one from above are not looked at (:func:`_comparable`), nor are the
-        candidates that ``shortlist.expansion`` adds: their numbers are NaN. ``n_true`` holds how many allowed
-        candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
+        columns. Pairs of a lateral view and one from above are not looked at (:func:`_comparable`), and the candidates
+        that ``shortlist.expansion`` adds have the quick look only: what nobody looked for is NaN. ``n_true`` holds how
+        many allowed candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
         ``exclude_encounter`` would have left out.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
@@ -183,8 +183,18 @@ class Matcher:
             size = self.settings.shortlist.second_look
             wanted[-1][skin] = worth_a_second_look(found.cosine[skin], table[skin], size)
         numbers = self._compare(asked, database, lists, store, progress, wanted)
-        lists, quick, numbers = self._expanded(asked, database, lists, quick, numbers, allowed)
-        return _raw_table(asked, database, lists, quick, numbers, allowed.truth)
+        added = self._expansion(asked, database, lists, quick, numbers, allowed)
+        comparable = _comparable(asked, database, added)
+        quick_too = self._compare(asked, database, added, store, progress, comparable, quick=True)
+        unseen = [np.full((len(more), len(PAIR_NUMBERS)), np.nan, np.float32) for more in added]
+        return _raw_table(
+            asked,
+            database,
+            [found.followed_by(more) for found, more in zip(lists, added, strict=True)],
+            [np.concatenate(both) for both in zip(quick, quick_too, strict=True)],
+            [np.concatenate(both) for both in zip(numbers, unseen, strict=True)],
+            allowed.truth,
+        )
 
     def compare(
         self,
@@ -412,7 +422,7 @@ class Matcher:
         static, _ = candidates.apply(database.catalog.table)
         return _Allowed(queries, database, candidates, static)
 
-    def _expanded(
+    def _expansion(
         self,
         queries: CatalogIndex,
         database: CatalogIndex,
@@ -420,25 +430,21 @@ class Matcher:
         quick: Sequence[npt.NDArray[np.float32]],
         numbers: Sequence[npt.NDArray[np.float32]],
         allowed: _Allowed,
-    ) -> tuple[list[Shortlist], list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
-        """Add to every list what resembles the candidates that match; nobody looked at these: their numbers are NaN."""
+    ) -> list[Shortlist]:
+        """Return for every list what resembles those of its candidates that match by both looks."""
         from reranker.calibration import log_odds, sigmoid
         from reranker.local_evidence import LocalEvidence
 
-        evidence = LocalEvidence.shipped()
-        longer, tables = [], (list(quick), list(numbers))
+        evidence, vectors = LocalEvidence.shipped(), _vectors(queries, database)
+        added = []
         for query, found in enumerate(lists):
             named = pd.DataFrame({**mark_columns(quick[query]), **number_columns(numbers[query])})
             # Whoever nobody looked at leads nowhere.
             looked = ~np.isnan(quick[query]).all(axis=1)
             probability = sigmoid(evidence.score(named) + log_odds(_PRIOR)) * looked
-            mask = allowed.mask(query)
-            vectors = _vectors(queries, database)
-            longer.append(expanded(found, probability, queries.vectors[query], vectors, mask, self.settings.shortlist))
-            for table in tables:
-                unseen = np.full((len(longer[-1]) - len(found), table[query].shape[1]), np.nan, np.float32)
-                table[query] = np.concatenate([table[query], unseen])
-        return longer, *tables
+            asked, mask = queries.vectors[query], allowed.mask(query)
+            added.append(expansion(found, probability, asked, vectors, mask, self.settings.shortlist))
+        return added
 
     def _compare(
         self,

@@ -1,8 +1,9 @@
 """The shortlist: exact cosine top-k, in chunks, with exclusions and an optional re-query through the database.
 
 A whale's photographs of one encounter resemble each other more than the query resembles them, so a list by similarity
-to the query holds some of them at best. Once the local matchers have said which of the list are right, :func:`expanded`
-fetches what resembles those (query expansion through verified matches: Chum et al., "Total Recall", ICCV 2007).
+to the query holds some of them at best. Once the local matchers have said which of the list are right,
+:func:`expansion` fetches what resembles those (query expansion through verified matches: Chum et al., "Total Recall",
+ICCV 2007).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class ShortlistSettings(Settings):
         second_look: so many of them, the best by cosine and mark descriptors together, are looked at again by
             keypoints and LightGlue, which cost far more; 0 looks at all.
         expansion: so many further candidates are added after both looks, because they resemble one that matches by its
-            marks. They are ranked by that, and not looked at themselves.
+            marks. They get the quick look only.
         requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
         requery_weights: weights of the query, its best and its second best candidate.
         requery_power: power applied to each similarity before they are added.
@@ -76,6 +77,11 @@ class Shortlist:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def followed_by(self, other: Shortlist) -> Shortlist:
+        """Return this list with another one's candidates behind its own."""
+        pairs = ((getattr(self, part), getattr(other, part)) for part in ("indices", "cosine", "scores", "requery"))
+        return Shortlist(*(np.concatenate(both) for both in pairs))
 
 
 def shortlist(
@@ -135,7 +141,7 @@ def resembling(vectors: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], 
     return positions, cosines
 
 
-def expanded(
+def expansion(
     found: Shortlist,
     probability: npt.NDArray[np.floating],
     query: FloatArray,
@@ -143,7 +149,7 @@ def expanded(
     mask: npt.NDArray[np.bool_],
     settings: ShortlistSettings,
 ) -> Shortlist:
-    """Append what resembles the candidates that match, best first, up to ``settings.expansion`` rows.
+    """Return what resembles the candidates that match, best first, up to ``settings.expansion`` rows outside the list.
 
     A row is worth the largest product of a candidate's probability and its similarity to that candidate.
 
@@ -158,7 +164,8 @@ def expanded(
     outside = mask.copy()
     outside[found.indices] = False
     if not settings.expansion or not len(found) or not outside.any():
-        return found
+        nothing = np.zeros(0, np.float32)
+        return Shortlist(np.zeros(0, np.int64), nothing, nothing, nothing)
     # The others could add nothing: all similarities are of one size, and these are the largest probabilities.
     leaders = np.lexsort((found.indices, -probability))[:_LEADERS]
     worth = (database[found.indices[leaders]] @ database.T) * probability[leaders, None].astype(np.float32)
@@ -167,10 +174,7 @@ def expanded(
     cosine = database @ query
     again = requery_scores(cosine, database, mask, settings)
     scores = again if settings.requery else cosine
-    parts = (cosine, scores, again)
-    old = (found.cosine, found.scores, found.requery)
-    joined = (np.concatenate([a, b[added]]).astype(np.float32) for a, b in zip(old, parts, strict=True))
-    return Shortlist(np.concatenate([found.indices, added]), *joined)
+    return Shortlist(added, *(part[added].astype(np.float32) for part in (cosine, scores, again)))
 
 
 def requery_scores(

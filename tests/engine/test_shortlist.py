@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.shortlist import ShortlistSettings, expanded, requery_scores, resembling, shortlist
+from engine.shortlist import ShortlistSettings, expansion, requery_scores, resembling, shortlist
 from features.settings import SettingsError
 
 
@@ -102,24 +102,29 @@ def test_expansion_brings_what_resembles_the_candidates_that_match() -> None:
     mask[short.indices[4] + 1 : short.indices[4] + 2] = False
     probability = np.where(short.indices == sure, 0.9, np.where(short.indices == hopeless, 0.0, 0.2))
     settings = ShortlistSettings(size=5, expansion=4)
-    found = expanded(short, probability, query, database, mask, settings)
-    assert len(found) == 9 and len(set(found.indices.tolist())) == 9
-    assert found.indices[:5].tolist() == short.indices.tolist()
-    assert found.indices[5] == 30, "the copy of the sure candidate comes first"
-    assert mask[found.indices[5:]].all()
-    np.testing.assert_allclose(found.cosine, database[found.indices] @ query, atol=1e-6)
+    added = expansion(short, probability, query, database, mask, settings)
+    assert len(added) == 4 and not set(added.indices.tolist()) & set(short.indices.tolist())
+    assert added.indices[0] == 30, "the copy of the sure candidate comes first"
+    assert mask[added.indices].all()
+    np.testing.assert_allclose(added.cosine, database[added.indices] @ query, atol=1e-6)
     again = requery_scores(database @ query, database, mask, settings)
-    np.testing.assert_allclose(found.requery[5:], again[found.indices[5:]], atol=1e-6)
+    np.testing.assert_allclose(added.requery, again[added.indices], atol=1e-6)
+    whole = short.followed_by(added)
+    assert whole.indices.tolist() == [*short.indices, *added.indices]
+    assert whole.cosine.tolist() == [*short.cosine, *added.cosine] and whole.cosine.dtype == np.float32
 
 
 def test_nothing_is_added_where_nothing_matches_or_nothing_is_left() -> None:
     query, database = unit(1, 0)[0], unit(12, 1)
     (short,) = shortlist(query[None], database, everything(12), ShortlistSettings(size=5))
     sure, everybody = np.full(5, 0.9), np.ones(12, bool)
-    assert len(expanded(short, np.zeros(5), query, database, everybody, ShortlistSettings())) == 5
-    assert len(expanded(short, sure, query, database, everybody, ShortlistSettings(expansion=0))) == 5
+    assert len(expansion(short, sure, query, database, everybody, ShortlistSettings())) > 0
+    assert len(expansion(short, np.zeros(5), query, database, everybody, ShortlistSettings())) == 0
+    assert len(expansion(short, sure, query, database, everybody, ShortlistSettings(expansion=0))) == 0
     only = np.isin(np.arange(12), short.indices)
-    assert len(expanded(short, sure, query, database, only, ShortlistSettings())) == 5
+    assert len(expansion(short, sure, query, database, only, ShortlistSettings())) == 0
+    (empty,) = shortlist(query[None], database, lambda index: np.zeros(12, bool), ShortlistSettings())
+    assert len(expansion(empty, np.zeros(0), query, database, everybody, ShortlistSettings())) == 0
     with pytest.raises(SettingsError, match="expansion=-1"):
         ShortlistSettings(expansion=-1)
 
