@@ -110,8 +110,9 @@ def test_what_the_challenge_leaves_out_is_there(figures: dict[str, Any], sheet: 
     stages = {stage["name"]: stage for stage in figures["stages"]}
     assert set(stages) == {"describing", "matching", "ranking"}
     assert stages["describing"]["items"] == len(sheet.labelled)
-    asked = sum(len(s) * min(6, len(s.database)) for s in sheet.scenarios)  # shortlists of six, where there are so many
-    assert stages["matching"]["items"] == stages["ranking"]["items"] == asked
+    # Shortlists of six, where there are so many, and up to twenty more that resemble their matches.
+    asked, most = (sum(len(s) * min(size, len(s.database)) for s in sheet.scenarios) for size in (6, 26))
+    assert asked < stages["matching"]["items"] == stages["ranking"]["items"] <= most
     assert all(stage["seconds"] > 0 and stage["peak_mib"] > 50 for stage in stages.values())
     json.dumps(figures)
     text = render(figures)

@@ -13,9 +13,9 @@ from engine.catalog import Catalog
 def test_rates_follow_from_seconds(made_up_dir: Path, small_settings) -> None:
     figures = measure(Catalog.read(made_up_dir), small_settings, photographs=8, queries=2, workers=1)
     assert figures["photographs"] == 8
-    assert figures["pairs"] == 2 * 6
+    assert 2 * 6 <= figures["pairs"] <= 2 * 7, "a list of six, and what resembles its matches"
     assert figures["photographs_per_second"] == pytest.approx(8 / figures["seconds_index"])
-    assert figures["pairs_per_second"] == pytest.approx(12 / figures["seconds_pairs"])
+    assert figures["pairs_per_second"] == pytest.approx(figures["pairs"] / figures["seconds_pairs"])
     assert figures["seconds_index_again"] < figures["seconds_index"]
     assert figures["peak_mib"] > 50
     assert "pairs a second" in render(figures)

@@ -20,7 +20,9 @@ from engine.visualize import LAYERS, LayerError
 
 @pytest.fixture(scope="module")
 def matcher(small_settings: MatcherSettings, shared_store: Path) -> Matcher:
-    return Matcher(small_settings, shared_store, ranker="fusion", workers=1)
+    # The made-up catalogue is so small that an expanded list would leave nothing out.
+    settings = small_settings.with_option("shortlist.expansion", "0")
+    return Matcher(settings, shared_store, ranker="fusion", workers=1)
 
 
 @pytest.fixture(scope="module")
