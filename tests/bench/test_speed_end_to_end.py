@@ -37,7 +37,12 @@ def test_a_run_measures_what_it_says(
 ) -> None:
     monkeypatch.setattr("bench.machine.RESULTS", tmp_path)
     quick = ["describe.descriptor.model=efficientnet_lite0", "describe.descriptor.mirror=false"]
-    quick += ["describe.keypoints.max_keypoints=96", "describe.keypoints.long_side=320", "shortlist.size=3", "shortlist.expansion=0"]
+    quick += [
+        "describe.keypoints.max_keypoints=96",
+        "describe.keypoints.long_side=320",
+        "shortlist.size=3",
+        "shortlist.expansion=0",
+    ]
     given = [str(made_up_dir), "--workers", "1", "--fraction", "0.004", "--growth-queries", "2"]
     for item in quick:
         given += ["--set", item]
