@@ -7,7 +7,7 @@ alone, whatever other queries are asked and however many processes work.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.catalog import CandidateFilter, Catalog, FilterReport, same_encounter
+from engine.catalog import CandidateFilter, Catalog, FilterReport
 from engine.evidence import (
     MARK_NUMBERS,
     PAIR_NUMBERS,
@@ -35,14 +35,13 @@ from engine.evidence import (
 from engine.index import CatalogIndex, Progress, describe_catalog, refs_of
 from engine.mark_matching import MarkMatchingSettings
 from engine.matching import MatchingSettings
-from engine.shortlist import Shortlist, ShortlistSettings, expansion, resembling, shortlist
+from engine.pair_table import Allowed, comparable, raw_table, vectors_of
+from engine.shortlist import Shortlist, ShortlistSettings, expansion, shortlist
 from engine.verification import VerificationSettings
 from engine.workers import TaskPool, default_workers, single_thread
 from features.describe import DescribeSettings
-from features.records import FloatArray
 from features.settings import Settings
 from features.store import default_store
-from reranker.support import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NEIGHBOURS
 
 if TYPE_CHECKING:
     from engine.records import Correspondences, Verification
@@ -165,29 +164,29 @@ class Matcher:
         """Return the raw pair table of the queries' shortlists: all evidence, not yet ranked.
 
         One row per (query, candidate); see :data:`engine.evidence.PAIR_NUMBERS` and the ranker's documentation for the
-        columns. Pairs of a lateral view and one from above are not looked at (:func:`_comparable`), and the candidates
-        that ``shortlist.expansion`` adds have the quick look only: what nobody looked for is NaN. ``n_true`` holds how
-        many allowed candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
-        ``exclude_encounter`` would have left out.
+        columns. Pairs of a lateral view and one from above are not looked at (:func:`engine.pair_table.comparable`),
+        and the candidates that ``shortlist.expansion`` adds have the quick look only: what nobody looked for is NaN.
+        ``n_true`` holds how many allowed candidates in all the catalogue show the query's individual, and
+        ``same_encounter`` says what ``exclude_encounter`` would have left out.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self.store_for(database.catalog)
         asked = self._as_index(queries, database, store, progress)
-        allowed = self._allowed(asked, database, candidates or CandidateFilter())
-        lists = shortlist(asked.vectors, _vectors(asked, database), allowed.mask, self.settings.shortlist)
-        comparable = _comparable(asked, database, lists)
-        quick = self._compare(asked, database, lists, store, progress, comparable, quick=True)
+        allowed = Allowed(asked, database, candidates or CandidateFilter())
+        lists = shortlist(asked.vectors, vectors_of(asked, database), allowed.mask, self.settings.shortlist)
+        same_skin = comparable(asked, database, lists)
+        quick = self._compare(asked, database, lists, store, progress, same_skin, quick=True)
         wanted = []
-        for found, table, skin in zip(lists, quick, comparable, strict=True):
+        for found, table, skin in zip(lists, quick, same_skin, strict=True):
             wanted.append(skin.copy())
             size = self.settings.shortlist.second_look
             wanted[-1][skin] = worth_a_second_look(found.cosine[skin], table[skin], size)
         numbers = self._compare(asked, database, lists, store, progress, wanted)
         added = self._expansion(asked, database, lists, quick, numbers, allowed)
-        comparable = _comparable(asked, database, added)
-        quick_too = self._compare(asked, database, added, store, progress, comparable, quick=True)
+        same_skin = comparable(asked, database, added)
+        quick_too = self._compare(asked, database, added, store, progress, same_skin, quick=True)
         unseen = [np.full((len(more), len(PAIR_NUMBERS)), np.nan, np.float32) for more in added]
-        return _raw_table(
+        return raw_table(
             asked,
             database,
             [found.followed_by(more) for found, more in zip(lists, added, strict=True)],
@@ -417,11 +416,6 @@ class Matcher:
         photos = [queries] if isinstance(queries, str | Path) else list(queries)
         return self.index(Catalog.from_photos(photos, avoid=database.catalog.ids), progress, store)
 
-    def _allowed(self, queries: CatalogIndex, database: CatalogIndex, candidates: CandidateFilter) -> _Allowed:
-        """Return which candidates every query may have."""
-        static, _ = candidates.apply(database.catalog.table)
-        return _Allowed(queries, database, candidates, static)
-
     def _expansion(
         self,
         queries: CatalogIndex,
@@ -429,13 +423,13 @@ class Matcher:
         lists: Sequence[Shortlist],
         quick: Sequence[npt.NDArray[np.float32]],
         numbers: Sequence[npt.NDArray[np.float32]],
-        allowed: _Allowed,
+        allowed: Allowed,
     ) -> list[Shortlist]:
         """Return for every list what resembles those of its candidates that match by both looks."""
         from reranker.calibration import log_odds, sigmoid
         from reranker.local_evidence import LocalEvidence
 
-        evidence, vectors = LocalEvidence.shipped(), _vectors(queries, database)
+        evidence, vectors = LocalEvidence.shipped(), vectors_of(queries, database)
         added = []
         for query, found in enumerate(lists):
             named = pd.DataFrame({**mark_columns(quick[query]), **number_columns(numbers[query])})
@@ -552,14 +546,6 @@ _ANSWER_NAMES = {
     "viewpoint0": "query_viewpoint",
 }
 
-_CATALOG_NAMES = {
-    "individual_id": "individual",
-    "encounter_id": "encounter",
-    "date": "date",
-    "viewpoint": "viewpoint",
-    "path": "path",
-}
-
 
 def shipped_ranker(keypoint_kind: str) -> Path | None:
     """Return the ranker that ships with the package for a kind of keypoints, None if there is none."""
@@ -567,109 +553,3 @@ def shipped_ranker(keypoint_kind: str) -> Path | None:
 
     path = Path(reranker.__file__).parent / "models" / f"ranker-{keypoint_kind}.json"
     return path if path.is_file() else None
-
-
-class _Allowed:
-    """Which candidates every query may have, and how many of them truly match it."""
-
-    def __init__(
-        self,
-        queries: CatalogIndex,
-        database: CatalogIndex,
-        candidates: CandidateFilter,
-        static: npt.NDArray[np.bool_],
-    ) -> None:
-        self._queries, self._database, self._candidates, self._static = queries, database, candidates, static
-        self._rows = queries.catalog.table.to_dict("records")
-        self._individuals = database.catalog.table["individual_id"].to_numpy(object)
-        #: For each query whose mask was asked for, the number of its matches (None if its individual is unknown).
-        self.truth: list[int | None] = [None] * len(self._rows)
-
-    def mask(self, query: int) -> npt.NDArray[np.bool_]:
-        """Return the (N,) mask of a query's candidates."""
-        row, database = self._rows[query], self._database
-        copies = database.contents == self._queries.contents[query]
-        mask = self._static & self._candidates.mask_for(row, database.catalog, same_content=copies)
-        if row["individual_id"] is not None:
-            self.truth[query] = int((mask & (self._individuals == row["individual_id"])).sum())
-        return mask
-
-
-def _comparable(
-    queries: CatalogIndex, database: CatalogIndex, lists: Sequence[Shortlist]
-) -> list[npt.NDArray[np.bool_]]:
-    """Return for every list the (K,) mask of candidates that show the same skin as the query.
-
-    A flank seen from the side and a back seen from above share next to none: keypoints and marks that agree there are
-    outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so nobody looks at them.
-    """
-    from reranker.pair_features import viewpoint_pair
-
-    asked, views = (index.catalog.table["viewpoint"].to_numpy(object) for index in (queries, database))
-    return [
-        np.array([viewpoint_pair(view or "", views[row] or "") != "lateral_top" for row in found.indices], bool)
-        for view, found in zip(asked, lists, strict=True)
-    ]
-
-
-def _vectors(queries: CatalogIndex, database: CatalogIndex) -> FloatArray:
-    """Return the database's descriptors, an empty one's in the queries' width."""
-    return database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
-
-
-def _raw_table(
-    queries: CatalogIndex,
-    database: CatalogIndex,
-    lists: Sequence[Shortlist],
-    quick: Sequence[npt.NDArray[np.float32]],
-    numbers: Sequence[npt.NDArray[np.float32]],
-    truth: Sequence[int | None],
-) -> pd.DataFrame:
-    """Join shortlists, pair numbers and what the catalogues know into the raw pair table."""
-    query_rows = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
-    database_rows = np.concatenate([found.indices for found in lists]) if lists else np.zeros(0, np.int64)
-    columns: dict[str, Any] = {
-        "query_id": queries.catalog.table["image_id"].to_numpy(object)[query_rows],
-        "candidate_id": database.catalog.table["image_id"].to_numpy(object)[database_rows],
-    }
-    for name, part in (("cosine", "cosine"), ("requery_score", "requery")):
-        columns[name] = np.concatenate([getattr(f, part) for f in lists]) if lists else np.zeros(0, np.float32)
-    columns.update(_neighbour_columns(lists, database, columns["candidate_id"]))
-    columns.update(mark_columns(row for table in quick for row in table))
-    columns.update(number_columns(row for table in numbers for row in table))
-    for side, index, rows in ((0, queries, query_rows), (1, database, database_rows)):
-        table = index.catalog.table
-        for source, name in _CATALOG_NAMES.items():
-            columns[f"{name}{side}"] = table[source].to_numpy()[rows]
-        kept = index.descriptions
-        columns[f"width{side}"] = _gather([item.size[0] for item in kept], rows)
-        columns[f"height{side}"] = _gather([item.size[1] for item in kept], rows)
-        columns[f"body_share{side}"] = _gather([item.body_share for item in kept], rows)
-        columns[f"sharpness{side}"] = _gather([item.sharpness for item in kept], rows)
-    near = [
-        same_encounter(row, database.catalog.keys)[found.indices]
-        for row, found in zip(queries.catalog.table.to_dict("records"), lists, strict=True)
-    ]
-    columns["same_encounter"] = np.concatenate(near) if near else np.zeros(0, bool)
-    columns["n_true"] = np.array([np.nan if value is None else value for value in truth], float)[query_rows]
-    return pd.DataFrame(columns)
-
-
-def _neighbour_columns(
-    lists: Sequence[Shortlist], database: CatalogIndex, candidates: npt.NDArray
-) -> dict[str, npt.NDArray]:
-    """Return the columns of :mod:`reranker.support`: each candidate's most similar others of its list."""
-    starts = np.cumsum([0, *(len(found) for found in lists)])
-    found = [resembling(database.vectors[one.indices], NEIGHBOURS) for one in lists]
-    nothing = (np.zeros((0, NEIGHBOURS), np.int64), np.zeros((0, NEIGHBOURS), np.float32))
-    positions = np.concatenate(
-        [nothing[0], *(np.where(p < 0, p, p + s) for (p, _), s in zip(found, starts, strict=False))]
-    )
-    cosines = np.concatenate([nothing[1], *(cosine for _, cosine in found)])
-    named = np.concatenate([candidates, np.array([None], object)])[positions]
-    columns = {name: named[:, k] for k, name in enumerate(NEIGHBOUR_COLUMNS)}
-    return columns | {name: cosines[:, k] for k, name in enumerate(COSINE_COLUMNS)}
-
-
-def _gather(values: Iterable[float], rows: npt.NDArray[np.int_]) -> npt.NDArray:
-    return np.array(list(values))[rows] if len(rows) else np.zeros(0)

@@ -15,8 +15,9 @@ MAY_IMPORT = {
     "engine": {"engine", "features", "reranker"},
     "bench": {"bench", "engine", "features", "reranker"},
 }
-#: The modules of `engine` that may join the ranker, and the command line, which is the front door to every room.
-JOINS_RANKER = {"matcher.py", "ranker_training.py", "info.py", "blending.py"}
+#: The modules of `engine` that may join the ranker (pair_table makes the table that it reads), and the command line,
+#: which is the front door to every room.
+JOINS_RANKER = {"matcher.py", "pair_table.py", "ranker_training.py", "info.py", "blending.py"}
 FRONT_DOOR = "cli.py"
 
 
