@@ -29,7 +29,6 @@ from bench.held_out import (
     HELP,
     INDIVIDUALS,
     SOURCE,
-    individuals_of,
     measured_part,
     settings_for,
     shipped_name,
@@ -173,9 +172,9 @@ def run(
     say: Say = print,
 ) -> dict[str, Any]:
     """Measure everything and return the figures as JSON-ready values."""
-    chosen = individuals_of(catalog, which)
     catalog = measured_part(catalog, which)
-    say(f"{len(catalog):,} photographs of {len(chosen)} individuals ({which})")
+    individuals = catalog.table["individual_id"].nunique()
+    say(f"{len(catalog):,} photographs of {individuals} individuals ({which})")
     started = time.perf_counter()
     index = matcher.index(catalog)
     seconds_index = time.perf_counter() - started
@@ -191,7 +190,7 @@ def run(
         model = shipped_name(matcher.settings.describe.descriptor.model)
         trained.ranker.with_origin(trained.ranker.keypoint_kind, model, {}).save(save_ranker)
     return {
-        "individuals": len(chosen),
+        "individuals": individuals,
         "photographs": len(index),
         "pairs": len(raw),
         "seconds": {"index": seconds_index, "pairs": seconds_pairs, "training": seconds_train},

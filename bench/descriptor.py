@@ -150,9 +150,12 @@ def _interval(value: dict[str, float]) -> str:
 def train(arguments: argparse.Namespace) -> None:
     """Train on a catalogue; progress goes to standard error."""
     from features.training.loop import train_descriptor
-    from features.training.settings import RECIPES, TrainSettings
+    from features.training.settings import TrainSettings
 
-    settings = TrainSettings.from_dict({**RECIPES[arguments.recipe], **parse_options(arguments.set)})
+    settings, options = TrainSettings.recipe(arguments.recipe), parse_options(arguments.set)
+    if "augmentation" in options:  # single options of it, beside those of the recipe
+        options["augmentation"] = settings.augmentation.replace(**options["augmentation"])
+    settings = settings.replace(**options)
     catalog = Catalog.read(arguments.catalog)
 
     def show(record: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from reranker.pair_features import build
 from reranker.protocols import assign_folds, average_precision, protocol_tables, same_encounter, split_masks
 from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
-from reranker.support import Support
+from reranker.support import fit_and_raise
 from reranker.training import TrainingSettings
 
 #: The protocols: which candidates are left out of every list.
@@ -144,15 +144,7 @@ def out_of_fold(
             if asked.any():
                 check_disjoint(train.individuals, table.individual0[asked])
                 scores[name][asked] = ranker.predict(table.features.loc[asked].assign(**blind))
-    return supported(questions, scores) if support else scores
-
-
-def supported(questions: Questions, scores: dict[str, Values]) -> dict[str, Values]:
-    """Raise out-of-fold scores by the other candidates of their lists, as :mod:`reranker.training` does."""
-    base = questions.tables["all"]
-    judged = base.known & ~np.isnan(scores["all"])
-    line = Support.fit(scores["all"][judged], base.same[judged])
-    return {name: line.raised(questions.tables[name].raw, values) for name, values in scores.items()}
+    return fit_and_raise(questions.tables, scores)[1] if support else scores
 
 
 def _fit(

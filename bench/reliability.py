@@ -28,7 +28,7 @@ from bench.machine import RESULTS, write_result
 from bench.metrics import Floats
 from bench.out_of_fold import matcher_from
 from bench.pair_file import add_options, pairs_from, protocol_from
-from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare, supported
+from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare
 from engine import drawing
 from engine.drawing import Label
 from engine.matcher import shipped_ranker
@@ -36,6 +36,7 @@ from engine.sheets import save_png
 from features.records import ByteArray
 from reranker.calibration import fit_calibration, fit_platt
 from reranker.ranker import Ranker, RankerSettings, rank_order
+from reranker.support import fit_and_raise
 
 #: Scope -> places of every list that count.
 SCOPES = {"pairs": 10**9, "shown": 20, "first": 1}
@@ -87,7 +88,7 @@ def scores_of(questions: Questions, settings: RankerSettings) -> dict[str, Float
         name: np.mean([slope * part[name] + offset for part, (slope, offset) in zip(found, lines, strict=True)], axis=0)
         for name in questions.tables
     }
-    return supported(questions, blend)
+    return fit_and_raise(questions.tables, blend)[1]
 
 
 def _folds(table: Table, questions: Questions) -> npt.NDArray[np.int_]:

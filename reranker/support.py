@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,35 @@ class Support:
             KeyError, TypeError, ValueError: it is something else.
         """
         return cls(float(data["slope"]), float(data["offset"]), float(data["other_date"]))
+
+
+class Judged(Protocol):
+    """Rows of the raw pair table with their labels, as the tables of a training or a measurement hold them."""
+
+    @property
+    def raw(self) -> pd.DataFrame: ...
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]: ...
+
+    @property
+    def same(self) -> npt.NDArray[np.bool_]: ...
+
+
+def fit_and_raise(
+    tables: Mapping[str, Judged], scores: Mapping[str, Values], base: str = "all"
+) -> tuple[Support, dict[str, Values]]:
+    """Fit the support's line on one protocol's out-of-fold scores, and raise those of every protocol.
+
+    A list is scored by one fold's model as a whole, and the line has two numbers for all folds together.
+
+    Args:
+        tables: protocol -> labelled rows. scores: protocol -> (rows,) scores; NaN where nobody was scored.
+        base: the protocol that the line is fitted on.
+    """
+    judged = tables[base].known & ~np.isnan(scores[base])
+    support = Support.fit(scores[base][judged], tables[base].same[judged])
+    return support, {name: support.raised(tables[name].raw, values) for name, values in scores.items()}
 
 
 def combined(own: Values, amount: Values) -> Values:

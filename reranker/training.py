@@ -32,7 +32,7 @@ from reranker.protocols import Mask, assign_folds, evaluate, protocol_tables, sa
 from reranker.ranker import Kind, LabelledRows, Member, Ranker, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
 from reranker.settings import OptionError, Options
-from reranker.support import NEIGHBOUR_COLUMNS, Support
+from reranker.support import NEIGHBOUR_COLUMNS, Support, fit_and_raise
 
 Protocol = Literal["all", "other_encounter", "other_year"]
 
@@ -310,10 +310,7 @@ def _join(
 def _support(
     scores: dict[str, dict[str, Values]], tables: dict[str, _Table], settings: TrainingSettings
 ) -> dict[Kind, Support]:
-    """Raise every kind's out-of-fold scores by the support of their lists, and keep them as they were beside it.
-
-    A list is scored by one fold's model as a whole, and the line of the support has two numbers for all folds together.
-    """
+    """Raise every kind's out-of-fold scores by the support of their lists, and keep them as they were beside it."""
     for values in scores.values():
         values.update({f"{kind}{ALONE}": values[kind] for kind in KINDS})
     if not settings.support or not set(NEIGHBOUR_COLUMNS) <= set(tables["all"].raw.columns):
@@ -321,10 +318,9 @@ def _support(
     base = settings.calibrate_on if settings.calibrate_on in tables else "all"
     supports: dict[Kind, Support] = {}
     for kind in KINDS:
-        judged = tables[base].known & ~np.isnan(scores[base][kind])
-        supports[kind] = Support.fit(scores[base][kind][judged], tables[base].same[judged])
-        for name, table in tables.items():
-            scores[name][kind] = supports[kind].raised(table.raw, scores[name][kind])
+        supports[kind], raised = fit_and_raise(tables, {name: scores[name][kind] for name in tables}, base)
+        for name in tables:
+            scores[name][kind] = raised[name]
     return supports
 
 
