@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from features.body_frame import body_frame_of
 from features.records import ByteArray, FloatArray, Frame
 
 if TYPE_CHECKING:
@@ -200,30 +201,14 @@ class BodyAxis:
 def body_axis(mask: FloatArray, level: float = 0.5, points: int = 32) -> BodyAxis:
     """Return the mid-line of the body on an (H, W) map with the head at the top (or, if it is wide, to the left).
 
-    The middle and both sides of every row are averaged over a tenth of the length, so that fins and waves hardly bend
-    the line. A map without a body gives no line.
+    See :mod:`features.body_frame`; a map without a body gives no line.
     """
-    if mask.shape[1] > mask.shape[0]:
-        lying = body_axis(np.ascontiguousarray(mask.T), level, points)
-        return BodyAxis(lying.line[:, ::-1].copy(), lying.bars[:, [1, 0, 3, 2]])
-    body = np.nan_to_num(mask) >= level
-    rows = np.flatnonzero(body.any(axis=1))
-    if len(rows) < 3:
+    found = body_frame_of(mask, level=level, count=points)
+    if not found.seen:
         return BodyAxis(np.zeros((0, 2), np.float32), np.zeros((0, 4), np.float32))
-    # The outermost hundredths are spray and fins more often than side.
-    share = np.cumsum(body[rows], axis=1) / np.count_nonzero(body[rows], axis=1)[:, None]
-    left, right = (np.argmax(share >= bound, axis=1).astype(np.float64) for bound in (0.01, 0.99))
-    every = np.arange(rows[0], rows[-1] + 1)
-    width = max(len(every) // 10, 1)
-    sides = []
-    for side in (left, right):
-        padded = np.pad(np.interp(every, rows, side), (width // 2, width - 1 - width // 2), mode="edge")
-        sides.append(np.convolve(padded, np.full(width, 1.0 / width), mode="valid"))
-    at = np.linspace(0, len(every) - 1, min(points, len(every))).round().astype(int)
-    line = np.column_stack([(sides[0][at] + sides[1][at]) / 2, every[at]])
-    quarters = (len(every) * np.array([0.25, 0.5, 0.75])).astype(int)
-    bars = np.column_stack([sides[0][quarters], every[quarters], sides[1][quarters], every[quarters]])
-    return BodyAxis(line.astype(np.float32), bars.astype(np.float32))
+    line = found.to_canonical(np.stack([found.along, np.zeros(len(found.along))], 1))
+    ends = [found.to_canonical([[share, side] for share in (0.25, 0.5, 0.75)]) for side in (-1.0, 1.0)]
+    return BodyAxis(line, np.hstack(ends))
 
 
 def simplify(contour: npt.NDArray[np.int32], slack: float) -> npt.NDArray[np.int32]:

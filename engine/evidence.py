@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.mark_matching import MarkMatcher, MarkMatchingSettings, aligned_similarity
+from engine.mark_matching import Aligned, MarkMatcher, MarkMatchingSettings, aligned_similarity
 from engine.matching import MatchingSettings, PairMatcher, make_matcher
 from engine.records import Correspondences, Verification
 from engine.verification import VerificationSettings, verify_many
@@ -75,6 +75,10 @@ MARK_NUMBERS = (
     "marks_plausibility",
     "marks_aligned",
     "marks_overlap",
+    "marks_aligned_left",
+    "marks_aligned_right",
+    "marks_inliers_left",
+    "marks_inliers_right",
 )
 
 #: Both views of a pair with their correspondences and what verification says of them.
@@ -207,7 +211,8 @@ def mark_numbers(
     features0: LocalFeatures, features1: LocalFeatures, matches: Correspondences, check: Verification
 ) -> list[float]:
     """Return the numbers of one pair's quick look in the order of :data:`MARK_NUMBERS`."""
-    aligned, overlap = aligned_similarity(features0, features1, check.model) if check.ok else (float("nan"), 0.0)
+    aligned = aligned_similarity(features0, features1, check.model) if check.ok else Aligned()
+    across = features0.on_body[matches.indices[check.inliers, 0], 1]
     return [
         float(len(features0)),
         float(len(features1)),
@@ -220,8 +225,12 @@ def mark_numbers(
         check.spread_along,
         check.position_gap,
         check.plausibility,
-        aligned,
-        overlap,
+        aligned.similarity,
+        aligned.overlap,
+        aligned.left,
+        aligned.right,
+        float((across < 0).sum()),
+        float((across > 0).sum()),
     ]
 
 

@@ -22,7 +22,7 @@ from features.records import FloatArray, LocalFeatures
 from features.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class MarkMatchingSettings(Settings):
     """Options of the matching of mark descriptors.
 
     Attributes:
-        reach_along: largest distance of two places along the body, as a share of the photograph's length.
-        reach_across: the same across the body, as a share of its width.
+        reach_along: largest distance of two places along the body, as a share of the visible body's length.
+        reach_across: the same across the body, in half widths (the ridge is at 0, both sides at 1).
         neighbour: largest distance, as a share of the length, of a place from the one that its nearest points back to.
         min_similarity: matches of a smaller cosine are left out.
     """
 
     reach_along: float = 0.22
-    reach_across: float = 0.3
+    reach_across: float = 0.6
     neighbour: float = 0.018
     min_similarity: float = 0.0
 
@@ -54,7 +54,7 @@ class MarkMatcher:
 
     def __init__(self, settings: MarkMatchingSettings | None = None) -> None:
         self.settings = settings or MarkMatchingSettings()
-        self._prepared: OrderedDict[int, tuple[LocalFeatures, FloatArray, FloatArray]] = OrderedDict()
+        self._prepared: OrderedDict[int, tuple[LocalFeatures, _Skin]] = OrderedDict()
 
     def fingerprint(self) -> str:
         """Settings and code version in one string."""
@@ -76,37 +76,48 @@ class MarkMatcher:
                 raise ValueError(f"only {KIND!r} can be matched here, not {features.kind!r}")
         if not len(features0) or not len(features1):
             return Correspondences.empty()
-        (place0, skin0), (place1, skin1) = self._prepare(features0), self._prepare(features1)
+        first, second = self._prepare(features0), self._prepare(features1)
         # By torch, whose threads the worker processes keep to one; NumPy's would go their own way.
-        similarity = torch.mm(torch.from_numpy(skin0), torch.from_numpy(skin1).T).numpy()
+        similarity = torch.mm(torch.from_numpy(first.skin), torch.from_numpy(second.skin).T).numpy()
         s = self.settings
-        reach = np.array([s.reach_across, s.reach_along], np.float32)
-        nearest, back, cosine = _nearest_within(similarity, place0, place1, reach)
-        rows = np.arange(len(similarity))
-        returned = self._gap(place0[back[nearest]] - place0, features0.frame.canonical_size)
+        reach = np.array([s.reach_along, s.reach_across], np.float32)
+        nearest, back, cosine = _nearest_within(similarity, first.on_body, second.on_body, reach)
+        returned = np.linalg.norm(first.place[back[nearest]] - first.place, axis=1)
         kept = (returned <= s.neighbour) & (cosine > max(s.min_similarity, -1.0))
+        rows = np.arange(len(similarity))
         return _one_each(rows[kept], nearest[kept], np.clip(cosine[kept], 0.0, 1.0))
 
-    @staticmethod
-    def _gap(difference: FloatArray, size: tuple[int, int]) -> FloatArray:
-        """Lengths of differences given as shares of width and height, as shares of the height."""
-        scaled = difference * np.array([size[0] / size[1], 1.0], np.float32)
-        return np.asarray(np.linalg.norm(scaled, axis=1), np.float32)
-
-    def _prepare(self, features: LocalFeatures) -> tuple[FloatArray, FloatArray]:
-        """Return places as shares of the canonical frame's width and height, and descriptors in single precision."""
+    def _prepare(self, features: LocalFeatures) -> _Skin:
         key = id(features)
         found = self._prepared.get(key)
         if found is not None:
             self._prepared.move_to_end(key)
-            return found[1], found[2]
-        place = np.asarray(features.canonical_xy / np.array(features.frame.canonical_size, np.float32), np.float32)
-        skin = np.array(features.descriptors, np.float32)
+            return found[1]
+        skin = _Skin(
+            np.asarray(features.canonical_xy / np.float32(features.frame.canonical_size[1]), np.float32),
+            np.ascontiguousarray(features.on_body),
+            np.array(features.descriptors, np.float32),
+        )
         # The features are kept beside the answer: an id is only unique while its object lives.
-        self._prepared[key] = (features, place, skin)
+        self._prepared[key] = (features, skin)
         if len(self._prepared) > self.KEEP:
             self._prepared.popitem(last=False)
-        return place, skin
+        return skin
+
+
+@dataclass(frozen=True, eq=False)
+class _Skin:
+    """One photograph ready to be compared.
+
+    Attributes:
+        place: (N, 2) canonical pixels as shares of the picture's height.
+        on_body: (N, 2) along and across the body.
+        skin: (N, D) unit descriptors in single precision.
+    """
+
+    place: FloatArray
+    on_body: FloatArray
+    skin: FloatArray
 
 
 @numba.njit(cache=True, nogil=True)
@@ -117,8 +128,8 @@ def _nearest_within(
 
     Args:
         similarity: (N, M) cosines.
-        place0, place1: (N, 2) and (M, 2) shares of width and height.
-        reach: (2,) largest distances across and along.
+        place0, place1: (N, 2) and (M, 2) places along and across the body.
+        reach: (2,) largest distances along and across.
 
     Returns:
         (N,) columns, (M,) rows and the (N,) similarities of the former; -2 and index 0 where nothing is within reach,
@@ -129,9 +140,9 @@ def _nearest_within(
     best = np.full(rows, np.float32(-2.0))
     best_back = np.full(columns, np.float32(-2.0))
     for row in range(rows):
-        x, y = place0[row, 0], place0[row, 1]
+        along, across = place0[row, 0], place0[row, 1]
         for column in range(columns):
-            if abs(y - place1[column, 1]) > reach[1] or abs(x - place1[column, 0]) > reach[0]:
+            if abs(along - place1[column, 0]) > reach[0] or abs(across - place1[column, 1]) > reach[1]:
                 continue
             value = similarity[row, column]
             if value > best[row]:
@@ -155,10 +166,31 @@ def _one_each(
     )
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """How alike the skin is once one animal is laid on the other.
+
+    Attributes:
+        similarity: mean cosine over the places of view 0 that fall on the other body, NaN if none does.
+        overlap: their share of all places of view 0.
+        left, right: the same mean over the left and the right flank alone, NaN where fewer than :data:`FEWEST` places
+            fall on the other body: light falls on one flank only, and it changes sides between photographs.
+    """
+
+    similarity: float = float("nan")
+    overlap: float = 0.0
+    left: float = float("nan")
+    right: float = float("nan")
+
+
+FEWEST = 5
+"""Places from which on a flank is judged by itself."""
+
+
 def aligned_similarity(
     features0: LocalFeatures, features1: LocalFeatures, model: npt.NDArray[np.float64], reach: float = 0.03
-) -> tuple[float, float]:
-    """Say how alike the skin is once one animal is laid on the other: the direct check that needs no detector.
+) -> Aligned:
+    """Compare the skin directly, without any detector, after one animal is laid on the other.
 
     Every place of view 0 is mapped by the model and compared with the most similar place of view 1 nearby.
 
@@ -166,12 +198,9 @@ def aligned_similarity(
         features0, features1: mark descriptors of the two views.
         model: (3, 3), maps canonical pixels of view 0 to canonical pixels of view 1.
         reach: how far "nearby" goes, as a share of view 1's length.
-
-    Returns:
-        The mean cosine over the places that fall on the other body (NaN if none does), and their share of all places.
     """
     if not len(features0) or not len(features1):
-        return float("nan"), 0.0
+        return Aligned()
     from scipy.spatial import cKDTree
 
     homogeneous = np.column_stack([features0.canonical_xy, np.ones(len(features0))]) @ model.T
@@ -188,4 +217,10 @@ def aligned_similarity(
     cosine = np.einsum("nd,nkd->nk", skin0, skin1[np.where(inside, near, 0)])
     best = np.where(inside, cosine, -np.inf).max(axis=1)
     seen = np.isfinite(best)
-    return (float(best[seen].mean()) if seen.any() else float("nan")), float(seen.mean())
+    across = features0.on_body[:, 1]
+
+    def mean(chosen: npt.NDArray[np.bool_], fewest: int) -> float:
+        return float(best[chosen].mean()) if np.count_nonzero(chosen) >= fewest else float("nan")
+
+    flanks = (mean(seen & (across < 0), FEWEST), mean(seen & (across > 0), FEWEST))
+    return Aligned(mean(seen, 1), float(seen.mean()), *flanks)

@@ -310,7 +310,7 @@ class Matcher:
         Raises:
             KeyError: one of the two ids is not in its catalogue.
         """
-        from engine.visualize import PairEvidence, caption
+        from engine.visualize import PairEvidence, SkinPlaces, caption
 
         worker_store = self.store_for(catalog.catalog)
         worker = self._local_worker(worker_store)
@@ -330,6 +330,9 @@ class Matcher:
         else:
             with single_thread():
                 features0, features1, matches, check = worker.compare(PairTask(sides[0][0], (sides[1][0],)))[0]
+        with single_thread():
+            skin0, skin1, alike, placed = worker.compare_marks(PairTask(sides[0][0], (sides[1][0],)))[0]
+        rows = np.flatnonzero(placed.inliers)  # best first, as matches are
         return PairEvidence(
             photo0=sides[0][1],
             photo1=sides[1][1],
@@ -341,6 +344,11 @@ class Matcher:
             verification=check,
             caption0=sides[0][3],
             caption1=sides[1][3],
+            skin=SkinPlaces(
+                skin0.canonical_xy[alike.indices[rows, 0]],
+                skin1.canonical_xy[alike.indices[rows, 1]],
+                alike.confidence[rows],
+            ),
         )
 
     def foresee(self, pairs: Sequence[tuple[str, str]], queries: CatalogIndex, catalog: CatalogIndex) -> None:

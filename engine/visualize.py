@@ -27,6 +27,7 @@ __all__ = [
     "LayerError",
     "PairEvidence",
     "PairLayout",
+    "SkinPlaces",
     "blink_frames",
     "caption",
     "draw_contact_sheet",
@@ -40,18 +41,36 @@ __all__ = [
     "save_png",
 ]
 
-LAYERS = ("photographs", "heat", "marks", "body", "keypoints", "matches", "inliers", "warp")
+LAYERS = ("photographs", "heat", "marks", "body", "skin", "keypoints", "matches", "inliers", "warp")
 """Every layer, in the order in which they are drawn. "photographs" is always there; "warp" adds two panels: the
 candidate bent onto the query, and both laid over each other."""
 
 _GAP = 28
 _LINE = 17
 _FINE = 12
+_COLOURED = frozenset({"matches", "inliers", "skin"})  # layers that need the legend of colours
 _NUMBERED = 20  # more numbers than these hide the skin they point at
 
 
 class LayerError(ValueError):
     """A layer was asked for that does not exist; the message names those that do."""
+
+
+@dataclass(frozen=True, eq=False)
+class SkinPlaces:
+    """Places of two animals whose skin is alike and that one placement explains (:mod:`engine.mark_matching`).
+
+    Attributes:
+        xy0, xy1: (K, 2) float32 canonical pixels of the query and of the candidate, the most alike first.
+        similarity: (K,) float32 cosines in [0, 1].
+    """
+
+    xy0: FloatArray
+    xy1: FloatArray
+    similarity: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.similarity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +90,7 @@ class PairEvidence:
         heat0, heat1: (H, W) float32 in [0, 1] on each photograph's own pixel grid, what makes the two alike to the
             global descriptor (:mod:`features.heatmap`); None where it was not computed.
         parts: what the ranker's features added to the score, None where it was not asked for.
+        skin: what the quick look at the skin found, None where nobody took it.
     """
 
     photo0: Photo
@@ -89,6 +109,7 @@ class PairEvidence:
     heat0: FloatArray | None = None
     heat1: FloatArray | None = None
     parts: ScoreParts | None = None
+    skin: SkinPlaces | None = None
 
     def __post_init__(self) -> None:
         for name, photo, features in (("0", self.photo0, self.features0), ("1", self.photo1, self.features1)):
@@ -182,7 +203,8 @@ def draw_pair(
     Args:
         evidence: what is known of the pair.
         layers: any of :data:`LAYERS`. "inliers" draws the verified matches, coloured by confidence, the surest
-            numbered and the others fainter; "matches" all of them, thin; "heat" is drawn where the evidence holds it;
+            numbered and the others fainter; "matches" all of them, thin; "skin" the places whose skin is alike, as
+            squares coloured by their cosine; "heat" and "skin" are drawn where the evidence holds them;
             "warp" adds the candidate bent onto the query by the verified model, and both half and half.
         height: height of the photographs in the picture, in pixels; title, captions and legend come on top.
 
@@ -208,6 +230,8 @@ def draw_pair(
         if "heat" in wanted and heat is not None:
             drawing.lay_over(canvas[panel.window], drawing.heat_layer(drawing.upright(heat, panel)))
         _draw_regions(canvas, panel, region, wanted)
+    if "skin" in wanted and evidence.skin is not None:
+        _draw_skin(canvas, evidence.skin, layout)
     if "keypoints" in wanted:
         for view, panel in zip(features, layout.panels, strict=False):
             _draw_points(canvas, panel, view)
@@ -261,6 +285,19 @@ def _draw_points(canvas: ByteArray, panel: Panel, features: LocalFeatures) -> No
     on_mark = features.marks > 0.5
     colours = [drawing.MARK if mark else drawing.POINT for mark in on_mark]
     drawing.draw_rings(canvas, points, colours, 2.6, halo=False)
+
+
+def _draw_skin(canvas: ByteArray, skin: SkinPlaces, layout: PairLayout) -> None:
+    """Draw places of alike skin as small squares, each two of a pair in one colour and joined by a faint line."""
+    start, end = layout.panels[0].to_picture(skin.xy0), layout.panels[1].to_picture(skin.xy1)
+    colours = drawing.ramp(skin.similarity)
+    over = canvas.copy()
+    drawing.draw_lines(over, start, end, colours, halo=False)
+    cv2.addWeighted(over, 0.35, canvas, 0.65, 0.0, dst=canvas)
+    half = 3
+    for points in (start, end):
+        for (x, y), colour in zip(np.rint(points).astype(int).tolist(), colours.tolist(), strict=True):
+            cv2.rectangle(canvas, (x - half, y - half), (x + half, y + half), colour, 1)
 
 
 def _draw_matches(canvas: ByteArray, evidence: PairEvidence, layout: PairLayout) -> None:
@@ -335,6 +372,9 @@ def _legend(evidence: PairEvidence, wanted: frozenset[str]) -> list[str]:
         words.append("orange: marks" if known else "no marks were computed")
     if "body" in wanted:
         words.append("lines: body, quarters" if known else "no body was computed")
+    if "skin" in wanted:
+        skin = evidence.skin
+        words.append("no skin was compared" if skin is None else f"squares: {len(skin)} places of alike skin")
     if "heat" in wanted:
         warm = evidence.heat0 is not None or evidence.heat1 is not None
         words.append("glow: what makes the pictures alike" if warm else "no heat map was computed")
@@ -356,7 +396,7 @@ def _captions(evidence: PairEvidence, layout: PairLayout, wanted: frozenset[str]
             labels.append(Label(drawing.shorten(line, width, _FINE), place, _FINE, colour, "mm"))
     row = _caption_lines(evidence)
     legend_y = top + row * _LINE
-    has_ramp = bool({"matches", "inliers"} & wanted)
+    has_ramp = bool(_COLOURED & wanted)
     text = " · ".join(_legend(evidence, wanted))
     if has_ramp:
         labels.append(Label("confidence 0", (x0, legend_y), _FINE, drawing.QUIET_INK))
@@ -370,7 +410,7 @@ def _captions(evidence: PairEvidence, layout: PairLayout, wanted: frozenset[str]
 
 
 def _draw_legend_bar(canvas: ByteArray, layout: PairLayout, evidence: PairEvidence, wanted: frozenset[str]) -> None:
-    if not {"matches", "inliers"} & wanted:
+    if not _COLOURED & wanted:
         return
     x0, y0, _, height = layout.cells[0]
     middle = y0 + height + 8 + _LINE // 2 + _caption_lines(evidence) * _LINE

@@ -1,14 +1,14 @@
 """Everything about one photograph in one call: read, regions, global descriptor, keypoints, kept in a store.
 
-A photograph is known by its bytes, its box and its turn, never by its name. Global and local descriptions are stored
-apart, so that a new global model does not cost new keypoints.
+A photograph is known by its bytes, its box and its turn, never by its name. Global descriptor, mark descriptors,
+keypoints and the body's own coordinates are stored apart, so that a new global model does not cost new keypoints.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from features.settings import Settings
 from features.store import FeatureStore
 
 if TYPE_CHECKING:
+    from features.body_frame import BodyFrame
     from features.global_descriptor import GlobalDescriptor, GlobalSettings
     from features.keypoints import KeypointExtractor, KeypointSettings
     from features.mark_descriptors import MarkExtractor, MarkSettings
@@ -135,6 +136,7 @@ class Describer:
         self._global_print: str | None = None
         self._local_print: str | None = None
         self._mark_print: str | None = None
+        self._region_print: str | None = None
 
     @property
     def descriptor(self) -> GlobalDescriptor:
@@ -169,22 +171,24 @@ class Describer:
             self._global_print = self.descriptor.fingerprint()
         return self._global_print
 
+    def region_fingerprint(self) -> str:
+        """Changes whenever body and mark regions could."""
+        if self._region_print is None:
+            from features.regions import CODE_VERSION
+
+            self._region_print = f"{self.settings.regions.fingerprint()}-{CODE_VERSION}"
+        return self._region_print
+
     def local_fingerprint(self) -> str:
         """Changes whenever regions or keypoints could."""
         if self._local_print is None:
-            from features.regions import CODE_VERSION
-
-            regions = f"{self.settings.regions.fingerprint()}-{CODE_VERSION}"
-            self._local_print = f"{self.extractor.fingerprint()}-{regions}"
+            self._local_print = f"{self.extractor.fingerprint()}-{self.region_fingerprint()}"
         return self._local_print
 
     def mark_fingerprint(self) -> str:
         """Changes whenever regions or mark descriptors could."""
         if self._mark_print is None:
-            from features.regions import CODE_VERSION
-
-            regions = f"{self.settings.regions.fingerprint()}-{CODE_VERSION}"
-            self._mark_print = f"{self.mark_extractor.fingerprint()}-{regions}"
+            self._mark_print = f"{self.mark_extractor.fingerprint()}-{self.region_fingerprint()}"
         return self._mark_print
 
     def describe(self, refs: Iterable[PhotoRef]) -> Iterator[Description | Failure]:
@@ -216,28 +220,47 @@ class Describer:
         return find_regions(photo, frame, self.settings.regions)
 
     def local(self, key: str) -> LocalFeatures:
-        """Return the stored local features of a described photograph.
+        """Return the stored local features of a described photograph, with their places on the body.
 
         Raises:
             KeyError: they are not in the store (describe the photograph again).
         """
-        arrays = self.store.get(self._local_key(key)) if self.store is not None else None
-        if arrays is None:
-            raise KeyError(key)
-        return unpack_local(arrays, self.settings.keypoints.kind)
+        return self._stored(key, self._local_key(key), self.settings.keypoints.kind)
 
     def marks(self, key: str) -> LocalFeatures:
-        """Return the stored mark descriptors of a described photograph.
+        """Return the stored mark descriptors of a described photograph, with their places on the body.
 
         Raises:
             KeyError: they are not in the store (describe the photograph again).
         """
         from features.mark_descriptors import KIND
 
-        arrays = self.store.get(self._mark_key(key)) if self.store is not None else None
+        return self._stored(key, self._mark_key(key), KIND)
+
+    def body_frame(self, key: str) -> BodyFrame:
+        """Return the stored mid-line and sides of a described photograph's body.
+
+        Raises:
+            KeyError: they are not in the store (describe the photograph again).
+        """
+        from features.body_frame import BodyFrame
+
+        arrays = self.store.get(self._body_key(key)) if self.store is not None else None
         if arrays is None:
             raise KeyError(key)
-        return unpack_local(arrays, KIND)
+        return BodyFrame.from_array(arrays["body"])
+
+    def _stored(self, key: str, name: str, kind: str) -> LocalFeatures:
+        arrays = self.store.get(name) if self.store is not None else None
+        if arrays is None:
+            raise KeyError(key)
+        features = unpack_local(arrays, kind)
+        return replace(features, body_xy=self.body_frame(key).to_body(features.canonical_xy))
+
+    def _body_key(self, key: str) -> str:
+        from features.body_frame import CODE_VERSION
+
+        return f"body:{key}:{self.region_fingerprint()}-{CODE_VERSION}"
 
     def _mark_key(self, key: str) -> str:
         return f"marks:{key}:{self.mark_fingerprint()}"
@@ -264,7 +287,7 @@ class Describer:
         summary = self.store.get(self._summary_key(key))
         if vector is None or summary is None:
             return None
-        if not self.store.has(self._local_key(key)) or not self.store.has(self._mark_key(key)):
+        if not all(self.store.has(name(key)) for name in (self._local_key, self._mark_key, self._body_key)):
             return None
         return _description(ref, key, vector["vector"], summary["summary"])
 
@@ -283,6 +306,7 @@ class Describer:
             except PhotoError as error:
                 answers[position] = Failure(ref.image_id, ref.path, str(error))
         for item, vector in zip(work, self._vectors(work), strict=True):
+            self._keep_body(item)
             self._keep_marks(item)
             answers[item.position] = _description(item.ref, item.key, vector, self._local_summary(item))
         return [answers[position] for position in range(len(refs))]
@@ -301,6 +325,14 @@ class Describer:
                 if self.store is not None:
                     self.store.put(self._global_key(work[index].key), {"vector": vectors[index]})
         return vectors
+
+    def _keep_body(self, item: _Work) -> None:
+        """Find and keep the mid-line and sides of a photograph's body, if the store lacks them."""
+        if self.store is not None and not self.store.has(self._body_key(item.key)):
+            from features.body_frame import find_body_frame
+
+            found = find_body_frame(item.regions, item.frame, item.ref.viewpoint)
+            self.store.put(self._body_key(item.key), {"body": found.to_array()})
 
     def _keep_marks(self, item: _Work) -> None:
         """Compute and keep the mark descriptors of a photograph, if the store lacks them."""

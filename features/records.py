@@ -119,6 +119,7 @@ class LocalFeatures:
         body: (N,) float32 in [0, 1], body certainty under the keypoint.
         frame: original size and quarter turn to the canonical frame.
         kind: name of the detector and descriptor, e.g. "aliked".
+        body_xy: (N, 2) float32 (along, across) on the animal (:mod:`features.body_frame`), None where nobody asked.
     """
 
     xy: FloatArray
@@ -128,6 +129,7 @@ class LocalFeatures:
     body: FloatArray
     frame: Frame
     kind: str
+    body_xy: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -136,3 +138,14 @@ class LocalFeatures:
     def canonical_xy(self) -> FloatArray:
         """(N, 2) float32 keypoints in canonical (head-up) pixels."""
         return self.frame.to_canonical(self.xy)
+
+    @property
+    def on_body(self) -> FloatArray:
+        """(N, 2) float32 (along, across) on the animal; where its body was not looked for, on the crop instead.
+
+        Along goes from 0 at the head end to 1 at the tail end, across from -1 (left) over 0 (middle) to 1 (right).
+        """
+        if self.body_xy is not None:
+            return self.body_xy
+        share = (self.canonical_xy + np.float32(0.5)) / np.array(self.frame.canonical_size, np.float32)
+        return np.stack([share[:, 1], 2 * share[:, 0] - 1], 1).astype(np.float32)

@@ -21,7 +21,7 @@ Group = Literal["global", "requery", "local", "geometry", "marks", "metadata"]
 Values = npt.NDArray[np.float64]
 
 #: Raised whenever a feature changes its meaning under an unchanged name; a saved ranker of another version is refused.
-FEATURE_VERSION = 3
+FEATURE_VERSION = 4
 
 REQUIRED_COLUMNS = ("query_id", "candidate_id", "cosine")
 
@@ -115,11 +115,22 @@ FEATURES: tuple[Feature, ...] = (
     Feature("marks_plausibility", "1", "marks", "how well the placement fits two head-up crops", 1),
     Feature("marks_aligned", "1", "marks", "mean cosine of the skin once one animal is laid on the other", 1),
     Feature("marks_overlap", "1", "marks", "share of the query's skin that then falls on the candidate's"),
+    Feature(
+        "marks_flank_best", "1", "marks", "the same mean over the flank that is more alike (the sun lights one only)", 1
+    ),
+    Feature("marks_flank_other", "1", "marks", "the same mean over the other flank", 1),
+    Feature("marks_flanks_log_inliers", "ln", "marks", "ln(1 + explained places of the flank that has fewer)", 1),
     Feature("marks_places_min", "ln", "marks", "ln(1 + places of the poorer photograph)"),
     Feature(
         "marks_zscore", "sd", "marks", "plausible explained places in standard deviations above their list's mean", 1
     ),
     Feature("marks_log_rank", "ln", "marks", "logarithm of the rank by plausible explained places in the list", -1),
+    Feature(
+        "marks_commonness",
+        "ln",
+        "marks",
+        "mean ln(1 + plausible explained places) of the list: how common the query's marks are",
+    ),
     Feature("marks_aligned_zscore", "sd", "marks", "aligned cosine in standard deviations above its list's mean", 1),
     Feature("date_gap_log_days", "ln", "metadata", "ln(1 + days between the photographs)"),
     Feature("same_day", "0/1", "metadata", "whether both were taken on the same day"),
@@ -230,6 +241,11 @@ def _log_rank(table: pd.DataFrame, values: Values) -> Values:
     return np.log(ranks.to_numpy(dtype=np.float64))
 
 
+def _list_mean(table: pd.DataFrame, values: Values) -> Values:
+    """Mean of each query's list over what is known."""
+    return pd.Series(values).groupby(table["query_id"].to_numpy()).transform("mean").to_numpy(dtype=np.float64)
+
+
 def _zscore(table: pd.DataFrame, values: Values) -> Values:
     """Standard deviations above the mean of each query's list; 0 where the list does not vary."""
     groups = pd.Series(values).groupby(table["query_id"].to_numpy())
@@ -315,6 +331,8 @@ def _marks(table: pd.DataFrame) -> dict[str, Values]:
     inliers, plausibility = _column(table, "marks_inliers"), _column(table, "marks_plausibility")
     places = np.minimum(_column(table, "marks_places0"), _column(table, "marks_places1"))
     agreement = np.log1p(inliers * plausibility)
+    flanks = np.stack([_column(table, f"marks_aligned_{side}") for side in ("left", "right")])
+    fewer = np.minimum(_column(table, "marks_inliers_left"), _column(table, "marks_inliers_right"))
     plain = ("similarity", "inlier_ratio", "residual", "spread_along", "position_gap", "plausibility")
     return {
         **{f"marks_{name}": _column(table, f"marks_{name}") for name in (*plain, "aligned", "overlap")},
@@ -322,6 +340,10 @@ def _marks(table: pd.DataFrame) -> dict[str, Values]:
         "marks_log_inliers": np.log1p(inliers),
         "marks_log_plausible_inliers": agreement,
         "marks_per_place": _ratio(inliers, places),
+        "marks_flank_best": np.fmax(*flanks),
+        "marks_flank_other": np.minimum(*flanks),
+        "marks_flanks_log_inliers": np.log1p(fewer),
+        "marks_commonness": _list_mean(table, agreement),
         "marks_places_min": np.log1p(places),
         "marks_zscore": _zscore(table, agreement),
         "marks_log_rank": _log_rank(table, agreement),

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
 from engine.report.run import MatchRun, known, text_of
-from engine.visualize import PairEvidence, blink_frames, encode_jpeg, inlier_order
+from engine.visualize import PairEvidence, SkinPlaces, blink_frames, encode_jpeg, inlier_order
 from features.photo import canonical_frame
 from features.records import ByteArray, FloatArray, Photo, Regions
 
@@ -115,12 +115,18 @@ def pair_data(evidence: PairEvidence, book: PictureBook) -> dict[str, Any]:
             _view(evidence.photo1, evidence.features1, evidence.regions1, book),
         ],
         "heat": None if None in heats else heats,
+        "skin": None if evidence.skin is None else _skin(evidence.skin),
         "matches": _rounded(matches),
         "inliers": len(order),
         "model": evidence.verification.kind if evidence.verification.ok else "",
         "warp": warp,
         "reasons": [text_of(reason) for reason in evidence.reasons],
     }
+
+
+def _skin(skin: SkinPlaces) -> list[list[float]]:
+    """Return places of alike skin as rows of x0, y0, x1, y1 (canonical pixels) and cosine in per cent."""
+    return _rounded(np.column_stack([skin.xy0, skin.xy1, skin.similarity * 100.0]))
 
 
 def _view(photo: Photo, features: Any, regions: Regions | None, book: PictureBook) -> dict[str, Any]:

@@ -10,13 +10,14 @@
   const sections = [...document.querySelectorAll("section.query")];
   const rows = [...document.querySelectorAll("#toc > li")];
   const ramp = JSON.parse(byId("ramp").textContent);
-  const layers = { keypoints: false, matches: false, inliers: true, marks: false, body: false, heat: false, warp: false };
+  const layers = { keypoints: false, matches: false, inliers: true, marks: false, body: false, skin: false, heat: false, warp: false };
   const MEANING = {
     keypoints: "Rings: keypoints, orange on marks",
     matches: "Thin lines: all matches",
     inliers: "Lines between rings: matches that agree on one placement, the surest numbered",
     marks: "Orange areas: marks",
     body: "Blue: outline of the body; white: its middle, and its width at the quarters",
+    skin: "Squares: places of the skin that are alike and that one placement explains, those of a pair in one colour",
     heat: "Glow: what makes the whole pictures alike, the palest the most",
     warp: "The candidate, laid over the query as the agreeing matches say",
   };
@@ -144,7 +145,7 @@
     state.find(".blink").setAttribute("aria-pressed", "false");
     for (const button of state.stage.querySelectorAll("[data-layer]")) {
       const name = button.dataset.layer;
-      button.disabled = !pair || (name === "warp" && !pair.warp) || (name === "heat" && !pair.heat) || ((name === "marks" || name === "body") && !views.some((v) => v[name]));
+      button.disabled = !pair || (name === "warp" && !pair.warp) || (name === "heat" && !pair.heat) || (name === "skin" && !pair.skin) || ((name === "marks" || name === "body") && !views.some((v) => v[name]));
       // The overlay hides the layers that compare two photographs side by side.
       button.setAttribute("aria-pressed", String(wanted(name) && !button.disabled && (!overlay || name === "warp")));
     }
@@ -164,6 +165,7 @@
         if (wanted("heat") && pair.heat) svg.append(picture(panel, pair.heat[side], { class: "heat" }));
         drawRegions(svg, panel, wanted);
       });
+      if (wanted("skin") && pair.skin) svg.append(drawSkin(panels, pair.skin));
       if (wanted("matches")) svg.append(drawMatches(panels, pair));
       if (wanted("inliers")) svg.append(drawInliers(state, panels, pair));
     }
@@ -173,7 +175,7 @@
     });
     state.find(".view").replaceChildren(svg);
     state.find(".wipe").hidden = !overlay;
-    state.find(".legend").hidden = overlay || !(wanted("inliers") || wanted("matches"));
+    state.find(".legend").hidden = overlay || !["inliers", "matches", "skin"].some(wanted);
     const on = [...state.stage.querySelectorAll("[data-layer][aria-pressed=true]")].map((button) => button.dataset.layer);
     state.find(".told").textContent = on.map((name) => MEANING[name]).join(" · ");
     tell(state, pair);
@@ -227,6 +229,17 @@
     for (const match of pair.matches.slice().reverse()) {
       const [x1, y1, x2, y2] = ends(panels, match);
       group.append(element("line", { x1, y1, x2, y2, stroke: colour(match[4]) }));
+    }
+    return group;
+  }
+
+  function drawSkin(panels, places) {
+    const group = element("g", { class: "skin", fill: "none" });
+    for (const place of places.slice().reverse()) {
+      const [x1, y1, x2, y2] = ends(panels, place);
+      const stroke = colour(place[4]);
+      group.append(element("line", { x1, y1, x2, y2, stroke, opacity: 0.35 }));
+      for (const [x, y] of [[x1, y1], [x2, y2]]) group.append(element("rect", { x: x - 3, y: y - 3, width: 6, height: 6, stroke }));
     }
     return group;
   }
@@ -455,7 +468,7 @@
     if (state.stage.getBoundingClientRect().bottom < 120) state.section.scrollIntoView({ block: "start" });
   });
 
-  const keys = { p: "keypoints", m: "matches", i: "inliers", s: "marks", b: "body", h: "heat", w: "warp" };
+  const keys = { p: "keypoints", m: "matches", i: "inliers", s: "marks", b: "body", t: "skin", h: "heat", w: "warp" };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     if (event.target instanceof Element && event.target.closest("input, select, textarea")) return;

@@ -126,6 +126,7 @@ def test_keys_walk_through_queries_candidates_and_layers(page: Page) -> None:
         ("m", "matches", "g line"),
         ("b", "body", "path.axis"),
         ("h", "heat", "image.heat"),
+        ("t", "skin", "g.skin rect"),
     ):
         assert count(page, shown) == 0, layer
         page.keyboard.press(key)

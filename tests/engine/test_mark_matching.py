@@ -40,9 +40,10 @@ def test_a_shifted_animal_is_found_place_by_place() -> None:
     assert check.ok
     assert check.n_inliers == len(first)
     np.testing.assert_allclose(check.model[:2, 2], (6, -10), atol=0.5)
-    cosine, overlap = aligned_similarity(first, second, check.model)
-    assert cosine == pytest.approx(1.0, abs=1e-2)
-    assert overlap == 1.0
+    found = aligned_similarity(first, second, check.model)
+    assert found.overlap == 1.0
+    for mean in (found.similarity, found.left, found.right):
+        assert mean == pytest.approx(1.0, abs=1e-2)
 
 
 def test_skin_of_another_part_of_the_body_is_no_match() -> None:
@@ -79,9 +80,10 @@ def test_few_places(counts: tuple[int, int]) -> None:
     assert len(matches) <= min(counts)
     check = verify_many([(views[0], views[1], matches, ("a", "b"))], default_mark_verification())[0]
     assert len(mark_numbers(views[0], views[1], matches, check)) == len(MARK_NUMBERS)
-    cosine, overlap = aligned_similarity(views[0], views[1], np.eye(3))
-    assert np.isnan(cosine) or -1 <= cosine <= 1
-    assert 0 <= overlap <= 1
+    found = aligned_similarity(views[0], views[1], np.eye(3))
+    assert np.isnan(found.similarity) or -1 <= found.similarity <= 1
+    assert 0 <= found.overlap <= 1
+    assert np.isnan(found.left) == np.isnan(found.right) == (min(counts) < 5)
 
 
 def test_a_batch_equals_its_singles_and_no_place_is_used_twice() -> None:
@@ -95,6 +97,35 @@ def test_a_batch_equals_its_singles_and_no_place_is_used_twice() -> None:
         for column in (0, 1):
             assert len(np.unique(found.indices[:, column])) == len(found)
         assert (np.diff(found.confidence) <= 0).all()
+
+
+def test_each_flank_is_compared_by_itself() -> None:
+    first = grid()
+    right = first.on_body[:, 1] > 0
+    skin = first.descriptors.copy()
+    skin[right] = grid(1).descriptors[right]
+    other = dataclasses.replace(first, descriptors=skin)
+    matches = MarkMatcher().match([(first, other)])[0]
+    check = verify_many([(first, other, matches, ("a", "b"))], default_mark_verification())[0]
+    numbers = dict(zip(MARK_NUMBERS, mark_numbers(first, other, matches, check), strict=True))
+    assert numbers["marks_aligned_left"] == pytest.approx(1.0, abs=1e-2)
+    assert numbers["marks_aligned_right"] < 0.7
+    assert numbers["marks_inliers_left"] >= 0.9 * (~right).sum()
+    assert numbers["marks_inliers_right"] < 0.3 * right.sum()
+    assert numbers["marks_inliers"] >= numbers["marks_inliers_left"] + numbers["marks_inliers_right"]
+
+
+def test_the_search_goes_by_the_body_where_it_is_known() -> None:
+    # The same animal in a crop with much water above its head: far apart on the crops, at one place of the body.
+    first = grid()
+    low = moved(first, (0, 0.5 * SIZE[1]))
+    low = dataclasses.replace(low, frame=Frame((SIZE[0], 2 * SIZE[1])))
+    assert not len(MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(first, low)])[0]) == len(first)
+    body = np.stack([first.xy[:, 1] / SIZE[1], first.xy[:, 0] / 96 - 1], 1)
+    known = [dataclasses.replace(view, body_xy=body) for view in (first, low)]
+    found = MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(known[0], known[1])])[0]
+    assert len(found) == len(first)
+    np.testing.assert_array_equal(found.indices[:, 0], found.indices[:, 1])
 
 
 def test_other_keypoints_are_refused() -> None:

@@ -24,7 +24,7 @@ from engine.records import Correspondences, Verification
 from engine.report import MatchRun, write_report
 from engine.report.page import INLINE_QUERIES, chance, json_block
 from engine.report.run import date_of, gap_in_words, text_of, uncertainty, verdict
-from engine.visualize import PairEvidence
+from engine.visualize import PairEvidence, SkinPlaces
 from features.photo import canonical_frame
 from features.records import LocalFeatures, Photo, Regions
 
@@ -349,7 +349,9 @@ def test_heat_and_axis_are_layers_of_a_pair(tmp_path: Path) -> None:
         found = run.evidence(query_id, image_id)
         heat = [np.zeros(photo.rgb.shape[:2], np.float32) for photo in (found.photo0, found.photo1)]
         heat[0][:, :8] = 1.0
-        return replace(found, heat0=heat[0], heat1=heat[1]) if query_id == "q-1" else found
+        spots = np.array([[1, 2], [3, 4]], np.float32)
+        skin = SkinPlaces(spots[:1], spots[1:], np.full(1, 0.5, np.float32))
+        return replace(found, heat0=heat[0], heat1=heat[1], skin=skin) if query_id == "q-1" else found
 
     page = parse(write_report(replace(run, evidence=warm), tmp_path, pictures="folder"))
     cold, hot = page.data("data")
@@ -357,6 +359,8 @@ def test_heat_and_axis_are_layers_of_a_pair(tmp_path: Path) -> None:
     image = np.asarray(Image.open(tmp_path / hot["pairs"]["1"]["heat"][0]))
     assert image.shape[2] == 4 and image.shape[0] > image.shape[1], "a lateral's heat is turned as its photograph is"
     assert image[0, :, 3].min() > 150 and image[-1, :, 3].max() == 0
+    assert cold["pairs"]["1"]["skin"] is None
+    assert hot["pairs"]["1"]["skin"] == [[1.0, 2.0, 3.0, 4.0, 50.0]]
     line, bars = hot["views"][0]["axis"]
     assert len(line) >= 4 and len(bars) == 3
 

@@ -15,6 +15,7 @@ from engine.visualize import (
     LAYERS,
     LayerError,
     PairEvidence,
+    SkinPlaces,
     _legend,
     blink_frames,
     caption,
@@ -143,9 +144,12 @@ def test_every_layer_changes_the_picture_and_only_the_layers_asked_for_are_drawn
     marks[100:140, 40:60] = 1.0
     regions = Regions(body, marks, 0.5, 1.0)
     heat = np.tile(np.linspace(0, 1, 300, dtype=np.float32)[:, None], (1, 110))
+    spots = points.astype(np.float32)
+    skin = SkinPlaces(spots, spots[::-1], np.linspace(1, 0.2, 12, dtype=np.float32))
     evidence = replace(
         pair_of((photo, photo), (points, points[::-1])), regions0=regions, regions1=regions, heat0=heat, heat1=heat
     )
+    evidence = replace(evidence, skin=skin)
     bare = draw_pair(evidence, ("photographs",))
     assert np.array_equal(bare, draw_pair(evidence, ()))
     layout = pair_layout(evidence)
@@ -160,6 +164,20 @@ def test_every_layer_changes_the_picture_and_only_the_layers_asked_for_are_drawn
     assert tinted[round(110 * scale) : round(130 * scale), round(45 * scale) : round(55 * scale)].all()
     assert not tinted[: round(90 * scale)].any()
     assert draw_pair(evidence, ("warp",)).shape[1] > bare.shape[1]
+
+
+def test_places_of_alike_skin_lie_on_both_photographs_in_one_colour_each() -> None:
+    photo = photo_of(np.full((300, 110, 3), 60, np.uint8))
+    xy0, xy1 = np.array([[30, 60], [70, 200]], np.float32), np.array([[40, 90], [80, 240]], np.float32)
+    evidence = replace(pair_of((photo, photo), ([], [])), skin=SkinPlaces(xy0, xy1, np.array([1.0, 0.1], np.float32)))
+    drawn, bare = draw_pair(evidence, ("skin",), 300), draw_pair(evidence, (), 300)
+    for panel, places in zip(pair_layout(evidence, 300).panels, (xy0, xy1), strict=True):
+        edges = np.rint(panel.to_picture(places)).astype(int) - [0, 3]
+        for (x, y), sure in zip(edges, (1.0, 0.1), strict=True):
+            np.testing.assert_allclose(drawn[y, x].astype(int), drawing.ramp([sure])[0].astype(int), atol=12)
+    assert changed(drawn, bare).any()
+    nobody = replace(evidence, skin=None)
+    assert not changed(draw_pair(nobody, ("skin",), 300), bare)[: pair_layout(nobody, 300).header + 300].any()
 
 
 def test_heat_is_brightest_where_it_is_hottest_and_absent_where_it_was_not_computed() -> None:
@@ -335,9 +353,13 @@ def test_the_legend_says_what_the_layers_show() -> None:
     evidence = pair_of((flat, flat), ([], []), ok=False)
     assert _legend(evidence, frozenset({"marks", "heat"})) == ["no marks were computed", "no heat map was computed"]
     ones = np.ones((60, 30), np.float32)
+    assert _legend(evidence, frozenset({"skin"})) == ["no skin was compared"]
+    spots = np.zeros((3, 2), np.float32)
     evidence = replace(evidence, regions0=Regions(ones, ones, 1.0, 1.0), heat0=ones)
-    told = _legend(evidence, frozenset({"keypoints", "marks", "body", "heat"}))
-    assert [words.split(":")[0] for words in told] == ["rings", "orange", "lines", "glow"]
+    evidence = replace(evidence, skin=SkinPlaces(spots, spots, np.ones(3, np.float32)))
+    told = _legend(evidence, frozenset({"keypoints", "marks", "body", "skin", "heat"}))
+    assert [words.split(":")[0] for words in told] == ["rings", "orange", "lines", "squares", "glow"]
+    assert "squares: 3 places of alike skin" in told
 
 
 def test_captions_of_any_length_and_script_fit() -> None:
