@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from features.describe import Describer
 from features.photo import PhotoError
 
 logger = logging.getLogger(__name__)
-_PAGE = """{% macro pictures(items) %}<div class="row">{% for picture in items %}<figure>
+#: Head of a page of pictures on dark ground, and a macro that draws a row of them; ``title`` names the page.
+PAGE_HEAD = """{% macro pictures(items) %}<div class="row">{% for picture in items %}<figure>
 <img loading="lazy" src="{{ picture.file }}" alt="{{ picture.words }}">
 <figcaption>{{ picture.words }}</figcaption></figure>
 {% endfor %}</div>{% endmacro %}<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Where it fails</title>
+<title>{{ title }}</title>
 <style>
 body { background: #10171f; color: #e2e8ee; font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1200px;
   padding: 1rem; }
@@ -37,8 +39,9 @@ figcaption { color: #96a3b0; }
 .quiet { color: #96a3b0; }
 .cause { border: 1px solid #ffb03b; border-radius: 3px; color: #ffb03b; margin-right: .4rem; padding: 0 .4rem; }
 </style></head><body>
-<h1>Where it fails</h1>
-<p class="quiet">{{ intro }}</p>
+<h1>{{ title }}</h1>
+"""
+_PAGE = """<p class="quiet">{{ intro }}</p>
 <h2>The worst queries</h2>
 {% for item in worst %}<section>
 <h3>{{ loop.index }}. {{ item.query }} is {{ item.individual }}</h3>
@@ -94,20 +97,23 @@ def draw_page(
         for kind, name, words in pairs:
             if name is not None:
                 file = f"worst-{number:02d}-{kind}.jpg"
-                pictures += _pair(output, file, (query, name), f"keypoints of {words}", matcher, index)
+                pictures += draw_evidence(output, file, (query, name), f"keypoints of {words}", matcher, index)
         worst.append({**record, "pictures": pictures})
     confused = []
     for number, record in enumerate(figures["confusion"][:_CONFUSED_DRAWN], 1):
         ids = (record["surest"]["query"], record["surest"]["candidate"])
-        pictures = _pair(output, f"confused-{number:02d}.jpg", ids, "keypoints of the surest pair", matcher, index)
+        pictures = draw_evidence(
+            output, f"confused-{number:02d}.jpg", ids, "keypoints of the surest pair", matcher, index
+        )
         confused.append({**record, "pictures": pictures})
     intro = (
         f"{figures['asked']} queries from above, without their own encounters; {figures['failures']} have a wrong "
         "first answer. Orange: measures in which the query lies in the worst fifth."
     )
     page = output / "index.html"
-    template = Environment(autoescape=True).from_string(_PAGE)
-    page.write_text(template.render(intro=intro, worst=worst, confused=confused), encoding="utf-8")
+    template = Environment(autoescape=True).from_string(PAGE_HEAD + _PAGE)
+    text = template.render(title="Where it fails", intro=intro, worst=worst, confused=confused)
+    page.write_text(text, encoding="utf-8")
     return page
 
 
@@ -134,15 +140,22 @@ def _sheet(
     return draw_contact_sheet(photographs, columns=len(photographs), height=360, width=150)
 
 
-def _pair(
-    output: Path, file: str, ids: tuple[str, str], words: str, matcher: Matcher, index: CatalogIndex
+def draw_evidence(
+    output: Path,
+    file: str,
+    ids: tuple[str, str],
+    words: str,
+    matcher: Matcher,
+    index: CatalogIndex,
+    layers: Sequence[str] = ("photographs", "inliers"),
 ) -> list[dict[str, str]]:
+    """Draw the evidence of a pair into a file; return what :data:`PAGE_HEAD` needs to show it, nothing if it cannot."""
     try:
         evidence = matcher.evidence(ids[0], ids[1], index, index)
     except PhotoError as error:
         logger.warning("not drawn: %s", error)
         return []
-    return [_save(output, file, draw_pair(evidence, ("photographs", "inliers")), words)]
+    return [_save(output, file, draw_pair(evidence, layers), words)]
 
 
 def _save(output: Path, file: str, rgb: npt.NDArray[np.uint8], words: str) -> dict[str, str]:

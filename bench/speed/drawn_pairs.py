@@ -10,7 +10,7 @@ from typing import Any
 from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.out_of_fold import add_options, matcher_from, protocol_from
-from bench.pairs import DrawnPair, draw_pairs
+from bench.pair_draw import DrawnPair, draw_pairs
 from engine.catalog import Catalog, CatalogError
 from engine.cli import EXIT_DATA, ProgressBar
 from engine.index import CatalogIndex

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.pairs import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair, figures_of, plain_score
+from bench.pair_draw import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair
+from bench.pairs import figures_of, plain_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
 from engine.index import CatalogIndex
 from engine.matcher import Matcher

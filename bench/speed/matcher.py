@@ -36,7 +36,7 @@ from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.metrics import paired_bootstrap
 from bench.out_of_fold import add_options, matcher_from, protocol_from
-from bench.pairs import draw_pairs
+from bench.pair_draw import draw_pairs
 from bench.protocols import Evaluation, all_against_all, evaluate
 from bench.speed.contestants import (
     BATCH,

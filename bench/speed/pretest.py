@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.metrics import auc
-from bench.pairs import DrawnPair, plain_score
+from bench.pair_draw import DrawnPair
+from bench.pairs import plain_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
 from engine.evidence import PairWorker
 from engine.index import CatalogIndex

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.pairs import PARTS, DrawnPair, draw_pairs, figures_of, folds_of, keypoint_score, main, part_of
+from bench.pair_draw import PARTS, DrawnPair, draw_pairs, part_of
+from bench.pair_page import chosen_pairs, draw_pair_page
+from bench.pairs import figures_of, folds_of, keypoint_score, main
 from engine.catalog import Catalog
 
 
@@ -93,3 +95,34 @@ def test_a_list_of_pairs_is_scored(made_up_dir: Path, shared_store: Path, tmp_pa
     assert list(scores.columns) == ["image_id0", "image_id1", "note", "score"]
     assert scores["note"].tolist() == ["x", "y"]
     assert scores["score"][1] > scores["score"][0]
+
+
+def test_the_surest_the_missed_and_the_most_wrong_are_chosen() -> None:
+    kinds = ["other year"] * 4 + ["any two"] * 200 + ["lateral and top"] + ["two, lateral and top"] * 2
+    pairs = [DrawnPair(f"a{i}", f"b{i}", kind, f"w{i}") for i, kind in enumerate(kinds)]
+    scores = np.r_[[5.0, -3.0, 2.0, -9.0], np.linspace(-4, 1, 200), [0.0], [-1.0, -2.0]]
+    parts = {title: rows for title, rows in chosen_pairs(pairs, scores, 2)}
+    assert [row for row, _ in parts["other year: the surest"]] == [0, 2]
+    assert [row for row, _ in parts["other year: missed"]] == [3, 1]
+    assert [row for row, _ in parts["any two: the most wrong"]] == [203, 202]
+    assert parts["lateral and top: the surest"] == [(204, -1.0)]
+    assert "lateral and top: missed" not in parts, "the only pair is shown once"
+    limit = parts["other year: the surest"][0][1]
+    assert (scores[4:204] > limit).mean() <= 0.01
+
+
+def test_the_page_shows_every_chosen_pair(made_up_dir: Path, shared_store: Path, tmp_path: Path) -> None:
+    from engine.matcher import Matcher
+
+    catalog = Catalog.read(made_up_dir)
+    drawn = draw_pairs(catalog, 2, "all")
+    pairs = [next(p for p in drawn if p.kind == kind) for kind in ("same encounter", "any two")]
+    matcher = Matcher(store=shared_store, ranker="fusion", workers=1)
+    index = matcher.index(catalog.subset(list({n for p in pairs for n in (p.image_id0, p.image_id1)})))
+    page = draw_pair_page(pairs, np.array([1.0, -1.0]), index, matcher, tmp_path / "pairs", count=1)
+    text = page.read_text()
+    pictures = sorted(tmp_path.glob("pairs/*.jpg"))
+    assert len(pictures) == 2 * 3
+    for name in ("same encounter: the surest", "any two: the most wrong", *(picture.name for picture in pictures)):
+        assert name in text
+    assert all(pair.image_id0 in text and pair.image_id1 in text for pair in pairs)

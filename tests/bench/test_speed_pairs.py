@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.pairs import DrawnPair, draw_pairs
+from bench.pair_draw import DrawnPair, draw_pairs
 from bench.speed import impostors, pretest
 from engine.catalog import Catalog
 from engine.matcher import Matcher
