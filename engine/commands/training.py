@@ -68,6 +68,13 @@ def _add_train_descriptor(commands: Any) -> None:
         "they are, from all sides",
     )
     parser.add_argument("--backbone", help="efficientnet_lite0 .. 2, basic_cnn, or one of timm's by name")
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="CSV",
+        help="further boxes of photographs (image_id, x, y, width, height), by other detectors or of parts of the "
+        "body: one of all is shown each time",
+    )
     parser.add_argument("--epochs", type=positive, help="passes over the photographs (18 for skin, 20 for colour)")
     parser.add_argument(
         "--everybody", action="store_true", help="hold nobody out: no figures on the way, the best model to use"
@@ -76,6 +83,7 @@ def _add_train_descriptor(commands: Any) -> None:
 
 
 def _train_descriptor(options: argparse.Namespace) -> int:
+    from engine.boxes import read_boxes
     from engine.catalog import Catalog
     from features.training.loop import train_descriptor
     from features.training.settings import TrainSettings
@@ -83,12 +91,17 @@ def _train_descriptor(options: argparse.Namespace) -> int:
     recipe = TrainSettings.recipe(options.recipe, options.backbone)
     settings = _settings_from(options, recipe, ("epochs", "seed"))
     catalog = Catalog.read(options.catalog, options.format)
+    table = catalog.table
+    if options.boxes is not None:
+        boxes = read_boxes(options.boxes, catalog)
+        table = table.assign(more_boxes=table["image_id"].map(boxes))
+        print(f"{sum(map(len, boxes.values()))} further boxes of {len(boxes)} photographs", file=sys.stderr)
 
     def show(record: dict[str, Any]) -> None:
         place = f"epoch {record['epoch'] + 1}/{settings.epochs} step {record['step']}/{record['steps']}"
         _show(f"{place}  loss {record['loss']:.3f}  about {record['eta_seconds'] / 60:.0f} min left")
 
-    report = train_descriptor(catalog.table, options.output, settings, options.resume, show)
+    report = train_descriptor(table, options.output, settings, options.resume, show)
     print(f"\n{report.model}: use it with --descriptor {report.model}")
     return 0
 

@@ -44,14 +44,14 @@ def canonical_input(
     """Read one photograph of a catalogue as a network is shown it (:func:`features.network_input.network_picture`).
 
     Args:
-        row: of the catalogue's table.
+        row: of the catalogue's table, perhaps with a column ``more_boxes``: further boxes of the photograph.
         size: (width, height).
         copies: so many worse copies of the photograph beside it (:func:`features.training.degrade.degrade`).
         rng: draws what is done to them.
         kind: of input.
 
     Returns:
-        (1 + copies, height, width, 3) uint8, the photograph as it is first.
+        (1 + copies + further boxes, height, width, 3) uint8, the photograph in the catalogue's own box first.
 
     Raises:
         PhotoError: the file cannot be read.
@@ -59,18 +59,21 @@ def canonical_input(
     from features.photo import canonical_frame, read_photo
     from features.regions import find_regions
 
-    photo = read_photo(row["path"], box_of(row.get("box")))
-    frame = canonical_frame(photo.size, row["viewpoint"])
-    # The body is where it is, however poor a copy: found once.
-    regions = find_regions(photo, frame) if kind != "colour" else None
-    pictures = [network_picture(photo, frame, size, kind, regions)]
-    for _ in range(copies):
-        worse = dataclasses.replace(photo, rgb=degrade(photo.rgb, rng))
-        pictures.append(network_picture(worse, frame, size, kind, regions))
+    more = row.get("more_boxes")
+    pictures = []
+    for number, box in enumerate((box_of(row.get("box")), *(more if isinstance(more, tuple) else ()))):
+        photo = read_photo(row["path"], box)
+        frame = canonical_frame(photo.size, row["viewpoint"])
+        # The body is where it is, however poor a copy: found once.
+        regions = find_regions(photo, frame) if kind != "colour" else None
+        pictures.append(network_picture(photo, frame, size, kind, regions))
+        for _ in range(0 if number else copies):
+            worse = dataclasses.replace(photo, rgb=degrade(photo.rgb, rng))
+            pictures.append(network_picture(worse, frame, size, kind, regions))
     return np.stack(pictures)
 
 
-#: (row, size, copies, generator) -> (1 + copies, height, width, 3) uint8.
+#: (row, size, copies, generator) -> (at least 1 + copies, height, width, 3) uint8.
 Reader = Callable[[pd.Series, tuple[int, int], int, np.random.Generator], npt.NDArray[np.uint8]]
 
 
@@ -82,7 +85,8 @@ class PhotoCache:
         table: (N rows) the catalogue rows, RangeIndex, in the order of ``images``.
         images: (N, H, W, 3) uint8.
         skipped: image ids that could not be read, with the reason.
-        copies: for each photograph (C, H, W, 3) uint8 worse copies of it (C may differ); empty where there are none.
+        copies: for each photograph (C, H, W, 3) uint8 other pictures of it (C may differ): worse copies, and what its
+            further boxes hold; empty where there are none.
     """
 
     table: pd.DataFrame

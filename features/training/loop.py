@@ -118,12 +118,17 @@ def train_descriptor(
 
 
 def read_cache(catalog_table: pd.DataFrame, settings: TrainSettings) -> PhotoCache:
-    """Read the photographs that training and validation need, with worse copies of those to train on."""
+    """Read the photographs that training and validation need, with worse copies and further boxes of those to train on.
+
+    A column ``more_boxes`` of the table holds a tuple of (x, y, width, height) for each photograph that has any.
+    """
     table = catalog_table[catalog_table["individual_id"].notna()]
     if settings.views == "top":
         table = table[from_above(table)]
     trains = ~held_out_rows(table, settings)
     copies = [settings.worse_copies if one else 0 for one in trains]
+    if "more_boxes" in table.columns:
+        table = table.assign(more_boxes=table["more_boxes"].where(trains, None))
     read = functools.partial(canonical_input, kind=settings.input)
     return PhotoCache.read(table, settings.input_size, read, copies=copies, seed=settings.seed)
 
@@ -189,6 +194,8 @@ class _Run:
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.identity = {"settings": settings.fingerprint(), "individuals": len(names), "photographs": len(self.rows)}
+        if "more_boxes" in table.columns:
+            self.identity["further_boxes"] = sum(len(boxes) for boxes in table["more_boxes"] if boxes)
 
     def worn_out(self) -> bool:
         """True if the last ``patience`` validations brought no better score."""
@@ -245,7 +252,7 @@ class _Run:
         return image, int(self.labels[row]) + (len(self.names) if mirror else 0)
 
     def _one_of(self, photo: int, rng: np.random.Generator) -> ByteArray:
-        """The photograph, or one of its worse copies."""
+        """The photograph, one of its worse copies, or what one of its further boxes holds."""
         copies = self.copies[photo] if self.copies else ()
         which = int(rng.integers(0, 1 + len(copies))) if len(copies) else 0
         return copies[which - 1] if which else self.images[photo]
