@@ -234,22 +234,45 @@ class TimmTrunk(nn.Module):
         return ready[0], ready[1]
 
 
+#: Compiled operators that torchvision describes to torch when it is imported.
+_TORCHVISION_OPERATORS = (
+    "roi_align _roi_align_backward ps_roi_align _ps_roi_align_backward roi_pool _roi_pool_backward ps_roi_pool "
+    "_ps_roi_pool_backward nms qnms qroi_align deform_conv2d _deform_conv2d_backward"
+).split()
+_declared: list[Any] = []
+
+
 def import_timm() -> Any:
     """Import timm, or say what stands in the way.
 
+    timm needs torchvision's Python part. One that was built for another torch (pip installs such a one beside a torch
+    for CPUs) finds its compiled operators missing and cannot be imported; no backbone uses them, so their names are
+    declared, without anything behind them, and it can.
+
     Raises:
-        SettingsError: timm is not installed, or the torchvision beside this torch cannot be imported (timm takes an
-            installed torchvision in use, and does without one that is absent).
+        SettingsError: timm is not installed, or cannot be imported even so.
     """
     if importlib.util.find_spec("timm") is None:
         raise SettingsError("this backbone needs timm: pip install 'scarmatch[timm]'")
     try:
-        return importlib.import_module("timm")
+        try:
+            return importlib.import_module("timm")
+        except RuntimeError:
+            _declare_missing_operators()
+            return importlib.import_module("timm")
     except (RuntimeError, ImportError) as error:
         raise SettingsError(
             f"timm is installed but cannot be imported ({error}). The usual cause is a torchvision that was built for "
-            "another torch: install the matching one, or leave it out of the environment."
+            "another torch: install the matching one."
         ) from error
+
+
+def _declare_missing_operators() -> None:
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in _TORCHVISION_OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor input) -> Tensor")
+    _declared.append(library)  # what a library declares goes when it is collected
 
 
 def build_trunk(
