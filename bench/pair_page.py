@@ -58,8 +58,7 @@ def chosen_pairs(
         rows = ordered[kinds[ordered] == kind]
         parts.append((f"{kind}: the surest", rows[:count]))
         parts.append((f"{kind}: missed", rows[::-1][: min(count, max(len(rows) - count, 0))]))
-    for kind in IMPOSTOR_KINDS:
-        parts.append((f"{kind}: the most wrong", ordered[kinds[ordered] == kind][:count]))
+    parts += [(f"{kind}: the most wrong", ordered[kinds[ordered] == kind][:count]) for kind in IMPOSTOR_KINDS]
     return [(title, [(int(row), float(limits[row])) for row in rows]) for title, rows in parts if len(rows)]
 
 

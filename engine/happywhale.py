@@ -2,8 +2,8 @@
 
 The answer is a table image, predictions; ``new_individual`` among the predictions says: an animal that is not in the
 catalogue. :func:`identify_photographs` answers with the whole engine, or with the k-NN head of the second Happywhale
-baseline on the global descriptor alone. Logits of the head that trained a descriptor take no part: a descriptor's file
-keeps no class centres, and the whitening of its last layer moves its vectors away from those it was trained with.
+baseline on the global descriptor alone. Where the animals asked for are those that a descriptor was trained on, what
+its trained head says (:mod:`features.classifier`) can be averaged in.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from engine.catalog import Catalog, CatalogError
@@ -22,6 +24,7 @@ from engine.identify import (
     NEW_INDIVIDUAL,
     IdentifySettings,
     KnnSettings,
+    average_in,
     knn_head,
     new_individual_probability,
     place_new_individual,
@@ -34,6 +37,7 @@ from features.settings import SettingsError
 if TYPE_CHECKING:
     from engine.index import CatalogIndex, Progress
     from engine.matcher import Matcher
+    from features.classifier import TrainedHead
     from features.describe import Failure
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
 ]
 
 PREDICTIONS = 5
+_BATCH = 8  # photographs that a trained head sees at a time
 
 Head = Literal["ranker", "knn"]
 
@@ -110,6 +115,8 @@ def identify_photographs(
     head: Head = "ranker",
     knn: KnnSettings | None = None,
     by_encounter: bool = False,
+    classifier: TrainedHead | None = None,
+    classifier_weight: float = 0.5,
     progress: Progress | None = None,
 ) -> HappywhaleRun:
     """Name the individual of every photograph: five predictions, ``new_individual`` among them at its place.
@@ -124,12 +131,15 @@ def identify_photographs(
         head: "ranker" for the whole engine, "knn" for the vote of the nearest catalogue photographs.
         knn: options of the vote.
         by_encounter: all photographs of an encounter are one question (head "ranker"); they share its answer.
+        classifier: a head trained on individuals of the catalogue; what it says is averaged in (head "ranker").
+        classifier_weight: of what it says, 0 to 1.
         progress: called with (done, total) of whatever is at work.
 
     Raises:
         CatalogError: the catalogue names nobody, a name cannot be written (it holds a space), or ``by_encounter``
             without any encounter.
-        SettingsError: ``by_encounter`` with the head "knn".
+        SettingsError: ``by_encounter`` or ``classifier`` with the head "knn", or a classifier that knows nobody of the
+            catalogue.
     """
     known = catalog.table["individual_id"].notna()
     catalog = catalog.take(known.to_numpy().nonzero()[0])
@@ -141,6 +151,10 @@ def identify_photographs(
         raise CatalogError(f"{catalog.root}: individual {spaced[0]!r} holds a space, which separates predictions")
     if by_encounter and head == "knn":
         raise SettingsError("the k-NN head asks photograph by photograph; --by-encounter goes with the ranker")
+    if classifier is not None and head == "knn":
+        raise SettingsError("the k-NN head votes alone; a trained head goes with the ranker")
+    if classifier is not None and not set(classifier.names) & set(names):
+        raise SettingsError(f"the trained head knows {len(classifier.names)} individuals, none of this catalogue")
     if by_encounter and photographs.table["encounter_id"].isna().all():
         raise CatalogError(f"{photographs.root}: no photograph has an encounter, so none can be asked together")
     index = matcher.index(catalog, progress)
@@ -156,8 +170,43 @@ def identify_photographs(
         ranked = rank_encounters(answers, questions)
         wanted = list(dict.fromkeys(questions.values()))
         new = new_individual_probability(answers, wanted, ranked)
+        if classifier is not None:
+            said = _classified(asked, questions, classifier, frozenset(names), matcher, progress)
+            ranked = average_in(ranked, new, said, classifier_weight)
         table = place_new_individual(ranked, new, (settings or IdentifySettings()).replace(top=PREDICTIONS))
     return _as_predictions(table, questions, photographs, catalog, asked.failures)
+
+
+def _classified(
+    asked: CatalogIndex,
+    questions: Mapping[str, str],
+    classifier: TrainedHead,
+    known: frozenset[str],
+    matcher: Matcher,
+    progress: Progress | None,
+) -> dict[str, dict[str, float]]:
+    """Return question -> individual of the catalogue -> what the trained head says, the mean over its photographs."""
+    from engine.index import refs_of
+    from features.describe import Describer
+
+    describer = Describer(matcher.settings.describe)
+    columns = [place for place, name in enumerate(classifier.names) if name in known]
+    sums: dict[str, list[npt.NDArray[np.float32]]] = {}
+    refs = refs_of(asked.catalog)
+    for start in range(0, len(refs), _BATCH):
+        part = refs[start : start + _BATCH]
+        photos, frames = zip(*(describer.read(ref) for ref in part), strict=True)
+        regions = [describer.regions(photo, frame) for photo, frame in zip(photos, frames, strict=True)]
+        for ref, row in zip(part, classifier.probabilities(photos, frames, regions), strict=True):
+            sums.setdefault(questions[ref.image_id], []).append(row[columns])
+        if progress is not None:
+            progress(start + len(part), len(refs))
+    names = [classifier.names[place] for place in columns]
+    means = {question: np.mean(rows, axis=0) for question, rows in sums.items()}
+    return {
+        question: dict(zip(names, (mean / max(float(mean.sum()), 1e-12)).tolist(), strict=True))
+        for question, mean in means.items()
+    }
 
 
 def _questions(photographs: Catalog, by_encounter: bool) -> dict[str, str]:

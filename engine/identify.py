@@ -163,6 +163,45 @@ def place_new_individual(
     return pd.DataFrame(records, columns=list(COLUMNS))
 
 
+def average_in(
+    individuals: pd.DataFrame,
+    new: Mapping[str, float] | pd.Series,
+    classified: Mapping[str, Mapping[str, float]],
+    weight: float = 0.5,
+) -> pd.DataFrame:
+    """Average what a trained head says (:mod:`features.classifier`) into the individuals' probabilities.
+
+    The head knows no "not in the catalogue", so it shares what the engine leaves to the individuals:
+    ``(1 - w) p + w (1 - new) q`` for each individual of the head's probability q.
+
+    Args:
+        individuals: :func:`rank_individuals` or :func:`rank_encounters`, all of them (no ``top``).
+        new: query_id -> :func:`new_individual_probability`.
+        classified: query_id -> individual -> probability, summing to 1 at most; a query without one stays as it is.
+        weight: of the head, 0 to 1.
+
+    Returns:
+        The columns of ``individuals``; one that the head alone names has no photographs.
+    """
+    if not 0 <= weight <= 1:
+        raise SettingsError(f"the weight of a trained head is {weight}: it must lie between 0 and 1")
+    lists: dict[object, pd.DataFrame] = dict(iter(individuals.groupby("query_id", sort=False)))
+    records: list[dict[str, object]] = []
+    for query in dict.fromkeys([*lists, *classified]):
+        rows = {row["individual_id"]: row for row in lists[query].to_dict("records")} if query in lists else {}
+        said = classified.get(str(query), {})
+        share = weight if said else 0.0
+        left = 1.0 - float(new.get(str(query), 1.0))
+        found = []
+        for name in dict.fromkeys([*rows, *said]):
+            row = rows.get(name, {"individual_id": name, "probability": 0.0, "n_photographs": 0, "photographs": []})
+            both = (1.0 - share) * row["probability"] + share * left * said.get(name, 0.0)
+            found.append({"best_image_id": None, **row, "query_id": query, "probability": both})
+        found.sort(key=lambda row: (-row["probability"], row["individual_id"]))
+        records += [{**row, "rank": rank} for rank, row in enumerate(found, start=1)]
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
 def combine(probabilities: npt.ArrayLike) -> float:
     """Combine the probabilities of one individual's photographs: ``1 - prod (1 - p_k) ** (1 / 2 ** k)``, p falling."""
     p = np.sort(np.asarray(probabilities, dtype=np.float64))[::-1]

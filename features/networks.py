@@ -236,9 +236,10 @@ class TimmTrunk(nn.Module):
 
 #: Compiled operators that torchvision describes to torch when it is imported.
 _TORCHVISION_OPERATORS = (
-    "roi_align _roi_align_backward ps_roi_align _ps_roi_align_backward roi_pool _roi_pool_backward ps_roi_pool "
-    "_ps_roi_pool_backward nms qnms qroi_align deform_conv2d _deform_conv2d_backward"
-).split()
+    *("roi_align", "_roi_align_backward", "ps_roi_align", "_ps_roi_align_backward"),
+    *("roi_pool", "_roi_pool_backward", "ps_roi_pool", "_ps_roi_pool_backward"),
+    *("nms", "qnms", "qroi_align", "deform_conv2d", "_deform_conv2d_backward"),
+)
 _declared: list[Any] = []
 
 

@@ -34,6 +34,15 @@ def _add_identify(commands: Any) -> None:
     rule.add_argument(
         "--new-odds", type=float, default=1.0, metavar="W", help="ranker: odds of a new animal beforehand (1)"
     )
+    rule.add_argument(
+        "--classifier",
+        type=Path,
+        metavar="FOLDER",
+        help="ranker: average in what the head of a train-descriptor run says of the animals that it was trained on",
+    )
+    rule.add_argument(
+        "--classifier-weight", type=float, default=0.5, metavar="W", help="ranker: of what that head says (0.5)"
+    )
     rule.add_argument("--neighbours", type=cli.positive, default=50, help="knn: photographs that vote (50)")
     rule.add_argument("--max-distance", type=float, default=0.62, help="knn: beyond it the animal is new (0.62)")
     rule.add_argument("--min-confidence", type=float, default=0.38, help="knn: below it the animal is new (0.38)")
@@ -44,6 +53,7 @@ def _identify(options: argparse.Namespace) -> int:
     from engine.catalog import Catalog
     from engine.happywhale import identify_photographs, read_test_photographs, write_happywhale
     from engine.identify import IdentifySettings, KnnSettings
+    from features.classifier import TrainedHead
 
     catalog = Catalog.read(options.catalog, options.format)
     run = identify_photographs(
@@ -54,6 +64,8 @@ def _identify(options: argparse.Namespace) -> int:
         head=options.head,
         knn=KnnSettings(options.neighbours, options.max_distance, options.min_confidence),
         by_encounter=options.by_encounter,
+        classifier=TrainedHead(options.classifier) if options.classifier is not None else None,
+        classifier_weight=options.classifier_weight,
         progress=cli.ProgressBar("identifying"),
     )
     write_happywhale(run.predictions, options.output)

@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from features.classifier import save_classifier
 from features.model_file import read_tensors, save_embedder, write_tensors
 from features.records import ByteArray
 from features.settings import SettingsError
@@ -312,7 +313,10 @@ class _Run:
         (self.folder / LOG_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def finish(self) -> None:
-        """Write the finished model: averaged weights, whitened on the training photographs; the checkpoint stays."""
+        """Write the finished model: averaged weights, whitened on the training photographs; the checkpoint stays.
+
+        The averaged weights as they are, with the class centres, are written beside it (:mod:`features.classifier`).
+        """
         header = model_header(self.settings, {**self.identity, "history": self.history})
         model = copy.deepcopy(self.average)
         if self.settings.whitening >= 0 and np.bincount(self.labels).max() > 1:
@@ -320,6 +324,8 @@ class _Run:
             images, s = self.images[self.rows], self.settings
             whiten(model, images, individuals, s.input_size, s.whitening, s.mirror_classes)
         save_embedder(self.folder / MODEL_NAME, model, header)
+        # The centres belong to the network before it is whitened.
+        save_classifier(self.folder, self.average, header, self.head, self.names)
 
     def restore(self) -> None:
         """Take up the checkpoint of the output folder."""

@@ -120,7 +120,7 @@ class TrainSettings(Settings):
             raise SettingsError(f"sampling_groups must be individual or encounter, not {self.sampling_groups!r}")
         if not 0 <= self.same_day <= 1:
             raise SettingsError(f"same_day is a share of the loss in [0, 1], not {self.same_day}")
-        for name in ("batch", "embedding", "minimum_photographs"):
+        for name in ("batch", "embedding", "minimum_photographs", "validate_every"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1")
         if self.epochs < 0:

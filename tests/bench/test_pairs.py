@@ -101,7 +101,7 @@ def test_the_surest_the_missed_and_the_most_wrong_are_chosen() -> None:
     kinds = ["other year"] * 4 + ["any two"] * 200 + ["lateral and top"] + ["two, lateral and top"] * 2
     pairs = [DrawnPair(f"a{i}", f"b{i}", kind, f"w{i}") for i, kind in enumerate(kinds)]
     scores = np.r_[[5.0, -3.0, 2.0, -9.0], np.linspace(-4, 1, 200), [0.0], [-1.0, -2.0]]
-    parts = {title: rows for title, rows in chosen_pairs(pairs, scores, 2)}
+    parts = dict(chosen_pairs(pairs, scores, 2))
     assert [row for row, _ in parts["other year: the surest"]] == [0, 2]
     assert [row for row, _ in parts["other year: missed"]] == [3, 1]
     assert [row for row, _ in parts["any two: the most wrong"]] == [203, 202]

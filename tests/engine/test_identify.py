@@ -15,6 +15,7 @@ from engine.identify import (
     NEW_INDIVIDUAL,
     IdentifySettings,
     KnnSettings,
+    average_in,
     combine,
     knn_head,
     new_individual_probability,
@@ -216,3 +217,25 @@ def test_photographs_that_may_not_vote_do_not() -> None:
     nobody = knn_head(["q"], QUERY, at_angle(0.99), ["a"], allowed=lambda position: np.zeros(1, bool))
     assert nobody["individual_id"].tolist() == [NEW_INDIVIDUAL]
     assert np.isinf(nobody["distance"].item())
+
+
+def test_a_trained_head_shares_what_the_engine_leaves_to_individuals() -> None:
+    table = answers(("q", "1", "a", 0.6), ("q", "2", "b", 0.2), ("other", "3", "a", 0.5))
+    ranked = rank_individuals(table)
+    new = new_individual_probability(table, ["q", "other", "lonely"], ranked)
+    said = {"q": {"b": 0.8, "c": 0.2}, "lonely": {"a": 1.0}}
+    both = average_in(ranked, new, said, 0.5)
+    mine = both[both["query_id"] == "q"].set_index("individual_id")
+    a, b, left = 1.5 / 2.75, 0.25 / 2.75, 1.75 / 2.75
+    expected = {"b": b / 2 + 0.8 * left / 2, "a": a / 2, "c": 0.2 * left / 2}
+    assert mine["probability"].to_dict() == pytest.approx(expected)
+    assert mine.index.tolist() == ["b", "a", "c"], "the likelier first"
+    assert mine["probability"].sum() == pytest.approx(1 - new["q"]), "the new animal keeps its share"
+    assert mine.loc["b", "photographs"] == ["2"] and mine.loc["c", "photographs"] == []
+    untouched = both[both["query_id"] == "other"]
+    assert untouched["probability"].tolist() == ranked[ranked["query_id"] == "other"]["probability"].tolist()
+    assert both[both["query_id"] == "lonely"]["probability"].tolist() == [0.0], "nothing was left to share"
+    none = average_in(ranked, new, said, 0.0)
+    assert none[none["query_id"] == "q"]["probability"].tolist()[:2] == pytest.approx([a, b])
+    with pytest.raises(SettingsError, match="between 0 and 1"):
+        average_in(ranked, new, said, 1.5)

@@ -120,7 +120,7 @@ def test_the_search_goes_by_the_body_where_it_is_known() -> None:
     first = grid()
     low = moved(first, (0, 0.5 * SIZE[1]))
     low = dataclasses.replace(low, frame=Frame((SIZE[0], 2 * SIZE[1])))
-    assert not len(MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(first, low)])[0]) == len(first)
+    assert len(MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(first, low)])[0]) < len(first)
     body = np.stack([first.xy[:, 1] / SIZE[1], first.xy[:, 0] / 96 - 1], 1)
     known = [dataclasses.replace(view, body_xy=body) for view in (first, low)]
     found = MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(known[0], known[1])])[0]

@@ -49,7 +49,7 @@ def test_along_does_not_depend_on_the_crop() -> None:
     whole = body_frame_of(mask)
     shifted = body_frame_of(np.pad(mask, ((50, 0), (20, 0))))
     points = np.stack([middle[[80, 200, 300]] + 10, [80, 200, 300]], 1)
-    np.testing.assert_allclose(shifted.to_body(points + [20, 50]), whole.to_body(points), atol=0.01)
+    np.testing.assert_allclose(shifted.to_body(points + np.array([20, 50])), whole.to_body(points), atol=0.01)
 
 
 def test_a_bent_body_is_laid_straight_and_its_marks_fall_within_a_pixel() -> None:
