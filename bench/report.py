@@ -208,9 +208,13 @@ def _descriptor_short(result: Result) -> str:
 
 
 def _pairs_full(result: Result) -> str:
+    from bench.pair_causes import render as render_causes
     from bench.pairs import render
 
     words = "Pairs of whales that no network was trained on; intervals over whales."
+    causes = result["figures"].get("causes")
+    if causes:
+        words += f" Found at 1 % false positives, by what the photographs are like:\n\n{render_causes(causes)}"
     return f"{render(result['figures']['kinds'], result['figures']['impostors'])}\n\n{words}"
 
 

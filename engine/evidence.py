@@ -97,7 +97,7 @@ class PairWorker:
     """What one process needs to turn pairs of photographs into numbers: networks, store, a small memory of features."""
 
     #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
-    KEEP = 512
+    KEEP = 256
 
     def __init__(
         self,

@@ -36,8 +36,8 @@ class MarkMatchingSettings(Settings):
         min_similarity: matches of a smaller cosine are left out.
     """
 
-    reach_along: float = 0.22
-    reach_across: float = 0.6
+    reach_along: float = 0.3
+    reach_across: float = 0.8
     neighbour: float = 0.018
     min_similarity: float = 0.0
 
@@ -50,7 +50,7 @@ class MarkMatcher:
     """Finds the correspondences of pairs described by :class:`features.mark_descriptors.MarkExtractor`."""
 
     #: Photographs prepared in memory (each about 0.2 MB).
-    KEEP = 512
+    KEEP = 256
 
     def __init__(self, settings: MarkMatchingSettings | None = None) -> None:
         self.settings = settings or MarkMatchingSettings()
