@@ -33,11 +33,14 @@ from features.records import ByteArray
 _SHOWN = (
     (("marks",), "marks"),
     (("body",), "body frame"),
+    (("keypoints",), "kept keypoints"),
+    (("skin",), "places of alike skin"),
     (("heat",), "heat map of the global descriptor"),
     (("warp",), "candidate laid over the query"),
 )
 
 _MOST_BYTES = 300_000
+_COLUMNS = 3  # pictures beside each other in layers.png
 
 
 def draw_all(demo: Path, output: Path) -> list[Path]:
@@ -73,7 +76,7 @@ def first_pair(demo: Path) -> tuple[PairEvidence, int]:
 
 
 def draw_layers(evidence: PairEvidence, height: int = 340) -> ByteArray:
-    """Draw the layers that no line crosses, two by two."""
+    """Draw the other layers side by side."""
     bare = dataclasses.replace(evidence, caption0="query", caption1="candidate", probability=None, reasons=())
     cells = []
     for layers, title in _SHOWN:
@@ -90,10 +93,11 @@ def draw_layers(evidence: PairEvidence, height: int = 340) -> ByteArray:
 
 def _grid(cells: Sequence[ByteArray]) -> ByteArray:
     height, width = (max(cell.shape[axis] for cell in cells) for axis in (0, 1))
-    canvas = np.empty((2 * height, 2 * width, 3), np.uint8)
+    rows = -(-len(cells) // _COLUMNS)
+    canvas = np.empty((rows * height, _COLUMNS * width, 3), np.uint8)
     canvas[:] = drawing.BACKGROUND
     for number, cell in enumerate(cells):
-        y, x = number // 2 * height, number % 2 * width
+        y, x = number // _COLUMNS * height, number % _COLUMNS * width
         canvas[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
     return canvas
 
