@@ -165,9 +165,7 @@ class Matcher:
 
         One row per (query, candidate); see :data:`engine.evidence.PAIR_NUMBERS` and the ranker's documentation for the
         columns. Pairs of a lateral view and one from above are not looked at (:func:`engine.pair_table.comparable`),
-        and keypoints are matched for the best of a list only (``shortlist.second_look``, and
-        ``shortlist.expansion_second_look`` for the candidates that ``shortlist.expansion`` adds): what nobody looked
-        for is NaN.
+        and the candidates that ``shortlist.expansion`` adds have the quick look only: what nobody looked for is NaN.
         ``n_true`` holds how many allowed candidates in all the catalogue show the query's individual, and
         ``same_encounter`` says what ``exclude_encounter`` would have left out.
         """
@@ -178,23 +176,22 @@ class Matcher:
         lists = shortlist(asked.vectors, vectors_of(asked, database), allowed.mask, self.settings.shortlist)
         same_skin = comparable(asked, database, lists)
         quick = self._compare(asked, database, lists, store, progress, same_skin, quick=True)
-        looks = self.settings.shortlist
-        wanted = _worth_it(lists, quick, same_skin, looks.second_look)
+        wanted = []
+        for found, table, skin in zip(lists, quick, same_skin, strict=True):
+            wanted.append(skin.copy())
+            size = self.settings.shortlist.second_look
+            wanted[-1][skin] = worth_a_second_look(found.cosine[skin], table[skin], size)
         numbers = self._compare(asked, database, lists, store, progress, wanted)
         added = self._expansion(asked, database, lists, quick, numbers, allowed)
         same_skin = comparable(asked, database, added)
         quick_too = self._compare(asked, database, added, store, progress, same_skin, quick=True)
-        if looks.expansion_second_look:
-            wanted = _worth_it(added, quick_too, same_skin, looks.expansion_second_look)
-        else:
-            wanted = [np.zeros(len(more), bool) for more in added]
-        numbers_too = self._compare(asked, database, added, store, progress, wanted)
+        unseen = [np.full((len(more), len(PAIR_NUMBERS)), np.nan, np.float32) for more in added]
         return raw_table(
             asked,
             database,
             [found.followed_by(more) for found, more in zip(lists, added, strict=True)],
             [np.concatenate(both) for both in zip(quick, quick_too, strict=True)],
-            [np.concatenate(both) for both in zip(numbers, numbers_too, strict=True)],
+            [np.concatenate(both) for both in zip(numbers, unseen, strict=True)],
             allowed.truth,
         )
 
@@ -523,19 +520,6 @@ class Matcher:
             **self.settings.to_dict(),
             "ranker": {"kind": ranker.kind if ranker is not None else "plain fusion"},
         }
-
-
-def _worth_it(
-    lists: Sequence[Shortlist],
-    quick: Sequence[npt.NDArray[np.float32]],
-    same_skin: Sequence[npt.NDArray[np.bool_]],
-    size: int,
-) -> list[npt.NDArray[np.bool_]]:
-    """Return for every list the (K,) mask of candidates of the same skin that keypoints should see."""
-    wanted = [skin.copy() for skin in same_skin]
-    for mask, found, table, skin in zip(wanted, lists, quick, same_skin, strict=True):
-        mask[skin] = worth_a_second_look(found.cosine[skin], table[skin], size)
-    return wanted
 
 
 ANSWER_COLUMNS = (

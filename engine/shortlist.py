@@ -32,8 +32,7 @@ class ShortlistSettings(Settings):
         second_look: so many of them, the best by cosine and mark descriptors together, are looked at again by
             keypoints and LightGlue, which cost far more; 0 looks at all.
         expansion: so many further candidates are added after both looks, because they resemble one that matches by its
-            marks. They get the quick look.
-        expansion_second_look: so many of the added ones are looked at again like the others; 0 looks at none.
+            marks. They get the quick look only.
         requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
         requery_weights: weights of the query, its best and its second best candidate.
         requery_power: power applied to each similarity before they are added.
@@ -42,7 +41,6 @@ class ShortlistSettings(Settings):
     size: int = 50
     second_look: int = 25
     expansion: int = 20
-    expansion_second_look: int = 0
     requery: bool = False
     requery_weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
     requery_power: float = 7.0
@@ -52,10 +50,6 @@ class ShortlistSettings(Settings):
             raise SettingsError(f"size={self.size}: a shortlist needs at least one candidate")
         if self.second_look < 0:
             raise SettingsError(f"second_look={self.second_look}: give a number of candidates, or 0 for all of them")
-        if self.expansion_second_look < 0:
-            raise SettingsError(
-                f"expansion_second_look={self.expansion_second_look}: give a number of candidates, or 0"
-            )
         if self.expansion < 0:
             raise SettingsError(f"expansion={self.expansion}: give a number of candidates, or 0 for none")
 

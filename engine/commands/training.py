@@ -103,6 +103,7 @@ def _train_descriptor(options: argparse.Namespace) -> int:
 
     report = train_descriptor(table, options.output, settings, options.resume, show)
     print(f"\n{report.model}: use it with --descriptor {report.model}")
+    print(f"for photographs of the animals that it was trained on also: identify --classifier {options.output}")
     return 0
 
 

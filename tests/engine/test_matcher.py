@@ -230,11 +230,3 @@ def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_setting
         assert row["neighbour_cosine0"] == pytest.approx(
             float(vectors[row["candidate_id"]] @ vectors[row["neighbour0"]]), abs=1e-5
         )
-    # Asked for, the best of the added ones are looked at again; nothing else changes.
-    settings = settings.with_option("shortlist.expansion_second_look", "2")
-    more = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1).pairs(queries, index, TOP)
-    looked = more["n_inliers"].notna()
-    assert looked[place < size].all()
-    assert (looked[place >= size].groupby(more["query_id"]).sum() == 2).all()
-    pd.testing.assert_frame_equal(more[~looked], raw[~looked], check_dtype=False)
-    assert more["candidate_id"].tolist() == raw["candidate_id"].tolist()
