@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import json
 import logging
 import time
@@ -196,7 +197,9 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.identity = {"settings": settings.fingerprint(), "individuals": len(names), "photographs": len(self.rows)}
         if "more_boxes" in table.columns:
-            self.identity["further_boxes"] = sum(len(boxes) for boxes in table["more_boxes"] if boxes)
+            self.identity["further_boxes"] = sum(
+                len(boxes) for boxes in table["more_boxes"] if isinstance(boxes, tuple)
+            )
 
     def worn_out(self) -> bool:
         """True if the last ``patience`` validations brought no better score."""

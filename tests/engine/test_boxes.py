@@ -9,6 +9,7 @@ import pytest
 
 from engine.boxes import read_boxes
 from engine.catalog import Catalog
+from engine.cli import main
 from engine.problems import CatalogError
 
 
@@ -65,3 +66,23 @@ def test_training_shows_what_every_box_holds_to_those_it_trains_on(made_up_dir: 
     seen = cache.copies[0][0].astype(float).mean(axis=(1, 2))
     seen = np.interp(np.linspace(0, 1, len(top)), np.linspace(0, 1, len(seen)), seen)
     assert np.corrcoef(top, seen)[0, 1] > 0.95, "the upper half of the photograph, enlarged"
+
+
+def test_a_descriptor_is_trained_with_boxes_for_some_and_resumed_with_the_same_only(
+    made_up_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = Catalog.read(made_up_dir)
+    boxes = tmp_path / "boxes.csv"
+    head = "image_id,x,y,width,height\n"
+    boxes.write_text(head + "".join(f"{name},0,0,40,60\n" for name in catalog.ids[:5]))
+    command = ["train-descriptor", str(made_up_dir), f"--output={tmp_path / 'out'}", "--backbone=basic_cnn"]
+    command += ["--everybody", "--epochs=1", "--set=input_size=[32,64]", "--set=small_size=[32,64]", "--set=batch=16"]
+    command += ["--recipe=colour", "--set=embedding=16"]
+    assert main([*command, f"--boxes={boxes}"]) == 0
+    said = capsys.readouterr()
+    assert "5 further boxes of 5 photographs" in said.err
+    assert "--descriptor" in said.out and "--classifier" in said.out
+    assert main([*command, f"--boxes={boxes}", "--resume"]) == 0
+    boxes.write_text(head + f"{catalog.ids[0]},0,0,40,60\n")
+    assert main([*command, f"--boxes={boxes}", "--resume"]) != 0
+    assert "another training" in capsys.readouterr().err
