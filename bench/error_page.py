@@ -61,6 +61,7 @@ probability {{ "%.3f"|format(item.surest.probability) }}.</p>
 {{ pictures(item.pictures) }}</section>
 {% endfor %}</body></html>
 """
+_INLIERS = ("photographs", "inliers")
 _CONFUSED_DRAWN = 8
 _ANSWERS_DRAWN = 5
 
@@ -96,15 +97,14 @@ def draw_page(
         pairs = (("match", match, "the true match"), ("answer", next(iter(rows["image_id"]), None), "the first answer"))
         for kind, name, words in pairs:
             if name is not None:
-                file = f"worst-{number:02d}-{kind}.jpg"
-                pictures += draw_evidence(output, file, (query, name), f"keypoints of {words}", matcher, index)
+                shown = (f"worst-{number:02d}-{kind}.jpg", _INLIERS, f"keypoints of {words}")
+                pictures += draw_evidence(output, (query, name), [shown], matcher, index)
         worst.append({**record, "pictures": pictures})
     confused = []
     for number, record in enumerate(figures["confusion"][:_CONFUSED_DRAWN], 1):
         ids = (record["surest"]["query"], record["surest"]["candidate"])
-        pictures = draw_evidence(
-            output, f"confused-{number:02d}.jpg", ids, "keypoints of the surest pair", matcher, index
-        )
+        shown = (f"confused-{number:02d}.jpg", _INLIERS, "keypoints of the surest pair")
+        pictures = draw_evidence(output, ids, [shown], matcher, index)
         confused.append({**record, "pictures": pictures})
     intro = (
         f"{figures['asked']} queries from above, without their own encounters; {figures['failures']} have a wrong "
@@ -142,20 +142,25 @@ def _sheet(
 
 def draw_evidence(
     output: Path,
-    file: str,
     ids: tuple[str, str],
-    words: str,
+    shown: Sequence[tuple[str, Sequence[str], str]],
     matcher: Matcher,
     index: CatalogIndex,
-    layers: Sequence[str] = ("photographs", "inliers"),
 ) -> list[dict[str, str]]:
-    """Draw the evidence of a pair into a file; return what :data:`PAGE_HEAD` needs to show it, nothing if it cannot."""
+    """Draw the evidence of a pair, found once, into files.
+
+    Args:
+        shown: file, layers and words of every picture.
+
+    Returns:
+        What :data:`PAGE_HEAD` needs to show them; nothing if a photograph cannot be read.
+    """
     try:
         evidence = matcher.evidence(ids[0], ids[1], index, index)
     except PhotoError as error:
         logger.warning("not drawn: %s", error)
         return []
-    return [_save(output, file, draw_pair(evidence, layers), words)]
+    return [_save(output, file, draw_pair(evidence, layers), words) for file, layers, words in shown]
 
 
 def _save(output: Path, file: str, rgb: npt.NDArray[np.uint8], words: str) -> dict[str, str]:

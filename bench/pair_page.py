@@ -78,10 +78,8 @@ def draw_pair_page(
         for place, (row, limit) in enumerate(rows, 1):
             pair = pairs[row]
             ids = (pair.image_id0, pair.image_id1)
-            pictures = []
-            for which, (layers, words) in enumerate(_SHOWN):
-                file = f"{number:02d}-{place}-{which}.jpg"
-                pictures += draw_evidence(output, file, ids, words, matcher, index, layers)
+            wanted = [(f"{number:02d}-{place}-{n}.jpg", layers, words) for n, (layers, words) in enumerate(_SHOWN)]
+            pictures = draw_evidence(output, ids, wanted, matcher, index)
             item = {"ids": ids, "kind": pair.kind, "score": scores[row], "limit": limit, "pictures": pictures}
             shown.append(item)
         parts.append({"title": title, "pairs": shown})

@@ -64,17 +64,19 @@ class BodyFrame:
         return whole if self.flank else whole / 2
 
     @cached_property
+    def _steps(self) -> Values:
+        """(K - 1,) lengths of the mid-line from row to row in pixels."""
+        return np.asarray(np.hypot(np.diff(self.rows), np.diff((self.left + self.right) / 2)), np.float64)
+
+    @cached_property
     def along(self) -> Values:
         """(K,) share of the mid-line's length at which the rows lie."""
-        line = (self.left + self.right) / 2
-        steps = np.hypot(np.diff(self.rows), np.diff(line))
-        return np.r_[0.0, np.cumsum(steps)] / max(float(steps.sum()), 1e-9)
+        return np.r_[0.0, np.cumsum(self._steps)] / max(self.length, 1e-9)
 
     @cached_property
     def length(self) -> float:
         """Length of the mid-line in pixels."""
-        line = (self.left + self.right) / 2
-        return float(np.hypot(np.diff(self.rows), np.diff(line)).sum())
+        return float(self._steps.sum())
 
     def to_body(self, xy: npt.ArrayLike) -> FloatArray:
         """Map (N, 2) canonical pixels to (along, across); places beyond the body get numbers beyond 0..1 and -1..1."""
