@@ -6,6 +6,7 @@ Torch is imported when this module is.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,10 +110,17 @@ def fold_norms(network: nn.Module) -> nn.Module:
     trunk.stem, trunk.stem_norm = fuse_conv_bn_eval(trunk.stem, trunk.stem_norm), nn.Identity()
     if not trunk.ends_early:
         trunk.head, trunk.head_norm = fuse_conv_bn_eval(trunk.head, trunk.head_norm), nn.Identity()
-    for block in trunk.blocks:
+    fold_blocks(trunk.blocks)
+    return network
+
+
+def fold_blocks(blocks: Iterable[nn.Module]) -> None:
+    """Make the batch norms of EfficientNet-Lite's blocks part of the convolutions before them, in place."""
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for block in blocks:
         for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
             if hasattr(block, convolution):
                 fused = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))
                 setattr(block, convolution, fused)
                 setattr(block, norm, nn.Identity())
-    return network

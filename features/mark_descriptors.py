@@ -134,10 +134,15 @@ class MarkExtractor:
     def _network(self) -> tuple[MarkNetwork, tuple[int, int]]:
         # Loaded on first use: whoever asks for a fingerprint only needs no network.
         import torch
+        from torch import nn
+        from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+        from features.global_runtime import fold_blocks
         from features.mark_network import load_marks
 
         network, header = load_marks(self._path)
+        network.stem, network.stem_norm = fuse_conv_bn_eval(network.stem, network.stem_norm), nn.Identity()
+        fold_blocks(network.blocks)
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         width, height = header["input_size"]
         return network.to(device, memory_format=torch.channels_last), (width, height)  # type: ignore[call-overload]
