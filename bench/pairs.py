@@ -45,7 +45,7 @@ from engine.matcher import Matcher
 from features.describe import Describer
 from features.store import FeatureStore
 from features.training.data import fold_of
-from reranker.local_evidence import LocalEvidence, cross_fitted
+from reranker.local_evidence import QUICK_TERMS, TERMS, LocalEvidence, cross_fitted
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,14 +62,20 @@ def keypoint_score(numbers: pd.DataFrame) -> Floats:
 
 
 def mark_score(numbers: pd.DataFrame) -> Floats:
-    """Return what the quick look at the skin alone says: ln(1 + explained places x plausibility)."""
+    """Return what the look at the skin alone says: ln(1 + explained places x plausibility)."""
     agreement = np.log1p(numbers["marks_inliers"].to_numpy(float) * numbers["marks_plausibility"].to_numpy(float))
     return np.nan_to_num(agreement + 1e-3 * np.nan_to_num(numbers["marks_aligned"].to_numpy(float)))
 
 
+def nearest_score(numbers: pd.DataFrame) -> Floats:
+    """Return what nearest neighbours of keypoints say: ln(1 + inliers x plausibility), ties by their sharpness."""
+    agreement = np.log1p(numbers["nearest_inliers"].to_numpy(float) * numbers["nearest_plausibility"].to_numpy(float))
+    return np.nan_to_num(agreement + 1e-3 * np.log1p(numbers["nearest_sharpness"].to_numpy(float)))
+
+
 def plain_score(numbers: pd.DataFrame) -> Floats:
-    """Return both looks added up, nothing fitted: what local evidence is worth before any whale was learned from."""
-    return keypoint_score(numbers) + mark_score(numbers)
+    """Return all looks added up, nothing fitted: what local evidence is worth before any whale was learned from."""
+    return keypoint_score(numbers) + nearest_score(numbers) + mark_score(numbers)
 
 
 def folds_of(pairs: Sequence[DrawnPair], folds: int = 5, seed: int = 7) -> npt.NDArray[np.int64]:
@@ -77,7 +83,9 @@ def folds_of(pairs: Sequence[DrawnPair], folds: int = 5, seed: int = 7) -> npt.N
     return np.array([fold_of(pair.individual, folds, seed) for pair in pairs], np.int64)
 
 
-def honest_score(numbers: pd.DataFrame, pairs: Sequence[DrawnPair], repeats: int = 8) -> Floats:
+def honest_score(
+    numbers: pd.DataFrame, pairs: Sequence[DrawnPair], repeats: int = 8, names: Sequence[str] = tuple(TERMS)
+) -> Floats:
     """Return the local evidence of drawn pairs by weights that were fitted without the whales that they score.
 
     Which whales fall into one fold moves the rates by 0.01 to 0.02, so the mean over several divisions is taken.
@@ -85,7 +93,7 @@ def honest_score(numbers: pd.DataFrame, pairs: Sequence[DrawnPair], repeats: int
     same = np.array([pair.same for pair in pairs])
     # The weights are for views from above: mixed pairs would teach them what a lateral view looks like instead.
     learns = np.array([pair.kind not in MIXED_KINDS for pair in pairs])
-    scores = [cross_fitted(numbers, same, folds_of(pairs, seed=seed), learns) for seed in range(repeats)]
+    scores = [cross_fitted(numbers, same, folds_of(pairs, seed=seed), learns, names) for seed in range(repeats)]
     return np.asarray(np.mean(scores, axis=0), np.float64)
 
 
@@ -152,7 +160,12 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser.add_argument("--part", choices=PARTS, default="all", help="which whales (all)")
     parser.add_argument("--individuals", choices=INDIVIDUALS, default=HELD_OUT, help=HELP)
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the surest, missed and most wrong pairs")
-    parser.add_argument("--save-evidence", type=Path, metavar="FILE", help="keep the weights fitted on all these pairs")
+    parser.add_argument(
+        "--save-evidence",
+        type=Path,
+        metavar="FILE",
+        help="keep the weights fitted on all these pairs, and beside them (quick-FILE) those of the quick looks",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
     parser.add_argument("--result", metavar="NAME", help="write bench/results/NAME.json")
@@ -184,16 +197,20 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     scores = {
         "keypoints and LightGlue": keypoint_score(numbers),
         "mark descriptors": mark_score(numbers),
-        "both added": plain_score(numbers),
-        "local evidence (both weighed)": honest_score(numbers, pairs),
+        "nearest neighbours of keypoints": nearest_score(numbers),
+        "all added": plain_score(numbers),
+        "quick looks (weighed)": honest_score(numbers, pairs, names=tuple(QUICK_TERMS)),
+        "local evidence (all weighed)": honest_score(numbers, pairs),
     }
     records = [record for name, values in scores.items() for record in figures_of(pairs, values, name)]
     if options.save_evidence:
         about = {"pairs": len(pairs), "individuals": options.individuals, "part": options.part, "seed": options.seed}
         LocalEvidence.fit(numbers[learns], same[learns], about).save(options.save_evidence)
+        quick = LocalEvidence.fit(numbers[learns], same[learns], about, tuple(QUICK_TERMS))
+        quick.save(options.save_evidence.with_name(f"quick-{options.save_evidence.name}"))
     impostors = {kind: sum(pair.kind == kind for pair in pairs) for kind in IMPOSTOR_KINDS}
     say(render(records, impostors))
-    best = scores["local evidence (both weighed)"]
+    best = scores["local evidence (all weighed)"]
     photographs = Photographs(index, Describer(settings.describe, FeatureStore(matcher.store_for(index.catalog))))
     causes = found_by_measure(pairs, best, photographs)
     say(f"\nFound at 1 % false, by what the photographs are like:\n\n{render_causes(causes)}")

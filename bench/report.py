@@ -332,7 +332,11 @@ def stages_table(result: Result) -> str:
             f"{f['photographs_per_second']:.1f} photographs a second",
         ),
         ("the same photographs again, from the store", f"{f['photographs'] / f['seconds_index_again']:,.0f} a second"),
-        ("matching and verifying", f"{f['pairs_per_second']:.1f} pairs a second"),
+        (
+            "comparing and verifying a list",
+            f"{f['pairs_per_second']:.0f} pairs a second: quick looks at {f['quick_looks_per_second']:.0f} a second, "
+            f"LightGlue at {f['second_looks_per_second']:.1f} a second for {f['second_looks'] / f['pairs']:.0%} of it",
+        ),
         ("ranking", f"{f['pairs'] / f['seconds_rank']:,.0f} pairs a second"),
         (
             "memory",
@@ -387,7 +391,12 @@ BLOCKS: tuple[Block, ...] = (
     Block("end_to_end", "Speed, end to end", "bench.speed.end_to_end", rendered("bench.speed.end_to_end")),
     Block("pictures", "Speed of pictures", "bench.speed.pictures", rendered("bench.speed.pictures")),
     Block("matcher", "Speed of matching", "bench.speed.matcher", rendered("bench.speed.matcher")),
-    Block("pretest", "Pairs that LightGlue need not see", "bench.speed.pretest", rendered("bench.speed.pretest")),
+    Block(
+        "quick_looks",
+        "Pairs that LightGlue need not see",
+        "bench.speed.quick_looks",
+        rendered("bench.speed.quick_looks"),
+    ),
     Block(
         "verification", "Geometric verification", "bench.speed.verification",
         rendered("bench.speed.verification"), arguments="",

@@ -222,28 +222,20 @@ def matcher_from(options: argparse.Namespace) -> Matcher:
 
 
 def challenge_estimate(settings: MatcherSettings) -> Estimate:
-    """Return how long the challenge's ten scenarios would take at the rates that the bench measured.
-
-    Second looks take nearly all of a pair's time, so that the rate goes with the share of a list that gets one.
-    """
+    """Return how long the challenge's ten scenarios would take at the rates that the bench measured."""
     from bench.machine import read_result
     from bench.scenario_cutting import CHALLENGE_RULES
-    from engine.matcher import MatcherSettings
-    from engine.package import estimate
+    from engine.package import Rates, estimate
 
-    result = read_result("stages")
-    measured = result["figures"]
+    measured = read_result("stages")["figures"]
+    names = ("photographs_per_second", "quick_looks_per_second", "second_looks_per_second")
     sizes = [(rule.n_queries, rule.n_database) for rule in CHALLENGE_RULES]
-    share, measured_share = (
-        one.shortlist.share_looked_at_twice for one in (settings, MatcherSettings.from_dict(result["settings"]))
-    )
-    pairs_per_second = measured["pairs_per_second"] * measured_share / share
-    return estimate(sizes, settings.shortlist.size, measured["photographs_per_second"], pairs_per_second)
+    return estimate(sizes, settings.shortlist, Rates(*(measured[name] for name in names)))
 
 
 def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
     """Return settings with as few second looks less as bring the challenge's scenarios within so many hours."""
-    looks = settings.shortlist.second_look or settings.shortlist.size
+    looks = settings.shortlist.second_look or settings.shortlist.size + settings.shortlist.expansion
     while looks > 1 and challenge_estimate(settings).hours > hours:
         looks -= 1
         settings = settings.with_option("shortlist.second_look", str(looks))
@@ -451,11 +443,13 @@ def print_answers(query_id: str, answers: Any, new: float) -> None:
     if answers.empty:
         print("  no candidates")
         return
-    print("  rank  probability  individual      date        view    inliers  photograph")
+    # Keypoints that one placement explains: those that are each other's nearest, and LightGlue's where it looked.
+    print("  rank  probability  individual      date        view    nearest  LightGlue  photograph")
     for row in answers.itertuples():
         date = "-" if row.date is None or row.date != row.date else str(row.date)[:10]
         name, view = row.individual_id or "-", row.viewpoint or "-"
-        found = f"{'-' if row.n_inliers is pd.NA else row.n_inliers:>7}  {row.image_id}"
+        counts = (("-" if n is pd.NA else str(n)) for n in (row.nearest_inliers, row.n_inliers))
+        found = f"{next(counts):>7}  {next(counts):>9}  {row.image_id}"
         print(f"  {row.rank:>4}  {row.probability:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {found}")
     print(f"  probability that it is none of them: {new:.1%}")
 

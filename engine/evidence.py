@@ -1,7 +1,8 @@
 """The evidence of one pair: correspondences, verification, and the numbers that the ranker reads.
 
-There are two looks at a pair. The quick one compares mark descriptors, hundreds of pairs a second, and sees every pair
-of a shortlist; the second one, keypoints and LightGlue, may be kept to the pairs that the quick one finds worth it.
+There are three looks at a pair (:class:`Look`). The quick ones, at the skin by mark descriptors and at the keypoints by
+nearest neighbours, do hundreds of pairs a second and see every pair of a list; LightGlue, which costs thirty times as
+much, may be kept to the pairs that the quick ones find worth it.
 
 Work goes by query: one task is one query and its candidates, so that its result depends on nothing else. Numbers of
 pairs that were computed before are kept in one SQLite file in the store, keyed by the content of both photographs and
@@ -10,19 +11,22 @@ by everything that could change them.
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.mark_matching import Aligned, MarkMatcher, MarkMatchingSettings, aligned_similarity
+from engine.mark_matching import Aligned, MarkMatcher, MarkMatchingSettings
 from engine.matching import MatchingSettings, PairMatcher, make_matcher
+from engine.nearest import NearestMatcher, NearestSettings
+from engine.recent import Recent
 from engine.records import Correspondences, Verification
 from engine.verification import VerificationSettings, verify_many
 from features.describe import Describer, DescribeSettings
@@ -34,7 +38,19 @@ CODE_VERSION = 2
 
 MODEL_KINDS = ("none", "similarity", "affine", "homography")
 
-#: The numbers of a pair, in the order in which they are kept (names as in the ranker's raw table).
+
+class Look(enum.StrEnum):
+    """The ways to look at a pair, the cheapest first."""
+
+    SKIN = "skin"
+    KEYPOINTS = "keypoints"
+    LIGHTGLUE = "lightglue"
+
+
+#: Every candidate of a list gets these.
+QUICK_LOOKS = (Look.SKIN, Look.KEYPOINTS)
+
+#: The numbers of LightGlue's look, in the order in which they are kept (names as in the ranker's raw table).
 PAIR_NUMBERS = (
     "n_keypoints0",
     "n_keypoints1",
@@ -60,7 +76,7 @@ PAIR_NUMBERS = (
     "geometry_score",
 )
 
-#: The numbers of a pair's quick look, in the order in which they are kept.
+#: The numbers of the look at the skin.
 MARK_NUMBERS = (
     "marks_places0",
     "marks_places1",
@@ -81,6 +97,32 @@ MARK_NUMBERS = (
     "marks_inliers_right",
 )
 
+#: The numbers of the quick look at the keypoints: all neighbours verified, and the sure ones by themselves.
+NEAREST_NUMBERS = (
+    "nearest_matches",
+    "nearest_sharpness",
+    "nearest_similarity",
+    "nearest_inliers",
+    "nearest_inlier_ratio",
+    "nearest_inlier_sharpness",
+    "nearest_residual",
+    "nearest_spread_along",
+    "nearest_position_gap",
+    "nearest_plausibility",
+    "nearest_mark_share",
+    "nearest_sure",
+    "nearest_sure_inliers",
+    "nearest_sure_inlier_ratio",
+    "nearest_sure_inlier_sharpness",
+    "nearest_sure_spread_along",
+    "nearest_sure_position_gap",
+    "nearest_sure_plausibility",
+)
+
+NUMBERS: Mapping[Look, tuple[str, ...]] = MappingProxyType(
+    {Look.SKIN: MARK_NUMBERS, Look.KEYPOINTS: NEAREST_NUMBERS, Look.LIGHTGLUE: PAIR_NUMBERS}
+)
+
 #: Both views of a pair with their correspondences and what verification says of them.
 Compared = tuple[LocalFeatures, LocalFeatures, Correspondences, Verification]
 
@@ -97,7 +139,7 @@ class PairWorker:
     """What one process needs to turn pairs of photographs into numbers: networks, store, a small memory of features."""
 
     #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
-    KEEP = 256
+    KEEP = 128
 
     def __init__(
         self,
@@ -108,42 +150,48 @@ class PairWorker:
         device: str | None = None,
         marks: MarkMatchingSettings | None = None,
         mark_verification: VerificationSettings | None = None,
+        nearest: NearestSettings | None = None,
     ) -> None:
         self.describer = Describer(describe, FeatureStore(store), device)
         self.matcher: PairMatcher = make_matcher(describe.keypoints.kind, matching, device)
-        self.mark_matcher: PairMatcher = MarkMatcher(marks)
+        self.mark_matcher = MarkMatcher(marks)
+        self.nearest_matcher = NearestMatcher(describe.keypoints.kind, nearest)
         # One thread: the processes already share the cores, and the answer does not depend on it.
         self.verification = verification.replace(threads=1)
         self.mark_verification = (mark_verification or default_mark_verification()).replace(threads=1)
-        self._features: OrderedDict[str, LocalFeatures] = OrderedDict()
-        self._marks: OrderedDict[str, LocalFeatures] = OrderedDict()
+        #: Local features, or mark descriptors, of a described photograph by its key (KeyError if the store lost them).
+        self.features = Recent(self.describer.local, self.KEEP)
+        self.marks = Recent(self.describer.marks, self.KEEP)
 
-    def features(self, key: str) -> LocalFeatures:
-        """Return the local features of a described photograph (KeyError if the store lost them)."""
-        return self._kept(self._features, key, self.describer.local)
+    def compare(self, task: PairTask, look: Look = Look.LIGHTGLUE) -> list[Compared]:
+        """Match and verify a query against its candidates, in the order given."""
+        if look is Look.SKIN:
+            return _look(task, self.marks, self.mark_matcher, self.mark_verification)
+        matcher = self.matcher if look is Look.LIGHTGLUE else self.nearest_matcher
+        return _look(task, self.features, matcher, self.verification)
 
-    def marks(self, key: str) -> LocalFeatures:
-        """Return the mark descriptors of a described photograph (KeyError if the store lost them)."""
-        return self._kept(self._marks, key, self.describer.marks)
+    def numbers(self, task: PairTask, look: Look) -> list[list[float]]:
+        """Return the numbers (:data:`NUMBERS`) of a query and its candidates, in the order given."""
+        compared = self.compare(task, look)
+        if look is Look.SKIN:
+            aligned = self.mark_matcher.aligned
+            return [mark_numbers(a, b, m, v, aligned(a, b, v.model) if v.ok else Aligned()) for a, b, m, v in compared]
+        if look is Look.LIGHTGLUE:
+            return [pair_numbers(*item) for item in compared]
+        pairs = [(a, b) for a, b, _, _ in compared]
+        sure = [self.nearest_matcher.sure(found) for _, _, found, _ in compared]
+        again = _verified(task, pairs, sure, self.verification)
+        return [
+            nearest_numbers(*item, *more) for item, more in zip(compared, zip(sure, again, strict=True), strict=True)
+        ]
 
-    def _kept(
-        self, memory: OrderedDict[str, LocalFeatures], key: str, read: Callable[[str], LocalFeatures]
-    ) -> LocalFeatures:
-        if key in memory:
-            memory.move_to_end(key)
-            return memory[key]
-        found = memory[key] = read(key)
-        if len(memory) > self.KEEP:
-            memory.popitem(last=False)
-        return found
-
-    def compare(self, task: PairTask) -> list[Compared]:
-        """Match and verify a query against its candidates by keypoints, in the order given."""
-        return _look(task, self.features, self.matcher, self.verification)
-
-    def compare_marks(self, task: PairTask) -> list[Compared]:
-        """Take the quick look at a query and its candidates, in the order given."""
-        return _look(task, self.marks, self.mark_matcher, self.mark_verification)
+    def fingerprint(self, look: Look) -> str:
+        """Return what changes whenever the numbers of a look could."""
+        if look is Look.SKIN:
+            described, checks = self.describer.mark_fingerprint(), self.mark_verification
+            return "-".join((described, self.mark_matcher.fingerprint(), checks.fingerprint()))
+        matcher = self.matcher if look is Look.LIGHTGLUE else self.nearest_matcher
+        return "-".join((self.describer.local_fingerprint(), matcher.fingerprint(), self.verification.fingerprint()))
 
 
 def _look(
@@ -153,33 +201,36 @@ def _look(
     query = features_of(task.query)
     pairs = [(query, features_of(key)) for key in task.candidates]
     matches = matcher.match(pairs)
-    checked = verify_many(
-        [(a, b, m, (task.query, key)) for (a, b), m, key in zip(pairs, matches, task.candidates, strict=True)], checks
-    )
+    checked = _verified(task, pairs, matches, checks)
     return [(a, b, m, v) for (a, b), m, v in zip(pairs, matches, checked, strict=True)]
 
 
-def compare_task(worker: PairWorker, task: PairTask) -> npt.NDArray[np.float32]:
-    """Return the (candidates, numbers) float32 table of a task; runs in a worker process."""
-    rows = [pair_numbers(*item) for item in worker.compare(task)]
-    return np.array(rows, np.float32).reshape(len(rows), len(PAIR_NUMBERS))
+def _verified(
+    task: PairTask,
+    pairs: Sequence[tuple[LocalFeatures, LocalFeatures]],
+    matches: Sequence[Correspondences],
+    checks: VerificationSettings,
+) -> list[Verification]:
+    asked = zip(pairs, matches, task.candidates, strict=True)
+    return verify_many([(a, b, found, (task.query, key)) for (a, b), found, key in asked], checks)
 
 
-def marks_task(worker: PairWorker, task: PairTask) -> npt.NDArray[np.float32]:
-    """Return the (candidates, numbers) float32 table of the quick look; runs in a worker process."""
-    rows = [mark_numbers(*item) for item in worker.compare_marks(task)]
-    return np.array(rows, np.float32).reshape(len(rows), len(MARK_NUMBERS))
+def look_task(worker: PairWorker, task: tuple[Look, PairTask]) -> npt.NDArray[np.float32]:
+    """Return the (candidates, numbers) float32 table of one look at a task's pairs; runs in a worker process."""
+    look, pairs = task
+    rows = worker.numbers(pairs, look)
+    return np.array(rows, np.float32).reshape(len(rows), len(NUMBERS[look]))
 
 
 def match_task(worker: PairWorker, task: PairTask) -> list[tuple[Correspondences, Verification]]:
-    """Return matches and verification of a task's pairs; runs in a worker process."""
+    """Return LightGlue's matches and their verification of a task's pairs; runs in a worker process."""
     return [(matches, check) for _, _, matches, check in worker.compare(task)]
 
 
 def pair_numbers(
     features0: LocalFeatures, features1: LocalFeatures, matches: Correspondences, check: Verification
 ) -> list[float]:
-    """Return the numbers of one pair in the order of :data:`PAIR_NUMBERS`."""
+    """Return the numbers of LightGlue's look at one pair in the order of :data:`PAIR_NUMBERS`."""
     confidence = matches.confidence
     return [
         float(len(features0)),
@@ -208,10 +259,13 @@ def pair_numbers(
 
 
 def mark_numbers(
-    features0: LocalFeatures, features1: LocalFeatures, matches: Correspondences, check: Verification
+    features0: LocalFeatures,
+    features1: LocalFeatures,
+    matches: Correspondences,
+    check: Verification,
+    aligned: Aligned,
 ) -> list[float]:
-    """Return the numbers of one pair's quick look in the order of :data:`MARK_NUMBERS`."""
-    aligned = aligned_similarity(features0, features1, check.model) if check.ok else Aligned()
+    """Return the numbers of the look at the skin of one pair in the order of :data:`MARK_NUMBERS`."""
     across = features0.on_body[matches.indices[check.inliers, 0], 1]
     return [
         float(len(features0)),
@@ -234,8 +288,39 @@ def mark_numbers(
     ]
 
 
+def nearest_numbers(
+    features0: LocalFeatures,
+    features1: LocalFeatures,
+    matches: Correspondences,
+    check: Verification,
+    sure: Correspondences,
+    sure_check: Verification,
+) -> list[float]:
+    """Return the numbers of one pair's quick look at the keypoints in the order of :data:`NEAREST_NUMBERS`."""
+    return [
+        float(len(matches)),
+        float(matches.confidence.sum()),
+        matches.similarity,
+        float(check.n_inliers),
+        check.inlier_ratio,
+        check.confidence_sum,
+        check.residual,
+        check.spread_along,
+        check.position_gap,
+        check.plausibility,
+        check.mark_share,
+        float(len(sure)),
+        float(sure_check.n_inliers),
+        sure_check.inlier_ratio,
+        sure_check.confidence_sum,
+        sure_check.spread_along,
+        sure_check.position_gap,
+        sure_check.plausibility,
+    ]
+
+
 def default_mark_verification() -> VerificationSettings:
-    """Return the verification of the quick look: grids never lie exactly alike, and bodies are about as large."""
+    """Return the verification of the look at the skin: grids never lie exactly alike, and bodies are about as large."""
     return VerificationSettings(
         kinds=("similarity", "affine"), threshold=0.02, max_scale=1.6, max_rotation=25.0, plausible_scale=1.3
     )
@@ -298,48 +383,39 @@ class PairCache:
             self._db = None
 
 
-def number_columns(rows: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, npt.NDArray]:
-    """Turn rows of the second look's numbers into named columns of the raw pair table; NaN where nobody looked."""
-    table = np.array(list(rows), np.float32).reshape(-1, len(PAIR_NUMBERS))
-    columns: dict[str, npt.NDArray] = {name: table[:, index] for index, name in enumerate(PAIR_NUMBERS)}
-    looked = ~np.isnan(columns["model_kind"])
-    numbers = np.where(looked, columns["model_kind"], 0).astype(int)
-    columns["model_kind"] = np.array(
-        [
-            MODEL_KINDS[number] if known else None
-            for number, known in zip(numbers.tolist(), looked.tolist(), strict=True)
-        ],
-        object,
-    )
+def look_columns(look: Look, rows: Iterable[npt.NDArray[np.float32]]) -> dict[str, npt.NDArray]:
+    """Turn rows of a look's numbers into named columns of the raw table; NaN (None for a name) where nobody looked."""
+    names = NUMBERS[look]
+    table = np.array(list(rows), np.float32).reshape(-1, len(names))
+    columns: dict[str, npt.NDArray] = {name: table[:, index] for index, name in enumerate(names)}
+    if "model_kind" in columns:
+        codes = columns["model_kind"]
+        known = ~np.isnan(codes)
+        kinds = np.array([*MODEL_KINDS, None], object)
+        columns["model_kind"] = kinds[np.where(known, codes, len(MODEL_KINDS)).astype(int)]
     return columns
 
 
-def mark_columns(rows: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, npt.NDArray]:
-    """Turn rows of the quick look's numbers into named columns of the raw pair table."""
-    table = np.array(list(rows), np.float32).reshape(-1, len(MARK_NUMBERS))
-    return {name: table[:, index] for index, name in enumerate(MARK_NUMBERS)}
-
-
-def worth_a_second_look(cosine: npt.ArrayLike, numbers: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.bool_]:
-    """Say which candidates of one list LightGlue should see: the best by cosine and quick look together.
+def worth_a_second_look(cosine: npt.ArrayLike, evidence: npt.ArrayLike, size: int) -> npt.NDArray[np.bool_]:
+    """Say which candidates of one list LightGlue should see: the best by cosine and by the quick looks together.
 
     The two orders are joined by the reciprocals of their ranks (Cormack, Clarke and Buettcher, SIGIR 2009), which needs
     no common scale.
 
     Args:
         cosine: (K,) similarity of the global descriptors.
-        numbers: (K, numbers) of the quick look.
+        evidence: (K,) what the quick looks say, larger is better; NaN where nobody looked.
         size: how many; 0 or less takes all.
 
     Returns:
         (K,) bool.
     """
-    count = len(numbers)
+    orders = [pd.Series(np.asarray(values, float)) for values in (cosine, evidence)]
+    count = len(orders[0])
     if size <= 0 or size >= count:
         return np.ones(count, bool)
-    agreement = numbers[:, MARK_NUMBERS.index("marks_inliers")] * numbers[:, MARK_NUMBERS.index("marks_plausibility")]
     # Equal values share their mean rank: the order of rows is no evidence.
-    ranks = [pd.Series(np.asarray(values, float)).rank(ascending=False).to_numpy() for values in (cosine, agreement)]
+    ranks = [order.rank(ascending=False, na_option="bottom").to_numpy() for order in orders]
     fused = sum((1.0 / (2.0 + rank) for rank in ranks), np.zeros(count))
     chosen = np.zeros(count, bool)
     chosen[np.lexsort((np.arange(count), -fused))[:size]] = True

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +121,27 @@ def describe_skin(network: MarkNetwork, photos: SkinPhotos, row: int) -> LocalFe
     )
 
 
-def candidate_pairs(table: pd.DataFrame, settings: MarkTrainSettings) -> list[tuple[int, int, str]]:
+class PairCounts(Protocol):
+    """How many pairs are drawn (:class:`features.training.marks.MarkTrainSettings` has all of it)."""
+
+    @property
+    def same_encounter(self) -> int:
+        """Pairs of one encounter, per photograph."""
+
+    @property
+    def other_encounter(self) -> int:
+        """Pairs of two encounters, per photograph."""
+
+    @property
+    def impostors(self) -> int:
+        """Pairs of two individuals, in all."""
+
+    @property
+    def seed(self) -> int:
+        """Of the draw."""
+
+
+def candidate_pairs(table: pd.DataFrame, settings: PairCounts) -> list[tuple[int, int, str]]:
     """Draw pairs of one individual's photographs, of one and of several encounters, and pairs of two individuals.
 
     Returns:

@@ -19,22 +19,22 @@ import pandas as pd
 
 from engine.catalog import CandidateFilter, Catalog, FilterReport
 from engine.evidence import (
-    MARK_NUMBERS,
-    PAIR_NUMBERS,
+    NUMBERS,
+    QUICK_LOOKS,
+    Look,
     PairCache,
     PairTask,
     PairWorker,
-    compare_task,
     default_mark_verification,
-    mark_columns,
-    marks_task,
+    look_columns,
+    look_task,
     match_task,
-    number_columns,
     worth_a_second_look,
 )
 from engine.index import CatalogIndex, Progress, describe_catalog, refs_of
 from engine.mark_matching import MarkMatchingSettings
 from engine.matching import MatchingSettings
+from engine.nearest import NearestSettings
 from engine.pair_table import Allowed, comparable, raw_table, vectors_of
 from engine.shortlist import Shortlist, ShortlistSettings, expansion, shortlist
 from engine.verification import VerificationSettings
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: For each look the (candidates, numbers) table of every list.
+Tables = dict[Look, list[npt.NDArray[np.float32]]]
+
 #: Share of a list's candidates that are right, roughly: local evidence is for even odds.
 _PRIOR = 0.1
 #: Pairs per task: large enough to fill batches, small enough that progress moves and a stop loses little.
@@ -64,16 +67,18 @@ class MatcherSettings(Settings):
     Attributes:
         describe: one photograph: global descriptor, keypoints, regions.
         shortlist: how many candidates the local matchers see, and how they are found.
-        marks: the quick look at every pair of the shortlist, by mark descriptors.
+        marks: the quick look at the skin of every pair, by mark descriptors.
         mark_verification: its geometric consistency.
+        nearest: the quick look at the keypoints of every pair, by nearest neighbours.
         matching: the second look, by keypoints and LightGlue.
-        verification: its geometric consistency.
+        verification: the geometric consistency of keypoints.
     """
 
     describe: DescribeSettings = field(default_factory=DescribeSettings)
     shortlist: ShortlistSettings = field(default_factory=ShortlistSettings)
     marks: MarkMatchingSettings = field(default_factory=MarkMatchingSettings)
     mark_verification: VerificationSettings = field(default_factory=default_mark_verification)
+    nearest: NearestSettings = field(default_factory=NearestSettings)
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     verification: VerificationSettings = field(default_factory=VerificationSettings)
 
@@ -143,10 +148,10 @@ class Matcher:
         Returns:
             One row per (query, candidate), queries in the order given and best candidates first: query_id, rank,
             image_id, individual_id, probability (of the same individual, strictly decreasing within a query and
-            comparable between queries), score, cosine, n_matches, n_inliers, date, viewpoint, encounter_id,
-            date_gap_days, path, query_path, query_date, query_viewpoint. A query without candidates has no rows.
-            n_matches and n_inliers are <NA> where no keypoints were matched (see ``shortlist.second_look`` and
-            ``shortlist.expansion``).
+            comparable between queries), score, cosine, n_matches and n_inliers (LightGlue's; <NA> where it did not
+            look, see ``shortlist.second_look``), nearest_inliers (keypoints that are each other's nearest and agree in
+            one placement; <NA> between a flank and a back), date, viewpoint, encounter_id, date_gap_days, path,
+            query_path, query_date, query_viewpoint. A query without candidates has no rows.
 
         Raises:
             CatalogError: a catalogue or query cannot be read at all.
@@ -163,37 +168,26 @@ class Matcher:
     ) -> pd.DataFrame:
         """Return the raw pair table of the queries' shortlists: all evidence, not yet ranked.
 
-        One row per (query, candidate); see :data:`engine.evidence.PAIR_NUMBERS` and the ranker's documentation for the
+        One row per (query, candidate); see :data:`engine.evidence.NUMBERS` and the ranker's documentation for the
         columns. Pairs of a lateral view and one from above are not looked at (:func:`engine.pair_table.comparable`),
-        and the candidates that ``shortlist.expansion`` adds have the quick look only: what nobody looked for is NaN.
-        ``n_true`` holds how many allowed candidates in all the catalogue show the query's individual, and
-        ``same_encounter`` says what ``exclude_encounter`` would have left out.
+        and LightGlue sees the best ``shortlist.second_look`` of a list: what nobody looked for is NaN. ``n_true`` holds
+        how many allowed candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
+        ``exclude_encounter`` would have left out.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self.store_for(database.catalog)
         asked = self._as_index(queries, database, store, progress)
         allowed = Allowed(asked, database, candidates or CandidateFilter())
         lists = shortlist(asked.vectors, vectors_of(asked, database), allowed.mask, self.settings.shortlist)
-        same_skin = comparable(asked, database, lists)
-        quick = self._compare(asked, database, lists, store, progress, same_skin, quick=True)
-        wanted = []
-        for found, table, skin in zip(lists, quick, same_skin, strict=True):
-            wanted.append(skin.copy())
-            size = self.settings.shortlist.second_look
-            wanted[-1][skin] = worth_a_second_look(found.cosine[skin], table[skin], size)
-        numbers = self._compare(asked, database, lists, store, progress, wanted)
-        added = self._expansion(asked, database, lists, quick, numbers, allowed)
-        same_skin = comparable(asked, database, added)
-        quick_too = self._compare(asked, database, added, store, progress, same_skin, quick=True)
-        unseen = [np.full((len(more), len(PAIR_NUMBERS)), np.nan, np.float32) for more in added]
-        return raw_table(
-            asked,
-            database,
-            [found.followed_by(more) for found, more in zip(lists, added, strict=True)],
-            [np.concatenate(both) for both in zip(quick, quick_too, strict=True)],
-            [np.concatenate(both) for both in zip(numbers, unseen, strict=True)],
-            allowed.truth,
-        )
+        looked = self._quick_looks(asked, database, lists, store, progress)
+        added = self._expansion(asked, database, lists, looked, allowed)
+        more = self._quick_looks(asked, database, added, store, progress)
+        lists = [found.followed_by(others) for found, others in zip(lists, added, strict=True)]
+        for look, tables in looked.items():
+            looked[look] = [np.concatenate(both) for both in zip(tables, more[look], strict=True)]
+        wanted = self._second_looks(lists, looked)
+        looked[Look.LIGHTGLUE] = self._compare(Look.LIGHTGLUE, asked, database, lists, store, progress, wanted)
+        return raw_table(asked, database, lists, looked, allowed.truth)
 
     def compare(
         self,
@@ -212,7 +206,7 @@ class Matcher:
 
         Returns:
             One row per pair in the order given: image_id0, image_id1 and the columns of
-            :data:`engine.evidence.MARK_NUMBERS` and :data:`engine.evidence.PAIR_NUMBERS`. Every pair gets both looks.
+            :data:`engine.evidence.NUMBERS`. Every pair gets every look.
 
         Raises:
             KeyError: an id is not in its catalogue.
@@ -230,13 +224,13 @@ class Matcher:
         store = self.store_for(database.catalog)
         ids = {"image_id0": [first for first, _ in pairs], "image_id1": [second for _, second in pairs]}
         columns: dict[str, Any] = {**ids}
-        for quick, named in ((True, mark_columns), (False, number_columns)):
-            tables = self._compare(queries.subset(asked), database, lists, store, progress, quick=quick)
+        for look in Look:
+            tables = self._compare(look, queries.subset(asked), database, lists, store, progress)
             rows_of: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(pairs)
             for name, table in zip(asked, tables, strict=True):
                 for position, row in zip(positions[name], table, strict=True):
                     rows_of[position] = row
-            columns.update(named(rows_of))
+            columns.update(look_columns(look, rows_of))
         return pd.DataFrame(columns)
 
     def filter_report(self, catalog: CatalogIndex | Catalog, candidates: CandidateFilter | None) -> FilterReport:
@@ -254,8 +248,8 @@ class Matcher:
         table = rank_pairs(raw, self.ranker, top).sort_values("query_id", key=lambda ids: ids.map(asked), kind="stable")
         renamed = table.reset_index(drop=True).rename(columns=_ANSWER_NAMES)
         renamed["date_gap_days"] = (renamed["date"] - renamed["query_date"]).abs().dt.days
-        for name in ("n_matches", "n_inliers"):
-            # Unknown, not zero, where keypoints were not matched: only the quick look saw the pair, or nobody did.
+        for name in ("n_matches", "n_inliers", "nearest_inliers"):
+            # Unknown, not zero, where nobody looked: LightGlue sees the best of a list, and nobody a flank and a back.
             renamed[name] = renamed[name].astype("Int64")
         return renamed[list(ANSWER_COLUMNS)]
 
@@ -313,7 +307,7 @@ class Matcher:
         from engine.visualize import PairEvidence, SkinPlaces, caption
 
         worker_store = self.store_for(catalog.catalog)
-        worker = self._local_worker(worker_store)
+        worker = self.worker(worker_store)
         sides = []
         for index, name in ((queries, query_id), (catalog, image_id)):
             row = index.catalog.position(name)
@@ -331,7 +325,7 @@ class Matcher:
             with single_thread():
                 features0, features1, matches, check = worker.compare(PairTask(sides[0][0], (sides[1][0],)))[0]
         with single_thread():
-            skin0, skin1, alike, placed = worker.compare_marks(PairTask(sides[0][0], (sides[1][0],)))[0]
+            skin0, skin1, alike, placed = worker.compare(PairTask(sides[0][0], (sides[1][0],)), Look.SKIN)[0]
         rows = np.flatnonzero(placed.inliers)  # best first, as matches are
         return PairEvidence(
             photo0=sides[0][1],
@@ -379,7 +373,8 @@ class Matcher:
         except KeyError as error:
             logger.warning("the store lost the description of %s: index the catalogue again", error)
 
-    def _local_worker(self, store: Path) -> PairWorker:
+    def worker(self, store: Path) -> PairWorker:
+        """Return what compares pairs in this process (the worker processes have their own)."""
         if self._worker is None or self._worker[0] != store:
             self._worker = (store, self._make_worker(store)())
         return self._worker[1]
@@ -408,6 +403,7 @@ class Matcher:
             self.device,
             marks=s.marks,
             mark_verification=s.mark_verification,
+            nearest=s.nearest,
         )
 
     def _as_index(
@@ -424,51 +420,80 @@ class Matcher:
         photos = [queries] if isinstance(queries, str | Path) else list(queries)
         return self.index(Catalog.from_photos(photos, avoid=database.catalog.ids), progress, store)
 
-    def _expansion(
-        self,
-        queries: CatalogIndex,
-        database: CatalogIndex,
-        lists: Sequence[Shortlist],
-        quick: Sequence[npt.NDArray[np.float32]],
-        numbers: Sequence[npt.NDArray[np.float32]],
-        allowed: Allowed,
-    ) -> list[Shortlist]:
-        """Return for every list what resembles those of its candidates that match by both looks."""
-        from reranker.calibration import log_odds, sigmoid
-        from reranker.local_evidence import LocalEvidence
-
-        evidence, vectors = LocalEvidence.shipped(), vectors_of(queries, database)
-        added = []
-        for query, found in enumerate(lists):
-            named = pd.DataFrame({**mark_columns(quick[query]), **number_columns(numbers[query])})
-            # Whoever nobody looked at leads nowhere.
-            looked = ~np.isnan(quick[query]).all(axis=1)
-            probability = sigmoid(evidence.score(named) + log_odds(_PRIOR)) * looked
-            asked, mask = queries.vectors[query], allowed.mask(query)
-            added.append(expansion(found, probability, asked, vectors, mask, self.settings.shortlist))
-        return added
-
-    def _compare(
+    def _quick_looks(
         self,
         queries: CatalogIndex,
         database: CatalogIndex,
         lists: Sequence[Shortlist],
         store: Path,
         progress: Progress | None,
+    ) -> Tables:
+        """Return the tables of the quick looks at every candidate that shows the same skin as its query."""
+        same_skin = comparable(queries, database, lists)
+        return {look: self._compare(look, queries, database, lists, store, progress, same_skin) for look in QUICK_LOOKS}
+
+    def _second_looks(self, lists: Sequence[Shortlist], looked: Tables) -> list[npt.NDArray[np.bool_]]:
+        """Return for every list the (K,) mask of candidates that LightGlue should see."""
+        wanted = []
+        for found, evidence in zip(lists, self._quick_evidence(looked), strict=True):
+            seen = ~np.isnan(evidence)
+            chosen = worth_a_second_look(found.cosine[seen], evidence[seen], self.settings.shortlist.second_look)
+            wanted.append(seen)
+            wanted[-1][seen] = chosen
+        return wanted
+
+    def _quick_evidence(self, looked: Tables) -> list[npt.NDArray[np.float64]]:
+        """Return for every list the (K,) log-odds by the quick looks alone; NaN where nobody looked."""
+        from reranker.local_evidence import LocalEvidence
+
+        evidence, found = LocalEvidence.shipped_quick(), []
+        for tables in zip(*(looked[look] for look in QUICK_LOOKS), strict=True):
+            columns: dict[str, npt.NDArray] = {}
+            for look, table in zip(QUICK_LOOKS, tables, strict=True):
+                columns |= look_columns(look, table)
+            nobody = np.all([np.isnan(table).all(axis=1) for table in tables], axis=0)
+            found.append(np.where(nobody, np.nan, evidence.score(pd.DataFrame(columns))))
+        return found
+
+    def _expansion(
+        self,
+        queries: CatalogIndex,
+        database: CatalogIndex,
+        lists: Sequence[Shortlist],
+        looked: Tables,
+        allowed: Allowed,
+    ) -> list[Shortlist]:
+        """Return for every list what resembles those of its candidates that match by the quick looks."""
+        from reranker.calibration import log_odds, sigmoid
+
+        vectors, added = vectors_of(queries, database), []
+        for query, (found, evidence) in enumerate(zip(lists, self._quick_evidence(looked), strict=True)):
+            # Whoever nobody looked at leads nowhere.
+            probability = np.nan_to_num(sigmoid(evidence + log_odds(_PRIOR)))
+            asked, mask = queries.vectors[query], allowed.mask(query)
+            added.append(expansion(found, probability, asked, vectors, mask, self.settings.shortlist))
+        return added
+
+    def _compare(
+        self,
+        look: Look,
+        queries: CatalogIndex,
+        database: CatalogIndex,
+        lists: Sequence[Shortlist],
+        store: Path,
+        progress: Progress | None,
         wanted: Sequence[npt.NDArray[np.bool_]] | None = None,
-        quick: bool = False,
     ) -> list[npt.NDArray[np.float32]]:
         """Return the (candidates, numbers) table of every query; pairs that the store knows are not computed again.
 
         Args:
             wanted: for each query the (candidates,) mask of those to compare, NaN elsewhere; None compares all.
-            quick: take the quick look instead of the second one.
         """
-        columns = len(MARK_NUMBERS if quick else PAIR_NUMBERS)
-        cache = PairCache(store / "pairs.sqlite", self._pair_fingerprint(store, quick), columns)
+        columns = len(NUMBERS[look])
+        cache = PairCache(store / "pairs.sqlite", self.worker(store).fingerprint(look), columns)
         try:
             known: list[list[npt.NDArray[np.float32] | None]] = []
-            tasks: list[PairTask] = []
+            tasks: list[tuple[Look, PairTask]] = []
             places: list[tuple[int, list[int]]] = []
             for query, found in enumerate(lists):
                 keys = [database.descriptions[row].key for row in found.indices]
@@ -481,12 +506,14 @@ class Matcher:
                 open_places = [place for place, numbers in enumerate(known[-1]) if numbers is None]
                 for start in range(0, len(open_places), _TASK_PAIRS):
                     part = open_places[start : start + _TASK_PAIRS]
-                    tasks.append(PairTask(queries.descriptions[query].key, tuple(keys[place] for place in part)))
+                    candidates = tuple(keys[place] for place in part)
+                    tasks.append((look, PairTask(queries.descriptions[query].key, candidates)))
                     places.append((query, part))
             total = sum(map(len, lists))
-            done = total - sum(len(task.candidates) for task in tasks)
-            for number, table in self._pool_for(store).run(marks_task if quick else compare_task, tasks):
-                cache.put(tasks[number].query, tasks[number].candidates, table)
+            done = total - sum(len(task.candidates) for _, task in tasks)
+            for number, table in self._pool_for(store).run(look_task, tasks):
+                task = tasks[number][1]
+                cache.put(task.query, task.candidates, table)
                 query, part = places[number]
                 for place, numbers in zip(part, table, strict=True):
                     known[query][place] = numbers
@@ -496,22 +523,6 @@ class Matcher:
         finally:
             cache.close()
         return [np.array(rows, np.float32).reshape(len(rows), columns) for rows in known]
-
-    def _pair_fingerprint(self, store: Path, quick: bool = False) -> str:
-        worker = self._local_worker(store)
-        if quick:
-            parts = (
-                worker.describer.mark_fingerprint(),
-                worker.mark_matcher.fingerprint(),
-                worker.mark_verification.fingerprint(),
-            )
-        else:
-            parts = (
-                worker.describer.local_fingerprint(),
-                worker.matcher.fingerprint(),
-                worker.verification.fingerprint(),
-            )
-        return "-".join(parts)
 
     def describe_settings(self) -> dict[str, Any]:
         """Return what the run is made with, for reports and results."""
@@ -532,6 +543,7 @@ ANSWER_COLUMNS = (
     "cosine",
     "n_matches",
     "n_inliers",
+    "nearest_inliers",
     "date",
     "viewpoint",
     "encounter_id",

@@ -6,7 +6,7 @@ pair where either side has no keypoints has no correspondences; no input raises.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engine.pretest import agreeing, mutual_neighbours
+from engine import nearest
+from engine.nearest import mutual_neighbours
+from engine.recent import RecentFeatures
 from engine.records import Correspondences
 from features.records import LocalFeatures
 from features.settings import Settings, SettingsError
@@ -48,14 +50,11 @@ class MatchingSettings(Settings):
         threshold: LightGlue matches below this confidence are left out. Low on purpose: on faint marks the verification
             gains more from weak matches than it loses (see bench/NOTES.md).
         depth_confidence: share of sure keypoints at which LightGlue stops early; above 1 it never does.
-        ratio: ratio test of the nearest-neighbour matcher (second best distance / best), 1 switches it off.
+        ratio: ratio test of the nearest-neighbour matcher (best distance / second best, the larger of both directions),
+            1 switches it off.
         precision: "auto", "float32", "bfloat16" or "float16".
         batch_keypoints: keypoints per LightGlue batch, both sides of all its pairs together: larger batches leave a
             CPU's second-level cache and get slower again.
-        pretest: LightGlue only sees pairs with at least so many mutual nearest neighbours that agree in position (a
-            test that costs a fiftieth of it); the others have no matches. 0 shows it every pair.
-        pretest_ratio: largest ratio of distances (as ``ratio``) of such a neighbour.
-        pretest_gap: largest distance of its two places on the animal, relative to the animal's size.
     """
 
     method: str = "auto"
@@ -65,9 +64,6 @@ class MatchingSettings(Settings):
     ratio: float = 0.9
     precision: str = "auto"
     batch_keypoints: int = 4096
-    pretest: int = 0
-    pretest_ratio: float = 1.0
-    pretest_gap: float = 0.15
 
     def __post_init__(self) -> None:
         if self.method not in ("auto", "lightglue", "nearest"):
@@ -76,8 +72,6 @@ class MatchingSettings(Settings):
             raise SettingsError(f"precision={self.precision!r}: use 'auto', 'float32', 'bfloat16' or 'float16'")
         if self.batch_keypoints < 2 or self.max_keypoints < 1:
             raise SettingsError("batch_keypoints must be at least 2 and max_keypoints at least 1")
-        if self.pretest < 0 or self.pretest_ratio <= 0 or self.pretest_gap <= 0:
-            raise SettingsError("pretest must be at least 0, pretest_ratio and pretest_gap above 0")
 
 
 class PairMatcher(Protocol):
@@ -113,8 +107,8 @@ class LightGlueMatcher:
     Positions are handed over in the canonical, head-up frame: LightGlue fails beyond about 45 degrees of rotation.
     """
 
-    #: Prepared photographs kept in memory (each about 0.3 MB at 512 keypoints).
-    KEEP = 128
+    #: Prepared photographs kept in memory (each about 0.6 MB at 512 keypoints).
+    KEEP = 64
 
     def __init__(self, kind: str, settings: MatchingSettings | None = None, device: str | None = None) -> None:
         import torch
@@ -127,7 +121,7 @@ class LightGlueMatcher:
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         chosen = self.settings.precision
         self._dtype = fast_dtype(self._device) if chosen == "auto" else getattr(torch, chosen)
-        self._prepared: OrderedDict[int, tuple[LocalFeatures, Prepared]] = OrderedDict()
+        self._prepare = RecentFeatures(self._prepared, self.KEEP)
         #: (padded number of keypoints, layers until it stopped) -> pairs matched so far: where the arithmetic went.
         self.work_done: Counter[tuple[int, int]] = Counter()
 
@@ -153,7 +147,7 @@ class LightGlueMatcher:
             ValueError: the keypoints are of another kind than the weights.
         """
         results = [Correspondences.empty() for _ in pairs]
-        work = [index for index, (f0, f1) in enumerate(pairs) if self._deserves(f0, f1)]
+        work = [index for index, (f0, f1) in enumerate(pairs) if self._has_keypoints(f0, f1)]
         # Only pairs of one padded length share a batch: then a pair's answer does not depend on its company.
         from engine.lightglue import padded_length
 
@@ -176,38 +170,26 @@ class LightGlueMatcher:
 
     def forget(self) -> None:
         """Drop what is kept of photographs in memory (their next pair costs what a first one does)."""
-        self._prepared.clear()
+        self._prepare.clear()
 
-    def _deserves(self, features0: LocalFeatures, features1: LocalFeatures) -> bool:
-        """Say whether a pair has keypoints and passes the cheap test, where one is asked for."""
+    def _has_keypoints(self, features0: LocalFeatures, features1: LocalFeatures) -> bool:
+        """Say whether a pair has keypoints; they must be of the kind that the weights match."""
         if not len(features0) or not len(features1):
             return False
         for features in (features0, features1):
             if features.kind != self._kind:
                 raise ValueError(f"these weights match {self._kind!r} keypoints, not {features.kind!r}")
-        s = self.settings
-        if not s.pretest:
-            return True
-        return agreeing(features0, features1, s.max_keypoints, s.pretest_ratio, s.pretest_gap) >= s.pretest
+        return True
 
-    def _prepare(self, features: LocalFeatures) -> Prepared:
+    def _prepared(self, features: LocalFeatures) -> Prepared:
         import torch
 
-        key = id(features)
-        if key in self._prepared:
-            self._prepared.move_to_end(key)
-            return self._prepared[key][1]
         count = self.settings.max_keypoints
-        prepared = self._network.prepare(
+        return self._network.prepare(
             torch.from_numpy(features.canonical_xy[:count]),
             torch.from_numpy(np.asarray(features.descriptors[:count], np.float32)),
             features.frame.canonical_size,
         )
-        # The features are kept beside the answer: an id is only unique while its object lives.
-        self._prepared[key] = (features, prepared)
-        if len(self._prepared) > self.KEEP:
-            self._prepared.popitem(last=False)
-        return prepared
 
 
 class NearestNeighbourMatcher:
@@ -221,14 +203,15 @@ class NearestNeighbourMatcher:
 
     def fingerprint(self) -> str:
         """Settings and code version in one string."""
-        return f"{self.settings.fingerprint()}-nearest-{CODE_VERSION}"
+        return f"{self.settings.fingerprint()}-nearest-{CODE_VERSION}-{nearest.CODE_VERSION}"
 
     def match(self, pairs: Sequence[FeaturePair]) -> list[Correspondences]:
         """Return the correspondences of every pair, best first, in the order given."""
         return [self._match_one(f0, f1) for f0, f1 in pairs]
 
     def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
-        found = mutual_neighbours(features0, features1, self.settings.max_keypoints)
+        limit = self.settings.max_keypoints
+        found = mutual_neighbours(*(np.array(f.descriptors[:limit], np.float32) for f in (features0, features1)))
         keep = found.ratio <= self.settings.ratio if self.settings.ratio < 1 else np.ones(len(found), bool)
         indices = np.stack([found.rows[keep], found.columns[keep]], 1)
         return _sorted_record(indices, np.clip(found.cosine[keep], 0.0, 1.0))

@@ -17,11 +17,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.problems import CatalogError
 from features.settings import SettingsError
 from features.weights import ModelFile, known_weights, weight_file
+
+if TYPE_CHECKING:
+    from engine.shortlist import ShortlistSettings
 
 #: The packages that answer questions, and the files of theirs that are needed.
 PACKAGES = ("features", "engine", "reranker")
@@ -96,19 +99,29 @@ class Estimate:
         return f"{self.pairs:,} pairs and at most {self.photographs:,} photographs: {self.hours:.1f} of {HOURS:g} hours"
 
 
-def estimate(
-    sizes: Sequence[tuple[int, int]], shortlist: int, photographs_per_second: float, pairs_per_second: float
-) -> Estimate:
+@dataclass(frozen=True)
+class Rates:
+    """What was measured: photographs described, pairs looked at quickly and pairs that LightGlue sees, a second."""
+
+    photographs: float
+    quick_looks: float
+    second_looks: float
+
+
+def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rates: Rates) -> Estimate:
     """Return how long scenarios take at measured rates.
 
     Args:
         sizes: (queries, database) of each scenario.
-        shortlist: candidates a query.
+        shortlist: how many candidates a query gets, and how many of them LightGlue sees.
+        rates: what was measured.
     """
-    pairs = sum(queries * min(shortlist, database) for queries, database in sizes)
+    whole = shortlist.size + shortlist.expansion
+    pairs = sum(queries * min(whole, database) for queries, database in sizes)
+    second = sum(queries * min(shortlist.second_look or whole, whole, database) for queries, database in sizes)
     # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
     photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
-    seconds = photographs / photographs_per_second + pairs / pairs_per_second
+    seconds = photographs / rates.photographs + pairs / rates.quick_looks + second / rates.second_looks
     return Estimate(photographs, pairs, seconds / 3600.0)
 
 
@@ -164,6 +177,8 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     """Return what main.py reads, and the files of the user's own that must be carried."""
     from engine.matcher import Matcher, shipped_ranker
     from features.global_descriptor import SHIPPED_FOLDER, find_models
+    from features.keypoint_metric import SHIPPED_FOLDER as METRICS_FOLDER
+    from features.keypoint_metric import find_metric
     from features.mark_descriptors import SHIPPED_FOLDER as MARKS_FOLDER
     from features.mark_descriptors import find_marks_model
 
@@ -192,6 +207,12 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
             raise SettingsError(f"two networks of mark descriptors are called {marks.stem!r}: rename {marks}")
         carried[f"features/models/marks/{marks.name}"] = marks
         packed = packed.with_option("describe.marks.model", marks.stem)
+    metric = find_metric(settings.nearest.metric, kind)
+    if metric is not None and metric.parent != METRICS_FOLDER:
+        if (METRICS_FOLDER / metric.name).is_file():
+            raise SettingsError(f"two metrics of keypoints are called {metric.stem!r}: rename {metric}")
+        carried[f"features/models/keypoints/{metric.name}"] = metric
+        packed = packed.with_option("nearest.metric", metric.stem)
     recipe = {"settings": packed.to_dict(), "ranker_file": "ranker.json" if "ranker.json" in carried else None}
     return recipe, carried
 

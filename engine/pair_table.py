@@ -1,12 +1,12 @@
 """What may be compared with what, and everything that is known of the pairs in one table.
 
-The raw pair table has one row per (query, candidate): shortlist, both looks, and what the catalogues know of either
+The raw pair table has one row per (query, candidate): shortlist, all looks, and what the catalogues know of either
 photograph. It is what the ranker's features are made of (:mod:`reranker.pair_features`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.catalog import CandidateFilter, same_encounter
-from engine.evidence import mark_columns, number_columns
+from engine.evidence import Look, look_columns
 from engine.index import CatalogIndex
 from engine.shortlist import Shortlist, resembling
 from features.records import FloatArray
@@ -76,11 +76,15 @@ def raw_table(
     queries: CatalogIndex,
     database: CatalogIndex,
     lists: Sequence[Shortlist],
-    quick: Sequence[npt.NDArray[np.float32]],
-    numbers: Sequence[npt.NDArray[np.float32]],
+    looked: Mapping[Look, Sequence[npt.NDArray[np.float32]]],
     truth: Sequence[int | None],
 ) -> pd.DataFrame:
-    """Join shortlists, pair numbers and what the catalogues know into the raw pair table."""
+    """Join shortlists, pair numbers and what the catalogues know into the raw pair table.
+
+    Args:
+        looked: for each look the (candidates, numbers) table of every list.
+        truth: see :class:`Allowed`.
+    """
     query_rows = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
     database_rows = np.concatenate([found.indices for found in lists]) if lists else np.zeros(0, np.int64)
     columns: dict[str, Any] = {
@@ -90,8 +94,8 @@ def raw_table(
     for name, part in (("cosine", "cosine"), ("requery_score", "requery")):
         columns[name] = np.concatenate([getattr(f, part) for f in lists]) if lists else np.zeros(0, np.float32)
     columns.update(_neighbour_columns(lists, database, columns["candidate_id"]))
-    columns.update(mark_columns(row for table in quick for row in table))
-    columns.update(number_columns(row for table in numbers for row in table))
+    for look, tables in looked.items():
+        columns.update(look_columns(look, (row for table in tables for row in table)))
     for side, index, rows in ((0, queries, query_rows), (1, database, database_rows)):
         table = index.catalog.table
         for source, name in _CATALOG_NAMES.items():

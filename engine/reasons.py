@@ -19,8 +19,9 @@ _UNLIKELY = 0.3
 _GROUPS = {
     "global": "whole picture",
     "requery": "whole picture, through its neighbours",
-    "local": "matched keypoints",
-    "geometry": "geometry of the matches",
+    "nearest": "keypoints that are alike",
+    "local": "keypoints matched by LightGlue",
+    "geometry": "geometry of LightGlue's matches",
     "marks": "marks",
     "metadata": "date, view and size",
     "support": "other candidates that look like it",

@@ -28,18 +28,18 @@ class ShortlistSettings(Settings):
     """Options of the shortlist.
 
     Attributes:
-        size: candidates per query that the local matchers see: mark descriptors all of them.
-        second_look: so many of them, the best by cosine and mark descriptors together, are looked at again by
-            keypoints and LightGlue, which cost far more; 0 looks at all.
-        expansion: so many further candidates are added after both looks, because they resemble one that matches by its
-            marks. They get the quick look only.
+        size: candidates per query that the local matchers see, at least quickly.
+        second_look: so many candidates, the best by cosine and the quick looks together, are looked at again by
+            LightGlue, which costs far more; 0 looks at all.
+        expansion: so many further candidates are added after the quick looks, because they resemble one that matches by
+            its marks, and get the quick looks too.
         requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
         requery_weights: weights of the query, its best and its second best candidate.
         requery_power: power applied to each similarity before they are added.
     """
 
     size: int = 50
-    second_look: int = 25
+    second_look: int = 1
     expansion: int = 20
     requery: bool = False
     requery_weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
@@ -55,8 +55,9 @@ class ShortlistSettings(Settings):
 
     @property
     def share_looked_at_twice(self) -> float:
-        """Share of a full list that keypoints and LightGlue see, in (0, 1]."""
-        return min(self.second_look or self.size, self.size) / self.size
+        """Share of a full list and its expansion that LightGlue sees, in (0, 1]."""
+        whole = self.size + self.expansion
+        return min(self.second_look or whole, whole) / whole
 
 
 @dataclass(frozen=True, eq=False)

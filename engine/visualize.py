@@ -90,7 +90,7 @@ class PairEvidence:
         heat0, heat1: (H, W) float32 in [0, 1] on each photograph's own pixel grid, what makes the two alike to the
             global descriptor (:mod:`features.heatmap`); None where it was not computed.
         parts: what the ranker's features added to the score, None where it was not asked for.
-        skin: what the quick look at the skin found, None where nobody took it.
+        skin: what the look at the skin found, None where nobody took it.
     """
 
     photo0: Photo

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from reranker.calibration import sigmoid
-from reranker.fusion import FusionSettings, local_evidence
+from reranker.fusion import FusionSettings, local_source
 from reranker.pair_features import FEATURES, Feature, build
 from reranker.ranker import Ranker
 from reranker.support import Support, combined
@@ -154,16 +154,14 @@ def _number(value: float) -> str:
 def _fusion_parts(features: pd.DataFrame, settings: FusionSettings | None) -> pd.DataFrame:
     """Return what each half of the plain fusion adds to its probability (the halves of :func:`fusion.fuse`)."""
     settings = settings or FusionSettings()
-    zscore, local = features["cosine_zscore"].to_numpy(np.float64), local_evidence(features)
+    zscore = features["cosine_zscore"].to_numpy(np.float64)
+    source, local = local_source(features)
     by_cosine = sigmoid(settings.global_slope * np.nan_to_num(zscore, nan=0.0) + settings.global_offset)
     by_count = sigmoid(settings.local_slope * local + settings.local_offset)
     half = np.where(np.isnan(zscore) | np.isnan(local), 1.0, 0.5)
     columns = {"cosine_zscore": np.where(np.isnan(zscore) & ~np.isnan(local), 0.0, half * by_cosine)}
-    # The count that local_evidence reads: inliers where verified, else what the matcher alone found.
-    source = pd.Series("log_inliers", features.index).where(features["log_inliers"].notna(), "log_matches_50")
-    source = source.where(source.eq("log_inliers") | features["log_matches_50"].notna(), "log_matches")
-    for name in ("log_inliers", "log_matches_50", "log_matches"):
-        read = source.eq(name).to_numpy()
+    for name in dict.fromkeys(source.tolist()):
+        read = source == name
         if read.any():
             columns[name] = np.where(read & ~np.isnan(local), half * np.nan_to_num(by_count), 0.0)
     return pd.DataFrame({**columns, "baseline": 0.0}, index=features.index)

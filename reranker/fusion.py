@@ -38,13 +38,29 @@ class FusionSettings(Options):
     local_offset: float = -6.5
 
 
-def local_evidence(features: pd.DataFrame) -> Values:
-    """Return ln(1 + count) per row: inliers where verified, else matches of confidence above 0.5, else all matches.
+#: What the local evidence is read from: the larger of the first two where verified, else the first that is known.
+_COUNTS = ("log_inliers", "nearest_sure_log_plausible_inliers", "log_matches_50", "log_matches")
 
-    NaN where none of the three is known.
+
+def local_evidence(features: pd.DataFrame) -> Values:
+    """Return ln(1 + count) per row: :func:`local_source` without the names."""
+    return local_source(features)[1]
+
+
+def local_source(features: pd.DataFrame) -> tuple[npt.NDArray[np.object_], Values]:
+    """Return, per row, the feature that the local evidence is read from and its value, ln(1 + count).
+
+    It is LightGlue's inliers or those among the sure nearest neighbours, whichever are more; where neither was
+    verified matches of confidence above 0.5, else all matches. NaN (and the last name) where nothing is known.
     """
-    values = features["log_inliers"].fillna(features["log_matches_50"]).fillna(features["log_matches"])
-    return values.to_numpy(dtype=np.float64)
+    inliers, nearest, strong, every = (features[name].to_numpy(dtype=np.float64) for name in _COUNTS)
+    names = np.full(len(features), _COUNTS[3], object)
+    values = every
+    for name, better in ((_COUNTS[2], strong), (_COUNTS[1], nearest)):
+        known = ~np.isnan(better)
+        names, values = np.where(known, name, names), np.where(known, better, values)
+    more = ~np.isnan(inliers) & ~(nearest > inliers)
+    return np.where(more, _COUNTS[0], names), np.where(more, inliers, values)
 
 
 def plain_fusion(raw: pd.DataFrame, settings: FusionSettings | None = None) -> pd.DataFrame:

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Group = Literal["global", "requery", "local", "geometry", "marks", "metadata"]
+Group = Literal["global", "requery", "nearest", "local", "geometry", "marks", "metadata"]
 Values = npt.NDArray[np.float64]
 
 #: Raised whenever a feature changes its meaning under an unchanged name; a saved ranker of another version is refused.
-FEATURE_VERSION = 4
+FEATURE_VERSION = 5
 
 REQUIRED_COLUMNS = ("query_id", "candidate_id", "cosine")
 
@@ -68,6 +68,28 @@ FEATURES: tuple[Feature, ...] = (
     Feature("cosine_zscore", "sd", "global", "cosine in standard deviations above its list's mean", 1),
     Feature("requery_score", "1", "requery", "similarity after asking again through the query's best candidates", 1),
     Feature("requery_log_rank", "ln", "requery", "logarithm of the rank by re-query score in the list", -1),
+    Feature("nearest_log_matches", "ln", "nearest", "ln(1 + keypoints that are each other's nearest)", 1),
+    Feature("nearest_similarity", "1", "nearest", "mean cosine of the descriptors of these keypoints"),
+    Feature("nearest_sharpness", "matches", "nearest", "sum over them of 1 - distance to the nearest / to the next", 1),
+    Feature(
+        "nearest_log_plausible_inliers", "ln", "nearest", "ln(1 + those that one placement explains x plausibility)", 1
+    ),
+    Feature("nearest_inlier_ratio", "1", "nearest", "share of them that the placement explains", 1),
+    Feature("nearest_inlier_sharpness", "matches", "nearest", "the sum over those that the placement explains", 1),
+    Feature("nearest_residual", "body lengths", "nearest", "median transfer error of those"),
+    Feature("nearest_spread_along", "body lengths", "nearest", "standard deviation of those along the body"),
+    Feature("nearest_position_gap", "body lengths", "nearest", "median disagreement of position along the body", -1),
+    Feature("nearest_mark_share", "1", "nearest", "share of those that lie in mark regions in both photographs"),
+    Feature("nearest_log_sure", "ln", "nearest", "ln(1 + neighbours far nearer than the next)", 1),
+    Feature("nearest_sure_log_plausible_inliers", "ln", "nearest", "ln(1 + the sure ones explained x plausibility)", 1),
+    Feature("nearest_sure_inlier_ratio", "1", "nearest", "share of the sure ones that their placement explains", 1),
+    Feature("nearest_sure_inlier_sharpness", "matches", "nearest", "the sum over the sure ones explained", 1),
+    Feature("nearest_sure_position_gap", "body lengths", "nearest", "disagreement of the sure ones' position", -1),
+    Feature("nearest_zscore", "sd", "nearest", "plausible explained neighbours above their list's mean", 1),
+    Feature("nearest_log_rank", "ln", "nearest", "logarithm of the rank by plausible explained neighbours", -1),
+    Feature("nearest_sure_zscore", "sd", "nearest", "the same of the sure ones", 1),
+    Feature("nearest_sure_log_rank", "ln", "nearest", "the same of the sure ones", -1),
+    Feature("nearest_commonness", "ln", "nearest", "mean of the list: how easily the query's keypoints fall into line"),
     Feature("log_matches", "ln", "local", "ln(1 + tentative matches)", 1),
     Feature("log_matches_50", "ln", "local", "ln(1 + matches of confidence above 0.5)", 1),
     Feature("log_matches_80", "ln", "local", "ln(1 + matches of confidence above 0.8)", 1),
@@ -149,8 +171,8 @@ FEATURES: tuple[Feature, ...] = (
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 #: What was found on the skin of two photographs. A flank seen from the side and a back seen from above share next to
 #: none of it: what agrees there is outline, light and chance, and is held as unknown.
-_ON_THE_SKIN = tuple(entry.name for entry in FEATURES if entry.group in ("local", "geometry", "marks"))
-GROUPS: tuple[Group, ...] = ("global", "requery", "local", "geometry", "marks", "metadata")
+_ON_THE_SKIN = tuple(entry.name for entry in FEATURES if entry.group in ("nearest", "local", "geometry", "marks"))
+GROUPS: tuple[Group, ...] = ("global", "requery", "nearest", "local", "geometry", "marks", "metadata")
 
 
 def feature(name: str) -> Feature:
@@ -180,6 +202,7 @@ def build(raw: pd.DataFrame) -> pd.DataFrame:
     table = raw.iloc[order].reset_index(drop=True)
     columns = {
         **_global(table),
+        **_nearest(table),
         **_local(table),
         **_geometry(table),
         **_marks(table),
@@ -285,6 +308,28 @@ def _global(table: pd.DataFrame) -> dict[str, Values]:
         "cosine_zscore": _zscore(table, cosine),
         "requery_score": requery,
         "requery_log_rank": _log_rank(table, requery),
+    }
+
+
+def _nearest(table: pd.DataFrame) -> dict[str, Values]:
+    def column(name: str) -> Values:
+        return _column(table, f"nearest_{name}")
+
+    agreement = np.log1p(column("inliers") * column("plausibility"))
+    sure = np.log1p(column("sure_inliers") * column("sure_plausibility"))
+    plain = ("similarity", "sharpness", "inlier_ratio", "inlier_sharpness", "residual", "spread_along", "position_gap")
+    more = ("mark_share", "sure_inlier_ratio", "sure_inlier_sharpness", "sure_position_gap")
+    return {
+        **{f"nearest_{name}": column(name) for name in plain + more},
+        "nearest_log_matches": np.log1p(column("matches")),
+        "nearest_log_sure": np.log1p(column("sure")),
+        "nearest_log_plausible_inliers": agreement,
+        "nearest_sure_log_plausible_inliers": sure,
+        "nearest_zscore": _zscore(table, agreement),
+        "nearest_log_rank": _log_rank(table, agreement),
+        "nearest_sure_zscore": _zscore(table, sure),
+        "nearest_sure_log_rank": _log_rank(table, sure),
+        "nearest_commonness": _list_mean(table, agreement),
     }
 
 

@@ -14,8 +14,10 @@ from bench.out_of_fold import OutOfFold
 from bench.peers.cosine import answer_by_cosine, seconds_to_describe
 from bench.peers.questions import Answers, Scores, Sheet
 from engine.catalog import CandidateFilter
+from engine.evidence import QUICK_LOOKS, Look, PairTask
 from engine.index import CatalogIndex
 from engine.matcher import Matcher
+from engine.workers import single_thread
 from features.global_descriptor import GlobalDescriptor, GlobalSettings
 
 #: Photographs that the time of local matching is measured on: one query, and the others its candidates.
@@ -28,11 +30,13 @@ class LocalTime:
 
     Attributes:
         seconds_photo: global descriptor, regions and keypoints of one photograph (a share of loading the networks too).
-        seconds_pair: matching and verifying one pair.
+        seconds_quick: both quick looks at one pair.
+        seconds_second: LightGlue's look at one pair.
     """
 
     seconds_photo: float
-    seconds_pair: float
+    seconds_quick: float
+    seconds_second: float
 
     @classmethod
     def measure(cls, matcher: Matcher, index: CatalogIndex) -> LocalTime:
@@ -44,12 +48,17 @@ class LocalTime:
             started = time.perf_counter()
             fresh = alone.index(catalog)
             described = time.perf_counter() - started
-            pairs = [(fresh.catalog.ids[0], name) for name in fresh.catalog.ids[1:]]
-            started = time.perf_counter()
-            alone.compare(pairs, fresh)
-            compared = time.perf_counter() - started
+            keys = [item.key for item in fresh.descriptions]
+            task, spent = PairTask(keys[0], tuple(keys[1:])), dict.fromkeys(Look, 0.0)
+            worker = alone.worker(alone.store_for(fresh.catalog))
+            with single_thread():
+                for look in Look:
+                    started = time.perf_counter()
+                    worker.numbers(task, look)
+                    spent[look] = (time.perf_counter() - started) / max(len(task.candidates), 1)
             alone.close()
-        return cls(described / max(len(catalog) - 1, 1), compared / max(len(pairs), 1))
+        quick = sum(spent[look] for look in QUICK_LOOKS)
+        return cls(described / max(len(catalog) - 1, 1), quick, spent[Look.LIGHTGLUE])
 
 
 class OwnCosine:
@@ -101,6 +110,9 @@ class OwnEngine:
                 if part is not None:
                     positions = [catalog.position(name) for name in part["image_id"]]
                     scores[number][positions] = part["probability"].to_numpy(float)
-        size = min(self._judges.matcher.settings.shortlist.size, len(catalog) - 1)
-        seconds = size * self._time.seconds_pair + ranking / max(len(sheet.questions), 1)
+        lists = self._judges.matcher.settings.shortlist
+        whole = min(lists.size + lists.expansion, len(catalog) - 1)
+        second = min(lists.second_look or whole, whole)
+        seconds = whole * self._time.seconds_quick + second * self._time.seconds_second
+        seconds += ranking / max(len(sheet.questions), 1)
         return Answers(scores, self._time.seconds_photo, seconds)

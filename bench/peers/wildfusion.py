@@ -45,7 +45,7 @@ class WildFusion:
         counts = self._counts(sheet, lists)
         fused = self._fuse(sheet, lists, cosines, counts)
         pairs = float(np.mean([len(rows) for rows in lists])) if lists else 0.0
-        return Answers(fused, self._time.seconds_photo, pairs * self._time.seconds_pair)
+        return Answers(fused, self._time.seconds_photo, pairs * self._time.seconds_second)
 
     def _counts(self, sheet: Sheet, lists: list[npt.NDArray[np.intp]]) -> list[Scores]:
         """Return the number of matches above 0.5 of every (question, candidate); a pair is matched once."""

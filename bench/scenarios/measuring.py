@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from engine.catalog import CandidateFilter, Catalog
+from engine.evidence import QUICK_LOOKS, Look
 from engine.index import CatalogIndex, Progress
 from engine.matcher import Matcher
 
@@ -23,7 +26,8 @@ class Stage:
     """What one stage took.
 
     Attributes:
-        name: "describing", "matching" or "ranking".
+        name: "describing", "looking at the skin" (and so on for each look), "matching" (shortlists and all else that
+            belongs to pairs) or "ranking".
         items: photographs or pairs.
         computed: those of them that the store did not know.
         seconds: wall time.
@@ -49,16 +53,25 @@ class Ledger:
     """The stages of a run, each kept once and added to whenever it runs again."""
 
     stages: dict[str, Stage] = field(default_factory=dict)
+    _inner: list[float] = field(default_factory=list)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Time a block; what it sets on the stage that it is given is added to what the stage had before."""
+        """Time a block; what it sets on the stage that it is given is added to what the stage had before.
+
+        A block inside another is a stage of its own, and its time is not the other's.
+        """
         now = Stage(name)
         _forget_peak()
+        self._inner.append(0.0)
         started = time.perf_counter()
         yield now
+        whole = time.perf_counter() - started
+        own = whole - self._inner.pop()
+        if self._inner:
+            self._inner[-1] += whole
         total = self.stages.setdefault(name, Stage(name))
-        total.seconds += time.perf_counter() - started
+        total.seconds += own
         total.items += now.items
         total.computed += now.computed
         total.peak_mib = max(total.peak_mib, _peak_mib())
@@ -110,6 +123,15 @@ class MeasuredMatcher(Matcher):
             raw = super().pairs(queries, database, candidates, progress)
             stage.items, stage.computed = len(raw), _pairs_in(store) - before
         return raw
+
+    def _compare(self, look: Look, *arguments: Any, **options: Any) -> list[npt.NDArray[np.float32]]:
+        store: Path = arguments[3]
+        with self.ledger.stage(f"looking at the {look}" if look in QUICK_LOOKS else "LightGlue") as stage:
+            before = _pairs_in(store)
+            tables = super()._compare(look, *arguments, **options)
+            stage.items = int(sum((~np.isnan(table).all(axis=1)).sum() for table in tables))
+            stage.computed = _pairs_in(store) - before
+        return tables
 
     def rank(self, raw: pd.DataFrame, top: int = 20) -> pd.DataFrame:
         """Rank."""

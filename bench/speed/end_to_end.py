@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.held_out import measured_part, settings_for
 from bench.machine import write_result
@@ -36,10 +37,11 @@ from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.challenge import rank_challenge
 from engine.cli import EXIT_DATA
-from engine.evidence import PairTask, PairWorker
+from engine.evidence import PairTask
 from engine.index import CatalogIndex
 from engine.matcher import Matcher, MatcherSettings
 from engine.scenarios import Scenario
+from engine.shortlist import ShortlistSettings
 from features.settings import SettingsError
 
 RUNS = ("from nothing", "photographs known", "everything known")
@@ -48,18 +50,22 @@ TARGETS = {"from nothing": 45.0, "photographs known": 25.0, "memory_mib": 2048.0
 GROWTH = (1, 2, 4)
 
 
-def sizes_of(scenarios: Sequence[Scenario], shortlist: int) -> dict[str, Any]:
-    """Return how much the scenarios ask for: photographs, queries and pairs (those that two scenarios share twice)."""
-    rows = [
-        {"scenario": s.scenario_id, "queries": len(s), "database": len(s.database)}
-        | {"pairs": int(sum(min(shortlist, len(s.database)) for _ in range(len(s))))}
-        for s in scenarios
-    ]
+def sizes_of(scenarios: Sequence[Scenario], settings: ShortlistSettings) -> dict[str, Any]:
+    """Return how much the scenarios ask for: photographs, queries, pairs and those that LightGlue sees.
+
+    Pairs that two scenarios share count twice.
+    """
+    rows = []
+    for s in scenarios:
+        pairs = min(settings.size + settings.expansion, len(s.database))
+        row = {"scenario": s.scenario_id, "queries": len(s), "database": len(s.database), "pairs": len(s) * pairs}
+        rows.append(row | {"second_looks": len(s) * min(settings.second_look or pairs, pairs)})
     return {
         "scenarios": rows,
         "photographs": len(used_by(scenarios)),
         "queries": sum(row["queries"] for row in rows),
         "pairs": sum(row["pairs"] for row in rows),
+        "second_looks": sum(row["second_looks"] for row in rows),
     }
 
 
@@ -107,8 +113,9 @@ def extrapolate(run: dict[str, Any], measured: dict[str, Any], whole: dict[str, 
     """
     photographs = whole["photographs"] / measured["photographs"]
     pairs = whole["pairs"] / measured["pairs"]
-    factor = {"describing": photographs, "matching": pairs, "ranking": pairs}
-    parts = {stage["name"]: stage["seconds"] * factor[stage["name"]] for stage in run["stages"]}
+    second = whole["second_looks"] / measured["second_looks"]
+    factor = {"describing": photographs, "LightGlue": second}
+    parts = {stage["name"]: stage["seconds"] * factor.get(stage["name"], pairs) for stage in run["stages"]}
     parts["outside stages"] = run["seconds_outside_stages"] * pairs
     return {**parts, "seconds": sum(parts.values())}
 
@@ -136,16 +143,18 @@ def growth(index: CatalogIndex, matcher: Matcher, store: Path, queries: int, say
 
 def parts_of_a_pair(index: CatalogIndex, matcher: Matcher, store: Path, queries: int = 3) -> dict[str, Any]:
     """Return where the time of a pair goes, on some queries' shortlists (see :mod:`bench.speed.peak`)."""
-    s = matcher.settings
-    worker = PairWorker(s.describe, s.matching, s.verification, store, matcher.device)
+    worker = matcher.worker(store)
     asked = index.take(list(range(min(queries, len(index)))))
     raw = matcher.pairs(asked, index)
     key_of = {item.image_id: item.key for item in index.descriptions}
-    tasks = [
-        PairTask(key_of[str(query)], tuple(key_of[name] for name in rows["candidate_id"]))
-        for query, rows in raw.groupby("query_id", sort=False)
-    ]
-    return peak.dissect(worker, tasks)
+
+    def tasks_of(rows: pd.DataFrame) -> list[PairTask]:
+        return [
+            PairTask(key_of[str(query)], tuple(key_of[name] for name in part["candidate_id"]))
+            for query, part in rows.groupby("query_id", sort=False)
+        ]
+
+    return peak.dissect(worker, tasks_of(raw), tasks_of(raw[raw["n_matches"].notna()]))
 
 
 def measure(
@@ -159,13 +168,13 @@ def measure(
     say: Say,
 ) -> dict[str, Any]:
     """Cut, rank three times, and ask growing catalogues; return JSON-ready figures."""
-    size = settings.shortlist.size
+    size = settings.shortlist
     whole_cut, left_out = choose_scenarios(catalog, scale=1.0, seed=seed)
     with tempfile.TemporaryDirectory(prefix="scarmatch-end-to-end-") as work:
         cut = cut_scenarios(catalog, Path(work) / "data", CHALLENGE_RULES, scale=fraction, seed=seed)
         measured, whole = sizes_of(cut.scenarios, size), sizes_of(whole_cut, size)
         figures: dict[str, Any] = {"fraction": fraction, "measured": measured, "whole": whole, "left_out": left_out}
-        figures["challenge"] = {"queries": sum(rule.n_queries for rule in CHALLENGE_RULES), "shortlist": size}
+        figures["challenge"] = {"queries": sum(rule.n_queries for rule in CHALLENGE_RULES), "shortlist": size.size}
         figures |= {"targets": TARGETS, "runs": {}, "extrapolation": None}
         for name in RUNS:
             if name == "photographs known":
@@ -177,7 +186,7 @@ def measure(
     matcher = Matcher(settings, store, workers=workers)
     tops = all_against_all(catalog).queries
     order = np.random.default_rng(seed).permutation(len(tops))
-    count = max(max(GROWTH) * (size + 1), int(fraction * len(tops)))
+    count = max(max(GROWTH) * (size.size + 1), int(fraction * len(tops)))
     index = matcher.index(catalog.subset([tops[i] for i in order[:count]]))
     figures["growth"] = growth(index, matcher, store, growth_queries, say)
     say("the parts of a pair")
@@ -206,16 +215,17 @@ def render(figures: dict[str, Any]) -> str:
     lines += ["", f"memory, this process and {first['workers']} workers: at most {first['memory_mib']:,.0f} MiB  "]
     lines.append(f"(aim {figures['targets']['memory_mib']:,.0f} MiB)")
     if figures["extrapolation"]:
+        stages = list(dict.fromkeys(stage["name"] for run in figures["runs"].values() for stage in run["stages"]))
         lines += [
             "",
             f"EXTRAPOLATED, not measured, to {whole['queries']:,} queries, {whole['photographs']:,} photographs and "
             f"{whole['pairs']:,} pairs (the challenge asks {figures['challenge']['queries']:,} queries):",
             "",
-            "| run | describing | matching | ranking | in all, minutes | aim |",
-            "|---|---|---|---|---|---|",
+            f"| run | {' | '.join(stages)} | in all, minutes | aim |",
+            "|---|" + "---|" * (len(stages) + 2),
         ]
         for name, parts in figures["extrapolation"].items():
-            cells = [f"{parts.get(stage, 0.0) / 60:.1f}" for stage in ("describing", "matching", "ranking", "seconds")]
+            cells = [f"{parts.get(stage, 0.0) / 60:.1f}" for stage in (*stages, "seconds")]
             aim = figures["targets"].get(name)
             lines.append("| " + " | ".join([name, *cells, f"{aim:.0f}" if aim else "–"]) + " |")
     lines += ["", "| photographs | queries | pairs | matching, s | ranking, s |", "|---|---|---|---|---|"]

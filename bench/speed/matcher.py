@@ -3,14 +3,16 @@
 ::
 
     python -m bench.speed.matcher CATALOG [--store DIR] [--pairs 60] [--keypoints 512 256] [--rounds 3]
-                                  [--map 40] [--compare matching.pretest=8] [--result matcher]
+                                  [--map 40] [--compare shortlist.second_look=25] [--result matcher]
 
 Half of the pairs are true, half impostors, drawn by :mod:`bench.pairs` among photographs with as many keypoints as are
 asked for (as far as there are, so that peers which need equal numbers can batch). Everybody is warmed up and then timed
 in turn, ``--rounds`` times; the least time of each counts, on one thread and on all. Ours starts without anything known
-of a photograph, but for the row that says so; as the engine works, it is also timed in one process per core. Agreement
-is counted on the true pairs, against the full-depth network in single precision: over all of its matches at the
-threshold in use, and over those that the published threshold would keep.
+of a photograph, but for the row that says so; as the engine works, it is also timed in one process per core. "A list as
+shipped" is what the engine does to the keypoints of a list: nearest neighbours of all its pairs, and LightGlue for the
+share of them that it is shown (``shortlist.second_look`` of list and expansion). Agreement is counted on the true
+pairs, against the full-depth network in single precision: over all of its matches at the threshold in use, and over
+those that the published threshold would keep.
 
 ``--map N`` also asks N queries with the reference's settings, with those shipped, and with each ``--compare``, and
 prints what the difference does to mAP@20.
@@ -24,7 +26,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,18 +41,20 @@ from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pair_draw import draw_pairs
 from bench.protocols import Evaluation, all_against_all, evaluate
 from bench.speed.contestants import (
+    A_LIST,
     BATCH,
     KORNIA,
+    NEIGHBOURS,
     OURS,
     REFERENCE,
     Contestant,
+    ListMatcher,
     Matches,
     contestants,
 )
 from bench.telling import Say, say
 from engine.catalog import Catalog, CatalogError
 from engine.cli import EXIT_DATA, ProgressBar, with_overrides
-from engine.evidence import PairWorker
 from engine.index import CatalogIndex
 from engine.matcher import Matcher, MatcherSettings
 from engine.matching import FeaturePair, LightGlueMatcher, MatchingSettings
@@ -107,7 +111,7 @@ def choose_pairs(
         settings = matcher.settings.with_option("describe.keypoints.kind", kind)
         describing = Matcher(settings, matcher.store_for(catalog), ranker="fusion", workers=matcher.workers)
         described = describing.index(catalog.subset(names), progress)
-        worker = PairWorker(settings.describe, settings.matching, settings.verification, matcher.store_for(catalog))
+        worker = describing.worker(matcher.store_for(catalog))
         views = {item.image_id: worker.features(item.key) for item in described.descriptions}
         features[kind] = [(views[pair.image_id0], views[pair.image_id1]) for pair in chosen]
     return features, np.array([pair.same for pair in chosen])
@@ -155,13 +159,15 @@ def _reference(
     return [one.indices for one in found], [one.indices[one.confidence > PUBLISHED_THRESHOLD] for one in found]
 
 
-def _matched(matcher: LightGlueMatcher, pairs: list[FeaturePair]) -> int:
+def _matched(matcher: LightGlueMatcher | ListMatcher, pairs: list[FeaturePair]) -> int:
     return sum(map(len, matcher.match(pairs)))
 
 
-def in_processes(pairs: list[FeaturePair], settings: MatchingSettings, workers: int, rounds: int) -> float:
+def in_processes(
+    pairs: list[FeaturePair], make: Callable[[], LightGlueMatcher | ListMatcher], workers: int, rounds: int
+) -> float:
     """Return the pairs a second of ours as the engine works: one process per core with one thread each."""
-    pool = TaskPool(partial(LightGlueMatcher, "aliked", settings), workers)
+    pool = TaskPool(make, workers)
     # Two tasks a process: one that waits keeps nobody idle, and batches stay full.
     parts = [list(pairs[start :: 2 * workers]) for start in range(2 * workers)]
     tasks = [part for part in parts if part]
@@ -182,12 +188,13 @@ def measure(
     true: npt.NDArray[np.bool_],
     count: int,
     settings: MatchingSettings,
+    share: float,
     rounds: int,
     workers: int,
     say: Say,
 ) -> dict[str, Any]:
     """Return the figures at one number of keypoints: a row for each contestant and number of threads, and ratios."""
-    field, absent = contestants(count, settings)
+    field, absent = contestants(count, settings, share)
     field = [one for one in field if one.kind in features]
     full = sum(min(len(a), len(b)) >= count for a, b in features["aliked"])
     exact = {kind: _reference(kind, pairs, count, settings) for kind, pairs in features.items()}
@@ -197,13 +204,21 @@ def measure(
         for one in field:
             row = {"name": one.name, "threads": threads, "processes": 1, "pairs_per_second": speeds[one.name]}
             every, sure = exact[one.kind]
+            if one.name in (NEIGHBOURS, A_LIST):
+                # Other matches on purpose: what they are worth is a matter of mAP.
+                rows.append(row | dict.fromkeys(("precision", "recall", "recall_of_sure")))
+                continue
             row |= agreement(matches[one.name], every, true)
             rows.append(row | {"recall_of_sure": agreement(matches[one.name], sure, true)["recall"]})
     if workers > 1:
-        speed = in_processes(features["aliked"], settings.replace(max_keypoints=count), workers, rounds)
-        same = next(row for row in rows if row["name"] == OURS)
-        name = f"{OURS}, {workers} processes"
-        rows.append({**same, "name": name, "threads": workers, "processes": workers, "pairs_per_second": speed})
+        shipped = settings.replace(max_keypoints=count)
+        makers: dict[str, Callable[[], LightGlueMatcher | ListMatcher]]
+        makers = {OURS: partial(LightGlueMatcher, "aliked", shipped), A_LIST: partial(ListMatcher, shipped, share)}
+        for which, make in makers.items():
+            speed = in_processes(features["aliked"], make, workers, rounds)
+            same = next(row for row in rows if row["name"] == which)
+            name = f"{which}, {workers} processes"
+            rows.append({**same, "name": name, "threads": workers, "processes": workers, "pairs_per_second": speed})
     return {"rows": rows, "ratios": ratios(rows), "absent": absent, "pairs_with_all_keypoints": full}
 
 
@@ -211,7 +226,7 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return how many times faster ours as shipped is than kornia's, for each number of threads and processes."""
     found = []
     for row in rows:
-        if not row["name"].startswith(OURS):
+        if not row["name"].startswith((OURS, A_LIST)):
             continue
         speeds = {r["name"]: r["pairs_per_second"] for r in rows if r["threads"] == row["threads"]}
         batched = speeds.get(f"{KORNIA}, full depth, batch {BATCH}")
@@ -292,6 +307,7 @@ def render(figures: dict[str, Any]) -> str:
                 f"{TARGETS['batched']:.0f}), {times[1]} x its fastest adaptive mode (aim {TARGETS['adaptive']:.0f})  "
             )
         lines += [f"left out: {name} ({why})  " for name, why in part["absent"].items()] + [""]
+    lines += [f"of a list, LightGlue sees {figures['share_of_a_list']:.0%}", ""]
     if figures.get("map") is not None:
         lines += ["| settings | matches that count | queries | mAP@20 | difference |", "|---|---|---|---|---|"]
         for record in figures["map"]["records"]:
@@ -335,9 +351,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         most = max(options.keypoints)
         features, true = choose_pairs(catalog, matcher, _kinds(say), options.pairs, most, options.seed, bar)
         figures["pairs"] = len(true)
+        share = matcher.settings.shortlist.share_looked_at_twice
+        figures["share_of_a_list"] = share
         for count in options.keypoints:
             say(f"{count} keypoints")
-            part = measure(features, true, count, matcher.settings.matching, options.rounds, workers, say)
+            part = measure(features, true, count, matcher.settings.matching, share, options.rounds, workers, say)
             figures["keypoints"][str(count)] = part
         if options.map is not None:
             index = matcher.index(catalog, bar)

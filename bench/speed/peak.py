@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.evidence import PairTask, PairWorker, compare_task
+from engine.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
 from engine.lightglue import fast_dtype
 from engine.matching import LightGlueMatcher
-from engine.verification import verify_many
 from engine.workers import single_thread
 
 #: Width of LightGlue's state.
@@ -66,53 +65,55 @@ def work_gflop(work: Counter[tuple[int, int]]) -> float:
     return total
 
 
-def dissect(worker: PairWorker, tasks: Sequence[PairTask]) -> dict[str, Any]:
+def dissect(worker: PairWorker, tasks: Sequence[PairTask], second: Sequence[PairTask]) -> dict[str, Any]:
     """Time the parts of comparing some queries with their candidates, on one thread in this process.
 
+    Args:
+        worker: compares.
+        tasks: queries with their whole lists, which get the quick looks.
+        second: the same with the candidates that LightGlue sees.
+
     Returns:
-        Milliseconds a pair of each part, LightGlue's mean layers and its share of the machine's best.
+        Milliseconds a pair of each look, LightGlue's mean layers and its share of the machine's best.
     """
-    pairs = sum(len(task.candidates) for task in tasks)
+    pairs, looked_at = (sum(len(task.candidates) for task in some) for some in (tasks, second))
+    lightglue = worker.matcher if isinstance(worker.matcher, LightGlueMatcher) else None
     dtype = fast_dtype("cpu")
-    if isinstance(worker.matcher, LightGlueMatcher) and worker.matcher.settings.precision != "auto":
-        dtype = getattr(torch, worker.matcher.settings.precision)
-    spent = dict.fromkeys(("reading keypoints", "LightGlue", "verification", "everything else"), 0.0)
+    if lightglue is not None and lightglue.settings.precision != "auto":
+        dtype = getattr(torch, lightglue.settings.precision)
+    spent: dict[str, float] = {}
     with single_thread():
-        compare_task(worker, PairTask(tasks[0].query, tasks[0].candidates[:1]))  # networks and kernels are loaded
-        if isinstance(worker.matcher, LightGlueMatcher):
-            worker.matcher.work_done.clear()
-        for task in tasks:
-            started = time.perf_counter()
-            query = worker.features(task.query)
-            both = [(query, worker.features(key)) for key in task.candidates]
-            read = time.perf_counter()
-            if isinstance(worker.matcher, LightGlueMatcher):
-                worker.matcher.forget()
-            matches = worker.matcher.match(both)
-            matched = time.perf_counter()
-            checks = zip(both, matches, task.candidates, strict=True)
-            verify_many([(a, b, found, (task.query, key)) for (a, b), found, key in checks], worker.verification)
-            verified = time.perf_counter()
-            spent["reading keypoints"] += read - started
-            spent["LightGlue"] += matched - read
-            spent["verification"] += verified - matched
-        work = Counter(worker.matcher.work_done) if isinstance(worker.matcher, LightGlueMatcher) else Counter()
+        for look in Look:
+            worker.numbers(PairTask(tasks[0].query, tasks[0].candidates[:1]), look)  # networks, kernels are loaded
         started = time.perf_counter()
         for task in tasks:
-            if isinstance(worker.matcher, LightGlueMatcher):
-                worker.matcher.forget()
-            compare_task(worker, task)
-        whole = time.perf_counter() - started
-    known = spent["LightGlue"] + spent["verification"]
-    spent["everything else"] = max(0.0, whole - known)
-    record: dict[str, Any] = {f"ms_{name.replace(' ', '_')}": 1e3 * value / pairs for name, value in spent.items()}
-    record |= {"pairs": pairs, "dtype": str(dtype).removeprefix("torch.")}
+            for key in (task.query, *task.candidates):
+                worker.features(key)
+                worker.marks(key)
+        spent["reading"] = (time.perf_counter() - started) / pairs
+        for look in QUICK_LOOKS:
+            started = time.perf_counter()
+            for task in tasks:
+                worker.numbers(task, look)
+            spent[f"look at the {look}"] = (time.perf_counter() - started) / pairs
+        if lightglue is not None:
+            lightglue.work_done.clear()
+        started = time.perf_counter()
+        for task in second:
+            if lightglue is not None:
+                lightglue.forget()
+            worker.numbers(task, Look.LIGHTGLUE)
+        seconds = time.perf_counter() - started
+        spent["LightGlue"] = seconds / max(looked_at, 1)
+    record: dict[str, Any] = {f"ms_{name.replace(' ', '_')}": 1e3 * value for name, value in spent.items()}
+    record |= {"pairs": pairs, "looked_at_twice": looked_at, "dtype": str(dtype).removeprefix("torch.")}
     record["best_gflops"] = {str(t).removeprefix("torch."): best_gflops(t, 1) for t in {dtype, torch.float32}}
-    if work:
+    if lightglue is not None and lightglue.work_done:
+        work = lightglue.work_done
         gflop = work_gflop(work)
         record["gflop_a_pair"] = gflop / sum(work.values())
         record["mean_layers"] = sum(layers * n for (_, layers), n in work.items()) / sum(work.values())
-        record["gflops"] = gflop / spent["LightGlue"]
+        record["gflops"] = gflop / seconds
         record["share_of_best"] = record["gflops"] / record["best_gflops"][record["dtype"]]
     return record
 
@@ -122,7 +123,8 @@ def render(record: dict[str, Any]) -> str:
     names = [name for name in record if name.startswith("ms_")]
     parts = ", ".join(f"{name[3:].replace('_', ' ')} {record[name]:.2f} ms" for name in names)
     best = ", ".join(f"{name} {value:,.0f}" for name, value in record["best_gflops"].items())
-    lines = [f"one pair on one thread ({record['pairs']} pairs): {parts}"]
+    share = record["looked_at_twice"] / record["pairs"]
+    lines = [f"one pair on one thread ({record['pairs']} pairs, LightGlue sees {share:.0%} of them): {parts}"]
     if "gflops" in record:
         lines.append(
             f"LightGlue: {record['mean_layers']:.1f} layers and {record['gflop_a_pair']:.1f} GFLOP a pair, "

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from bench.machine import write_result
+from bench.scenarios.measuring import Ledger, MeasuredMatcher
 from engine.catalog import Catalog
 from engine.cli import with_overrides
-from engine.matcher import Matcher, MatcherSettings
+from engine.matcher import MatcherSettings
 
 _WARM_UP = 16
 
@@ -42,17 +43,23 @@ def measure(
     chosen = rng.permutation(len(catalog))[: photographs + _WARM_UP]
     warm_up, rest = catalog.take(chosen[:_WARM_UP]), catalog.take(chosen[_WARM_UP:])
     with tempfile.TemporaryDirectory() as folder:
-        matcher = Matcher(settings, folder, ranker="fusion", workers=workers)
+        matcher = MeasuredMatcher(settings, folder, ranker="fusion", workers=workers)
         figures: dict[str, Any] = {"workers": matcher.workers, "photographs": len(rest)}
         figures["seconds_start_index"], index = _timed(lambda: matcher.index(warm_up))
         figures["seconds_start_match"], _ = _timed(lambda: matcher.pairs(index, index))
         figures["seconds_index"], index = _timed(lambda: matcher.index(rest))
         figures["seconds_index_again"], _ = _timed(lambda: matcher.index(rest))
         asked = index.take(list(range(min(queries, len(index)))))
+        matcher.ledger = Ledger()
         figures["seconds_pairs"], raw = _timed(lambda: matcher.pairs(asked, index))
         figures["seconds_rank"], _ = _timed(lambda: matcher.rank(raw))
         matcher.close()
     figures["pairs"] = len(raw)
+    looks = {stage.name: stage for stage in matcher.ledger.stages.values()}
+    second = looks["LightGlue"]
+    figures["second_looks"] = second.items
+    figures["second_looks_per_second"] = second.items / second.seconds
+    figures["quick_looks_per_second"] = len(raw) / (figures["seconds_pairs"] - second.seconds)
     figures["photographs_per_second"] = len(rest) / figures["seconds_index"]
     figures["pairs_per_second"] = len(raw) / figures["seconds_pairs"]
     figures["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -83,6 +90,8 @@ def render(figures: dict[str, Any]) -> str:
         f"describing: {f['photographs_per_second']:.1f} photographs a second (with the start of the processes)",
         f"the same again, from the store: {f['seconds_index_again']:.2f} s for {f['photographs']}",
         f"comparing: {f['pairs_per_second']:.1f} pairs a second",
+        f"of it the quick looks: {f['quick_looks_per_second']:.1f} pairs a second",
+        f"LightGlue, for {f['second_looks']:,} of them: {f['second_looks_per_second']:.1f} pairs a second",
         f"ranking {f['pairs']:,} pairs: {f['seconds_rank']:.2f} s",
         f"memory: {f['peak_mib']:.0f} MiB, and up to {f['peak_mib_of_largest_worker']:.0f} MiB a worker",
         f"import: {f['seconds_import']:.2f} s",

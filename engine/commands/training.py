@@ -1,4 +1,4 @@
-"""The commands that train: the ranker, a global descriptor, mark descriptors."""
+"""The commands that train: the ranker, a global descriptor, mark descriptors, the metric of keypoints."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
     _add_train_ranker(commands)
     _add_train_descriptor(commands)
     _add_train_marks(commands)
+    _add_train_keypoints(commands)
 
 
 def _add_train_ranker(commands: Any) -> None:
@@ -133,6 +134,39 @@ def _train_marks(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_train_keypoints(commands: Any) -> None:
+    text = "Train the metric by which keypoints are compared on a labelled catalogue."
+    parser = add_command(commands, "train-keypoints", _train_keypoints, text)
+    add_catalog(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the metric is written")
+    parser.add_argument("--rounds", type=positive, help="look for pairs so many times (4)")
+    parser.add_argument("--seed", type=int, help="of everything random (0)")
+    parser.add_argument("--everybody", action="store_true", help="hold nobody out: the best metric to use")
+    parser.add_argument(
+        "--train-set", action="append", default=[], metavar="OPTION=VALUE", help="any other option of the training"
+    )
+    add_engine_options(parser, ranker=False)
+
+
+def _train_keypoints(options: argparse.Namespace) -> int:
+    from engine.catalog import Catalog
+    from engine.keypoint_training import train_keypoint_metric
+    from features.training.keypoint_metric import KeypointTrainSettings
+
+    settings = _with_named(options, KeypointTrainSettings(), ("rounds", "seed"))
+    settings = with_overrides(settings, options.train_set)
+    matcher = matcher_from(options)
+
+    def show(record: dict[str, Any]) -> None:
+        loss = f"  loss {record['loss']:.3f}" if "loss" in record else ""
+        _show(f"{record['stage']} {record['done']}/{record['total']}{loss}")
+
+    catalog = Catalog.read(options.catalog, options.format)
+    path = train_keypoint_metric(catalog, matcher, options.output, settings, show)
+    print(f"\n{path}: use it with --set nearest.metric={path}")
+    return 0
+
+
 def _add_network_options(parser: argparse.ArgumentParser, holds: str) -> None:
     """Add what every training of a network takes; ``holds``: what its folder will hold."""
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=holds)
@@ -145,12 +179,15 @@ def _add_network_options(parser: argparse.ArgumentParser, holds: str) -> None:
 
 def _settings_from(options: argparse.Namespace, settings: AnySettings, named: Sequence[str]) -> AnySettings:
     """Return settings changed by the command line's own options and by --set."""
+    return with_overrides(_with_named(options, settings, named), options.overrides)
+
+
+def _with_named(options: argparse.Namespace, settings: AnySettings, named: Sequence[str]) -> AnySettings:
+    """Return settings changed by the command line's own options."""
     for name in named:
         if getattr(options, name) is not None:
             settings = settings.with_option(name, str(getattr(options, name)))
-    if options.everybody:
-        settings = settings.with_option("held_out", "none")
-    return with_overrides(settings, options.overrides)
+    return settings.with_option("held_out", "none") if options.everybody else settings
 
 
 def _show(line: str) -> None:

@@ -199,7 +199,7 @@ def test_hotspotter_answers_the_same_twice(index: CatalogIndex) -> None:
 
 
 def test_wildfusion_matches_shortlists_only_and_rises_with_both(sheet: Sheet, matcher: Matcher) -> None:
-    peer = WildFusion(matcher, LocalTime(0.1, 0.01))
+    peer = WildFusion(matcher, LocalTime(0.1, 0.001, 0.01))
     answers = peer.answer(sheet)
     size = matcher.settings.shortlist.size
     for question, scores in zip(sheet.questions, answers.scores, strict=True):
@@ -241,7 +241,7 @@ def test_the_engine_answers_the_same_questions(sheet: Sheet, matcher: Matcher) -
     from bench.out_of_fold import OutOfFold
     from bench.peers.own import OwnEngine
 
-    answers = OwnEngine(OutOfFold(matcher, ("fusion",)), LocalTime(0.1, 0.01)).answer(sheet)
+    answers = OwnEngine(OutOfFold(matcher, ("fusion",)), LocalTime(0.1, 0.001, 0.01)).answer(sheet)
     for question, scores in zip(sheet.questions, answers.scores, strict=True):
         listed = scores > -np.inf
         assert listed.any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,13 @@ def test_what_the_challenge_leaves_out_is_there(figures: dict[str, Any], sheet: 
     first = figures["scenarios"][0]
     assert first["other_encounter"]["queries"] <= first["queries"]
     stages = {stage["name"]: stage for stage in figures["stages"]}
-    assert set(stages) == {"describing", "matching", "ranking"}
+    looks = {"looking at the skin", "looking at the keypoints", "LightGlue"}
+    assert set(stages) == {"describing", *looks, "matching", "ranking"}
+    # A back from above and a flank are not compared.
+    quick = {stages[look]["items"] for look in looks - {"LightGlue"}}
+    assert len(quick) == 1
+    assert 0 < quick.pop() <= stages["matching"]["items"]
+    assert stages["matching"]["computed"] == sum(stages[look]["computed"] for look in looks)
     assert stages["describing"]["items"] == len(sheet.labelled)
     # Shortlists of six, where there are so many, and up to twenty more that resemble their matches.
     asked, most = (sum(len(s) * min(size, len(s.database)) for s in sheet.scenarios) for size in (6, 26))
@@ -248,6 +255,16 @@ def test_a_ledger_adds_up_what_a_stage_took() -> None:
             stage.items, stage.computed = items, 1
     (kept,) = ledger.to_list()
     assert (kept["items"], kept["computed"]) == (7, 2)
+
+
+def test_a_stage_inside_another_keeps_its_own_time() -> None:
+    ledger = Ledger()
+    with ledger.stage("outer"), ledger.stage("inner"):
+        time.sleep(0.05)
+    inner, outer = ledger.to_list()
+    assert (inner["name"], outer["name"]) == ("inner", "outer")
+    assert inner["seconds"] >= 0.05
+    assert outer["seconds"] < 0.02
 
 
 def test_the_command_runs_one_script_and_says_what_it_cannot(

@@ -25,11 +25,17 @@ def test_gflop_by_hand() -> None:
 
 def test_extrapolation_by_hand() -> None:
     run = {
-        "stages": [{"name": "describing", "seconds": 10.0}, {"name": "matching", "seconds": 20.0}],
+        "stages": [
+            {"name": "describing", "seconds": 10.0},
+            {"name": "looking at the skin", "seconds": 20.0},
+            {"name": "LightGlue", "seconds": 5.0},
+        ],
         "seconds_outside_stages": 1.0,
     }
-    found = end_to_end.extrapolate(run, {"photographs": 10, "pairs": 100}, {"photographs": 30, "pairs": 1000})
-    assert found == {"describing": 30.0, "matching": 200.0, "outside stages": 10.0, "seconds": 240.0}
+    measured = {"photographs": 10, "pairs": 100, "second_looks": 50}
+    found = end_to_end.extrapolate(run, measured, {"photographs": 30, "pairs": 1000, "second_looks": 100})
+    parts = {"describing": 30.0, "looking at the skin": 200.0, "LightGlue": 10.0, "outside stages": 10.0}
+    assert found == {**parts, "seconds": 250.0}
 
 
 def test_a_run_measures_what_it_says(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 
 from bench.machine import read_result
 from bench.speed import matcher as bench
-from bench.speed.contestants import OURS, OURS_EXACT, batches_of, contestants
-from engine.matching import MatchingSettings
+from bench.speed.contestants import NEIGHBOURS, OURS, OURS_EXACT, ListMatcher, batches_of, contestants
+from engine.matching import LightGlueMatcher, MatchingSettings
+from engine.nearest import NearestMatcher, NearestSettings
 from features.records import Frame, LocalFeatures
 
 
@@ -59,7 +61,19 @@ def test_everybody_finds_the_same_at_full_depth() -> None:
 
 def test_processes_share_the_pairs() -> None:
     pairs = [views(24, seed) for seed in range(5)]
-    assert bench.in_processes(pairs, MatchingSettings(max_keypoints=24), workers=2, rounds=1) > 0
+    make = partial(LightGlueMatcher, "aliked", MatchingSettings(max_keypoints=24))
+    assert bench.in_processes(pairs, make, workers=2, rounds=1) > 0
+
+
+def test_of_a_list_lightglue_sees_an_even_share() -> None:
+    pairs = [views(24, seed) for seed in range(6)]
+    settings = MatchingSettings(max_keypoints=24)
+    found = ListMatcher(settings, 1 / 3).match(pairs)
+    quick = NearestMatcher("aliked", NearestSettings(max_keypoints=24)).match(pairs)
+    better = LightGlueMatcher("aliked", settings).match(pairs)
+    for place, one in enumerate(found):
+        expected = (better if place in (0, 3) else quick)[place]
+        np.testing.assert_array_equal(one.indices, expected.indices)
 
 
 def test_ratios_follow_from_the_rows() -> None:
@@ -69,6 +83,7 @@ def test_ratios_follow_from_the_rows() -> None:
         {"name": "kornia, adaptive, batch 1", "threads": 1, "pairs_per_second": 10.0},
         {"name": "kornia, early stopping alone, batch 16", "threads": 1, "pairs_per_second": 8.0},
         {"name": "kornia, adaptive, batch 1", "threads": 2, "pairs_per_second": 999.0},
+        {"name": NEIGHBOURS, "threads": 1, "pairs_per_second": 999.0},
     ]
     assert bench.ratios(rows) == [{"name": OURS, "threads": 1, "batched": 10.0, "adaptive": 4.0}]
 
@@ -80,7 +95,18 @@ def test_a_run_writes_its_table_and_file(
     quick = ["describe.descriptor.model=efficientnet_lite0", "describe.descriptor.mirror=false"]
     quick += ["describe.keypoints.max_keypoints=128", "describe.keypoints.long_side=384", "shortlist.size=6"]
     given = [str(made_up_dir), "--store", str(shared_store), "--individuals", "all", "--workers", "1"]
-    given += ["--pairs", "2", "--keypoints", "48", "--rounds", "1", "--map", "3", "--compare", "matching.pretest=500"]
+    given += [
+        "--pairs",
+        "2",
+        "--keypoints",
+        "48",
+        "--rounds",
+        "1",
+        "--map",
+        "3",
+        "--compare",
+        "shortlist.second_look=1",
+    ]
     for item in quick:
         given += ["--set", item]
     assert bench.main([*given, "--result", "matcher"]) == 0
@@ -92,7 +118,6 @@ def test_a_run_writes_its_table_and_file(
     assert all(row["pairs_per_second"] > 0 for row in rows.values())
     records = {(r["settings"], r["rule"]): r for r in figures["map"]["records"]}
     assert records["reference", "all"]["difference"]["mean"] == 0
-    # A test that nothing passes leaves the ranking to the cosine.
-    assert ("matching.pretest=500", "all") in records
+    assert ("shortlist.second_look=1", "all") in records
     assert "kornia" in capsys.readouterr().out
     assert "kornia" in bench.render(json.loads(json.dumps(figures)))

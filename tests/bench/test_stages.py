@@ -16,6 +16,10 @@ def test_rates_follow_from_seconds(made_up_dir: Path, small_settings) -> None:
     assert 2 * 6 <= figures["pairs"] <= 2 * 7, "a list of six, and what resembles its matches"
     assert figures["photographs_per_second"] == pytest.approx(8 / figures["seconds_index"])
     assert figures["pairs_per_second"] == pytest.approx(figures["pairs"] / figures["seconds_pairs"])
+    quick, second = (figures[f"{name}_looks_per_second"] for name in ("quick", "second"))
+    expected = figures["pairs"] / quick + figures["second_looks"] / second
+    assert figures["seconds_pairs"] == pytest.approx(expected, rel=0.05)
+    assert quick > second
     assert figures["seconds_index_again"] < figures["seconds_index"]
     assert figures["peak_mib"] > 50
     assert "pairs a second" in render(figures)

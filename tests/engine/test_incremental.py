@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from engine import Catalog, Matcher, MatcherSettings
-from engine.evidence import PairTask, PairWorker
+from engine.evidence import Look, PairTask, PairWorker
 from features.global_descriptor import GlobalDescriptor
 from features.keypoints import KeypointExtractor
 
@@ -30,9 +30,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         found["vectors"] += sorted({photo.sha256 for photo in photos})
         return describe(self, photos, *rest)
 
-    def watch_compare(self, task: PairTask):
-        found["pairs"] += [(task.query, key) for key in task.candidates]
-        return compare(self, task)
+    def watch_compare(self, task: PairTask, look: Look = Look.LIGHTGLUE):
+        found["pairs"] += [(look, task.query, key) for key in task.candidates]
+        return compare(self, task, look)
 
     monkeypatch.setattr(KeypointExtractor, "extract", watch_extract)
     monkeypatch.setattr(GlobalDescriptor, "describe", watch_describe)
@@ -52,7 +52,8 @@ def test_only_what_is_new_is_computed(
     before = first.pairs(index.subset(ids[:2]), index)
     assert len(counts["keypoints"]) == BEFORE
     assert len(set(counts["vectors"])) == BEFORE
-    assert len(counts["pairs"]) == len(before) == 2 * (BEFORE - 1)
+    assert len(before) == 2 * (BEFORE - 1)
+    assert len(counts["pairs"]) == len(Look) * len(before)
     for asked in counts.values():
         asked.clear()
 
@@ -64,8 +65,8 @@ def test_only_what_is_new_is_computed(
     assert set(counts["vectors"]) == contents
     after = later.pairs(index.subset(ids[:2]), index)
     new = {item.key for item in index.descriptions[BEFORE:]}
-    assert len(counts["pairs"]) == 2 * ADDED
-    assert {key for _, key in counts["pairs"]} == new
+    assert len(counts["pairs"]) == len(Look) * 2 * ADDED
+    assert {key for _, _, key in counts["pairs"]} == new
 
     # What was there keeps its numbers, and a third run computes nothing at all.
     both = before[["query_id", "candidate_id", "n_matches", "n_inliers"]].merge(
@@ -84,6 +85,9 @@ def test_only_what_is_new_is_computed(
 def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
     small_settings: MatcherSettings, made_up_dir: Path, tmp_path: Path, counts: dict[str, list]
 ) -> None:
+    def matched() -> int:
+        return sum(look is Look.LIGHTGLUE for look, _, _ in counts["pairs"])
+
     catalog = Catalog.read(made_up_dir)
     catalog = catalog.subset(catalog.ids[:4])
     alone = Matcher(small_settings, tmp_path, ranker="fusion", workers=1)
@@ -91,9 +95,9 @@ def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
     ids = index.catalog.ids
     pairs = [(ids[0], ids[1]), (ids[0], ids[2]), (ids[3], ids[1])]
     expected = [alone.evidence(*pair, index, index) for pair in pairs]
-    assert len(counts["pairs"]) == 3
+    assert matched() == 3
     alone.foresee(pairs, index, index)
-    assert len(counts["pairs"]) == 3  # nothing to gain with one process
+    assert matched() == 3  # nothing to gain with one process
 
     several = Matcher(small_settings, tmp_path, ranker="fusion", workers=2)
     several.foresee([*pairs, ("nobody", ids[0])], index, index)
@@ -103,7 +107,7 @@ def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
         np.testing.assert_array_equal(found.correspondences.confidence, one.correspondences.confidence)
         np.testing.assert_array_equal(found.verification.inliers, one.verification.inliers)
         np.testing.assert_array_equal(found.features0.xy, one.features0.xy)
-    assert len(counts["pairs"]) == 3  # this process matched none of them
+    assert matched() == 3  # this process matched none of them
     several.evidence(*pairs[0], index, index)
-    assert len(counts["pairs"]) == 4  # handed out once
+    assert matched() == 4  # handed out once
     several.close()

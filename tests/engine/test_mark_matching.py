@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from engine.evidence import MARK_NUMBERS, default_mark_verification, mark_numbers, worth_a_second_look
-from engine.mark_matching import MarkMatcher, MarkMatchingSettings, _nearest_within, aligned_similarity
+from engine.mark_matching import Aligned, MarkMatcher, MarkMatchingSettings, Skin, nearest_within
+from engine.records import Correspondences, Verification
 from engine.verification import verify_many
 from features.records import Frame, LocalFeatures
 
@@ -30,6 +31,13 @@ def moved(features: LocalFeatures, shift: tuple[float, float]) -> LocalFeatures:
     return dataclasses.replace(features, xy=features.xy + np.array(shift, np.float32))
 
 
+def numbers_of(
+    first: LocalFeatures, second: LocalFeatures, matches: Correspondences, check: Verification
+) -> list[float]:
+    aligned = MarkMatcher().aligned(first, second, check.model) if check.ok else Aligned()
+    return mark_numbers(first, second, matches, check, aligned)
+
+
 def test_a_shifted_animal_is_found_place_by_place() -> None:
     first = grid()
     second = moved(first, (6, -10))
@@ -40,7 +48,7 @@ def test_a_shifted_animal_is_found_place_by_place() -> None:
     assert check.ok
     assert check.n_inliers == len(first)
     np.testing.assert_allclose(check.model[:2, 2], (6, -10), atol=0.5)
-    found = aligned_similarity(first, second, check.model)
+    found = MarkMatcher().aligned(first, second, check.model)
     assert found.overlap == 1.0
     for mean in (found.similarity, found.left, found.right):
         assert mean == pytest.approx(1.0, abs=1e-2)
@@ -63,7 +71,7 @@ def test_another_animal_yields_no_placement_worth_the_name() -> None:
     assert check.n_inliers < len(first) / 5
     same = MarkMatcher().match([(first, first)])[0]
     sure = verify_many([(first, first, same, ("a", "a"))], default_mark_verification())[0]
-    numbers = [mark_numbers(first, other, m, c) for other, m, c in ((second, matches, check), (first, same, sure))]
+    numbers = [numbers_of(first, other, m, c) for other, m, c in ((second, matches, check), (first, same, sure))]
     aligned = [row[MARK_NUMBERS.index("marks_aligned")] for row in numbers]
     assert not aligned[0] > 0.7
     assert aligned[1] == pytest.approx(1.0, abs=1e-2)
@@ -79,8 +87,8 @@ def test_few_places(counts: tuple[int, int]) -> None:
     matches = MarkMatcher().match([(views[0], views[1])])[0]
     assert len(matches) <= min(counts)
     check = verify_many([(views[0], views[1], matches, ("a", "b"))], default_mark_verification())[0]
-    assert len(mark_numbers(views[0], views[1], matches, check)) == len(MARK_NUMBERS)
-    found = aligned_similarity(views[0], views[1], np.eye(3))
+    assert len(numbers_of(views[0], views[1], matches, check)) == len(MARK_NUMBERS)
+    found = MarkMatcher().aligned(views[0], views[1], np.eye(3))
     assert np.isnan(found.similarity) or -1 <= found.similarity <= 1
     assert 0 <= found.overlap <= 1
     assert np.isnan(found.left) == np.isnan(found.right) == (min(counts) < 5)
@@ -107,7 +115,7 @@ def test_each_flank_is_compared_by_itself() -> None:
     other = dataclasses.replace(first, descriptors=skin)
     matches = MarkMatcher().match([(first, other)])[0]
     check = verify_many([(first, other, matches, ("a", "b"))], default_mark_verification())[0]
-    numbers = dict(zip(MARK_NUMBERS, mark_numbers(first, other, matches, check), strict=True))
+    numbers = dict(zip(MARK_NUMBERS, numbers_of(first, other, matches, check), strict=True))
     assert numbers["marks_aligned_left"] == pytest.approx(1.0, abs=1e-2)
     assert numbers["marks_aligned_right"] < 0.7
     assert numbers["marks_inliers_left"] >= 0.9 * (~right).sum()
@@ -135,24 +143,35 @@ def test_other_keypoints_are_refused() -> None:
 
 
 def test_the_second_look_goes_to_the_best_of_both_orders() -> None:
-    numbers = np.zeros((6, len(MARK_NUMBERS)), np.float32)
-    numbers[:, MARK_NUMBERS.index("marks_plausibility")] = 1
-    numbers[:, MARK_NUMBERS.index("marks_inliers")] = [0, 0, 0, 0, 0, 90]
-    cosine = [0.9, 0.5, 0.4, 0.3, 0.2, 0.1]
-    chosen = worth_a_second_look(cosine, numbers, 2)
-    assert chosen.tolist() == [True, False, False, False, False, True]
-    assert worth_a_second_look(cosine, numbers, 0).all()
-    assert worth_a_second_look(cosine, numbers, 99).all()
+    cosine, evidence = [0.9, 0.5, 0.4, 0.3, 0.2, 0.1], [-3.0, -3, -3, -3, -3, 5]
+    assert worth_a_second_look(cosine, evidence, 2).tolist() == [True, False, False, False, False, True]
+    assert worth_a_second_look(cosine, [-3.0, -3, -3, -3, -3, np.nan], 1).tolist() == [True, *[False] * 5]
+    assert worth_a_second_look(cosine, evidence, 0).all()
+    assert worth_a_second_look(cosine, evidence, 99).all()
 
 
-def test_one_pass_finds_what_masking_the_whole_matrix_finds() -> None:
+def test_the_search_in_blocks_finds_what_masking_the_whole_matrix_finds() -> None:
     rng = np.random.default_rng(3)
-    similarity = rng.standard_normal((40, 30)).astype(np.float32)
-    place0, place1 = (rng.random((count, 2)).astype(np.float32) for count in (40, 30))
-    reach = np.array([0.3, 0.22], np.float32)
-    nearest, back, best = _nearest_within(similarity, place0, place1, reach)
-    far = (np.abs(place0[:, None] - place1[None]) > reach).any(axis=2)
-    masked = np.where(far, np.float32(-2), similarity)
-    np.testing.assert_array_equal(best, masked.max(1))
+    sides = []
+    for count in (300, 200):
+        skin = rng.standard_normal((count, 16)).astype(np.float32)
+        on_body = rng.random((count, 2)).astype(np.float32)
+        on_body = on_body[np.argsort(on_body[:, 0])]
+        sides.append(Skin(np.arange(count), on_body, on_body, skin, on_body))
+    first, second = sides
+    nearest, back, best = nearest_within(first, second, 0.1, 0.22)
+    gap = np.abs(first.on_body[:, None] - second.on_body[None])
+    masked = np.where((gap > np.float32([0.1, 0.22])).any(axis=2), np.float32(-2), first.skin @ second.skin.T)
+    np.testing.assert_allclose(best, masked.max(1), rtol=1e-5)
     np.testing.assert_array_equal(nearest, masked.argmax(1))
     np.testing.assert_array_equal(back, masked.argmax(0))
+
+
+def test_skin_laid_on_skin_is_compared_with_all_that_lies_nearby() -> None:
+    first, second = grid(0, step=9), moved(grid(1, step=9), (2, 3))
+    found = MarkMatcher().aligned(first, second, np.eye(3))
+    distance = np.linalg.norm(first.xy[:, None] - second.xy[None], axis=2)
+    cosine = first.descriptors.astype(np.float32) @ second.descriptors.astype(np.float32).T
+    best = np.where(distance <= 0.03 * SIZE[1], cosine, -np.inf).max(1)
+    assert found.similarity == pytest.approx(best[np.isfinite(best)].mean(), abs=1e-4)
+    assert found.overlap == pytest.approx(np.isfinite(best).mean())

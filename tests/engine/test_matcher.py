@@ -214,15 +214,17 @@ def test_nobody_compares_a_back_from_above_with_a_flank(matcher, index) -> None:
 
 
 def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_settings, index) -> None:
-    """Short lists: the rest of a whale's photographs comes in through the one that matches, for a quick look."""
+    """Short lists: the rest of a whale's photographs comes in through the one that matches, and is looked at too."""
     queries, size = some_queries(index, 8), 2
     settings = small_settings.with_option("shortlist.size", str(size)).with_option("shortlist.expansion", "3")
+    settings = settings.with_option("shortlist.second_look", "4")
     raw = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1).pairs(queries, index, TOP)
     place = raw.groupby("query_id", sort=False).cumcount()
     assert (raw.groupby("query_id").size() == size + 3).all()
-    assert raw["marks_inliers"].notna().all()
-    assert raw.loc[place < size, "n_inliers"].notna().all()
-    assert raw.loc[place >= size, ["n_inliers", "model_kind"]].isna().all(axis=None)
+    assert raw[["marks_inliers", "nearest_inliers"]].notna().all(axis=None)
+    looked = raw["n_inliers"].notna()
+    assert (looked.groupby(raw["query_id"]).sum() == 4).all()
+    assert looked[place >= size].any()
     assert not raw.duplicated(["query_id", "candidate_id"]).any()
     vectors = dict(zip(index.catalog.ids, index.vectors, strict=True))
     for row in raw.to_dict("records"):

@@ -10,15 +10,18 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.protocols import cut_scenarios
 from engine.catalog import Catalog
 from engine.cli import challenge_estimate, main, within_hours
 from engine.matcher import MatcherSettings
-from engine.package import HOURS, estimate
+from engine.package import HOURS, Rates, estimate
 from engine.scenarios import read_scenarios
+from engine.shortlist import ShortlistSettings
 from engine.submission import check_submission
+from features.keypoint_metric import KeypointMetric
 
 #: Runs main.py and then says where its packages came from; any connection is an error.
 GUARD = """
@@ -79,16 +82,30 @@ def test_the_recipe_carries_the_shipped_ranker_and_every_weight(tmp_path: Path) 
     assert main(["package", f"--output={tmp_path / 'nowhere' / 'x.zip'}"]) == 1
 
 
+def test_a_metric_of_one_s_own_is_carried(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    KeypointMetric(np.eye(128, dtype=np.float32), "aliked", {}).save(path)
+    archive = tmp_path / "submission.zip"
+    assert main(["package", f"--output={archive}", f"--set=nearest.metric={path}"]) == 0
+    with zipfile.ZipFile(archive) as content:
+        assert json.loads(content.read("recipe.json"))["settings"]["nearest"]["metric"] == "own"
+        assert "features/models/keypoints/own.safetensors" in content.namelist()
+    taken = path.rename(tmp_path / "beluga-keypoints.safetensors")
+    assert main(["package", f"--output={archive}", f"--set=nearest.metric={taken}"]) == 1
+
+
 def test_the_time_is_reckoned_from_measured_rates() -> None:
-    one = estimate([(100, 1000), (50, 20)], 50, photographs_per_second=10, pairs_per_second=50)
+    lists = ShortlistSettings(size=50, second_look=10, expansion=0)
+    one = estimate([(100, 1000), (50, 20)], lists, Rates(photographs=10, quick_looks=50, second_looks=5))
     assert one.pairs == 100 * 50 + 50 * 20
     assert one.photographs == 1000 + 150
-    assert one.hours == pytest.approx((115 + 120) / 3600)
+    assert one.hours == pytest.approx((115 + 120 + 300) / 3600)
     default = challenge_estimate(MatcherSettings())
-    assert default.pairs == 4419 * 50
-    half = challenge_estimate(MatcherSettings().with_option("shortlist.second_look", "12"))
-    assert half.hours < default.hours
-    kept = within_hours(MatcherSettings(), 0.9 * HOURS)
-    assert challenge_estimate(kept).hours < 0.9 * HOURS
-    assert 1 < kept.shortlist.second_look <= MatcherSettings().shortlist.second_look
+    assert default.pairs == pytest.approx(4419 * 70, rel=0.01)
+    all_of_them = MatcherSettings().with_option("shortlist.second_look", "0")
+    assert challenge_estimate(all_of_them).hours > default.hours
+    limit = 0.5 * challenge_estimate(all_of_them).hours
+    kept = within_hours(all_of_them, limit)
+    assert challenge_estimate(kept).hours <= limit
+    assert 1 < kept.shortlist.second_look < 70
     assert within_hours(kept, HOURS) == kept

@@ -57,7 +57,7 @@ def test_parts_add_up_by_kind_of_evidence_and_name_what_weighs() -> None:
         ("marks", "marks: not known", 0.0),
     ]
     parts = score_parts(pd.DataFrame(rows, columns=["group", "said", "contribution"]), "score", -1.0, "by hand")
-    assert [part.name for part in parts.parts] == ["geometry of the matches", "whole picture", "marks"]
+    assert [part.name for part in parts.parts] == ["geometry of LightGlue's matches", "whole picture", "marks"]
     assert [part.amount for part in parts.parts] == pytest.approx([-0.999, 0.3, 0.0])
     assert parts.parts[0].said == ("inliers: 3 (-1.00)",)
     assert parts.parts[1].said == ("cosine: 0.4 (+0.50)", "rank: 2 (-0.20)")
@@ -65,4 +65,4 @@ def test_parts_add_up_by_kind_of_evidence_and_name_what_weighs() -> None:
     assert parts.total == pytest.approx(-1.699)
     said = reasons(found(), 9, {}, parts)
     assert said[-2] == "weighs for it most: whole picture (+0.30 score) – cosine: 0.4 (+0.50)"
-    assert said[-1] == "weighs against it most: geometry of the matches (-1.00 score) – inliers: 3 (-1.00)"
+    assert said[-1] == "weighs against it most: geometry of LightGlue's matches (-1.00 score) – inliers: 3 (-1.00)"

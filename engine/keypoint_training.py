@@ -1,0 +1,197 @@
+"""Train the metric of keypoints on a labelled catalogue: pairs of photographs that agree teach it what lasts.
+
+Photographs of one individual are compared by nearest neighbours of their keypoints; those that agree in one placement
+better than nearly all pairs of two individuals do become teachers, with every keypoint that the placement lays on
+another. The metric that they teach finds more such pairs, which teach the next round. No place is labelled by hand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.mark_training import candidate_pairs
+from engine.nearest import mutual_neighbours
+from engine.verification import VerificationSettings, verify_pairs
+from features.keypoint_metric import MODEL_NAME, KeypointMetric
+from features.records import FloatArray, LocalFeatures
+from features.training.data import from_above, split_half
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from engine.catalog import Catalog
+    from engine.matcher import Matcher
+    from features.training.keypoint_metric import KeypointTrainSettings, SamePlaces
+
+log = logging.getLogger(__name__)
+Progress = Callable[[dict[str, Any]], None]
+_BLOCK = 200  # pairs verified at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Agreeing:
+    """Pairs of photographs of one individual that agree.
+
+    Attributes:
+        pairs: (row, row) of each.
+        models: (3, 3) placement of each: canonical pixels of the first to those of the second.
+        threshold: plausible inliers from which a pair was accepted.
+        tried, accepted: numbers of pairs by kind ("same encounter", "other encounter").
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    models: tuple[npt.NDArray[np.float64], ...]
+    threshold: float
+    tried: dict[str, int]
+    accepted: dict[str, int]
+
+
+def train_keypoint_metric(
+    catalog: Catalog,
+    matcher: Matcher,
+    output: Path | str,
+    settings: KeypointTrainSettings | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Train on the labelled photographs from above of a catalogue.
+
+    A stopped training starts again; what it describes is in the store by then.
+
+    Args:
+        catalog: labelled.
+        matcher: describes the photographs, as its settings say, and keeps them in its store.
+        output: folder for ``keypoints.safetensors``.
+        settings: see :class:`features.training.keypoint_metric.KeypointTrainSettings`.
+        progress: called with records (stage, done, total, loss).
+
+    Returns:
+        The path of the trained metric.
+
+    Raises:
+        SettingsError: no two photographs of an individual agree.
+    """
+    from features.training.keypoint_metric import KeypointTrainSettings, fit_metric
+
+    settings = settings or KeypointTrainSettings()
+    table = catalog.table[catalog.table["individual_id"].notna()]
+    table = table[from_above(table)]
+    if settings.held_out == "half":
+        table = table[[split_half(str(name)) == 0 for name in table["individual_id"]]]
+
+    def show(done: int, total: int) -> None:
+        if progress is not None:
+            progress({"stage": "describing", "done": done, "total": total})
+
+    index = matcher.index(catalog.subset(table["image_id"].tolist()), show)
+    worker = matcher.worker(matcher.store_for(index.catalog))
+    views = [worker.describer.local(item.key) for item in index.descriptions]
+    kind = matcher.settings.describe.keypoints.kind
+    about: dict[str, Any] = {"photographs": len(views), "individuals": int(table["individual_id"].nunique())}
+    about |= {"settings": settings.to_dict(), "rounds": []}
+    metric: KeypointMetric | None = None
+    for number in range(settings.rounds):
+        found = agreeing_pairs(views, index.catalog.table, metric, matcher.settings.verification, settings, progress)
+        log.info("round %d: pairs accepted: %s of %s", number + 1, found.accepted, found.tried)
+        taught = [
+            same_places(views[a], views[b], m, settings) for (a, b), m in zip(found.pairs, found.models, strict=True)
+        ]
+        taught = [pair for pair in taught if len(pair.indices) >= settings.fewest]
+        matrix, losses = fit_metric(taught, settings, progress, f"fitting, round {number + 1}")
+        about["rounds"].append(
+            {"tried": found.tried, "accepted": found.accepted, "taught": len(taught), "loss": losses}
+        )
+        metric = KeypointMetric(matrix, kind, about)
+    assert metric is not None
+    path = Path(output) / MODEL_NAME
+    metric.save(path)
+    return path
+
+
+def agreeing_pairs(
+    views: Sequence[LocalFeatures],
+    table: pd.DataFrame,
+    metric: KeypointMetric | None,
+    checks: VerificationSettings,
+    settings: KeypointTrainSettings,
+    progress: Progress | None = None,
+) -> Agreeing:
+    """Find pairs of photographs of one individual whose keypoints agree in one placement.
+
+    A pair is accepted if it has more plausible inliers than all but ``false_rate`` of the pairs of two individuals.
+
+    Args:
+        views: keypoints of the photographs.
+        table: (photographs) of the catalogue: individual_id, encounter_id.
+        metric: makes descriptors comparable; None takes them as they are.
+    """
+    drawn = candidate_pairs(table, settings)
+    described = [_described(view, metric) for view in views]
+    scores, models = np.zeros(len(drawn)), []
+    for start in range(0, len(drawn), _BLOCK):
+        part = drawn[start : start + _BLOCK]
+        points0, points1, confidence = [], [], []
+        for a, b, _ in part:
+            found = mutual_neighbours(described[a], described[b])
+            order = np.argsort(found.ratio, kind="stable")
+            points0.append(views[a].canonical_xy[found.rows[order]])
+            points1.append(views[b].canonical_xy[found.columns[order]])
+            confidence.append(np.clip(1 - found.ratio[order], 0, 1))
+        sizes0 = [views[a].frame.canonical_size for a, _, _ in part]
+        sizes1 = [views[b].frame.canonical_size for _, b, _ in part]
+        keys = [(str(a), str(b)) for a, b, _ in part]
+        checked = verify_pairs(points0, points1, confidence, sizes0, sizes1, keys, settings=checks)
+        for number, check in enumerate(checked):
+            scores[start + number] = check.n_inliers * check.plausibility
+            models.append(check.model)
+        if progress is not None:
+            progress({"stage": "pairing", "done": start + len(part), "total": len(drawn)})
+    kinds = np.array([kind for _, _, kind in drawn], object)
+    impostors = scores[kinds == "impostor"]
+    threshold = float(np.quantile(impostors, 1 - settings.false_rate, method="higher")) if len(impostors) else 0.0
+    fine = (scores > threshold) & (kinds != "impostor")
+    chosen, names = np.flatnonzero(fine).tolist(), ("same encounter", "other encounter")
+    return Agreeing(
+        tuple(drawn[i][:2] for i in chosen),
+        tuple(models[i] for i in chosen),
+        threshold,
+        {name: int((kinds == name).sum()) for name in names},
+        {name: int((fine & (kinds == name)).sum()) for name in names},
+    )
+
+
+def same_places(
+    first: LocalFeatures,
+    second: LocalFeatures,
+    model: npt.NDArray[np.float64],
+    settings: KeypointTrainSettings,
+) -> SamePlaces:
+    """Return the keypoints that lie on one another, each the other's nearest, once one animal is on the other."""
+    from scipy.spatial import cKDTree
+
+    from features.training.keypoint_metric import SamePlaces
+
+    if not len(first) or not len(second):
+        return SamePlaces(first.descriptors, second.descriptors, np.zeros((0, 2), np.int64))
+    homogeneous = np.column_stack([first.canonical_xy, np.ones(len(first))]) @ model.T
+    depth = homogeneous[:, 2]
+    fine = np.abs(depth) > 1e-9
+    # What is mapped to nowhere lies far from everything.
+    mapped = np.where(fine[:, None], homogeneous[:, :2] / np.where(fine, depth, 1.0)[:, None], 1e9)
+    distance, columns = cKDTree(second.canonical_xy).query(mapped)
+    back = np.asarray(cKDTree(mapped).query(second.canonical_xy)[1])
+    rows, columns = np.arange(len(first)), np.asarray(columns)
+    near = (distance <= settings.tolerance * max(second.frame.canonical_size)) & (back[columns] == rows)
+    return SamePlaces(first.descriptors, second.descriptors, np.stack([rows[near], columns[near]], 1))
+
+
+def _described(view: LocalFeatures, metric: KeypointMetric | None) -> FloatArray:
+    if metric is None or not len(view):
+        return np.array(view.descriptors, np.float32)
+    return metric.apply(view.descriptors)
