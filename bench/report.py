@@ -352,6 +352,51 @@ def stages_table(result: Result) -> str:
     return "\n".join([*_table(["stage", "measured"], rows), "", note])
 
 
+def _end_to_end_short(result: Result) -> str:
+    """Return what the challenge's ten scenarios take on two cores."""
+    f, machine = result["figures"], result["machine"]
+    minutes = {name: (f["extrapolation"] or f["runs"])[name]["seconds"] / 60 for name in f["runs"]}
+    rows = [
+        (name, f"{value:.0f}", f"{f['targets'][name]:.0f}" if name in f["targets"] else "–")
+        for name, value in minutes.items()
+    ]
+    first = next(iter(f["runs"].values()))
+    note = (
+        f"{f['whole']['queries']:,} queries and {f['whole']['photographs']:,} photographs, extrapolated from "
+        f"{f['fraction']:.0%} of them; memory of all processes at most {first['memory_mib']:,.0f} MiB (aim "
+        f"{f['targets']['memory_mib']:,.0f}); {machine['cpu']}, {machine['cores']} cores, no GPU."
+    )
+    return "\n".join([*_table(["ten scenarios of the challenge's own sizes", "minutes", "aim"], rows), "", note])
+
+
+def _matcher_short(result: Result) -> str:
+    """Return pairs a second beside kornia's LightGlue, on one thread."""
+    f, machine = result["figures"], result["machine"]
+    rows = []
+    counts = list(f["keypoints"])
+    speeds = [
+        {row["name"]: row["pairs_per_second"] for row in f["keypoints"][count]["rows"] if row["threads"] == 1}
+        for count in counts
+    ]
+    base = "kornia, full depth, batch 16"
+    for name in speeds[0]:
+        if name.startswith(("kornia", "scarmatch")) and "XFeat" not in name:
+            cells = [f"{s[name]:.1f} ({s[name] / s[base]:.1f} x)" if name in s else "–" for s in speeds]
+            rows.append((name, *cells))
+    heads = ["pairs a second on one thread (x kornia's batched)", *(f"{count} keypoints" for count in counts)]
+    note = (
+        f"{f['pairs']} pairs, the same photographs and weights for all. A list as shipped: nearest neighbours for all "
+        f"of it, LightGlue for {f['share_of_a_list']:.1%}. {machine['cpu']}, float32."
+    )
+    return "\n".join([*_table(heads, rows), "", note])
+
+
+def _verification_short(result: Result) -> str:
+    """Return the verdicts beside USAC_MAGSAC."""
+    shown = importlib.import_module("bench.speed.verification").render(result["figures"])
+    return "\n".join(f"* {line}" for line in shown.splitlines() if "% " not in line and "times faster" in line)
+
+
 # --- all blocks -------------------------------------------------------------------------------------------------------
 
 BLOCKS: tuple[Block, ...] = (
@@ -388,9 +433,12 @@ BLOCKS: tuple[Block, ...] = (
     Block("pairs", "Local evidence of single pairs", "bench.pairs", _pairs_full, _pairs_full),
     Block("impostors", "Pairs of different animals", "bench.speed.impostors", rendered("bench.speed.impostors")),
     Block("stages", "Speed, stage by stage", "bench.speed.stages", stages_table, stages_table),
-    Block("end_to_end", "Speed, end to end", "bench.speed.end_to_end", rendered("bench.speed.end_to_end")),
+    Block(
+        "end_to_end", "Speed, end to end", "bench.speed.end_to_end", rendered("bench.speed.end_to_end"),
+        _end_to_end_short,
+    ),
     Block("pictures", "Speed of pictures", "bench.speed.pictures", rendered("bench.speed.pictures")),
-    Block("matcher", "Speed of matching", "bench.speed.matcher", rendered("bench.speed.matcher")),
+    Block("matcher", "Speed of matching", "bench.speed.matcher", rendered("bench.speed.matcher"), _matcher_short),
     Block(
         "quick_looks",
         "Pairs that LightGlue need not see",
@@ -399,7 +447,7 @@ BLOCKS: tuple[Block, ...] = (
     ),
     Block(
         "verification", "Geometric verification", "bench.speed.verification",
-        rendered("bench.speed.verification"), arguments="",
+        rendered("bench.speed.verification"), _verification_short, arguments="",
     ),
 )  # fmt: skip
 

@@ -150,8 +150,8 @@ def keep_large_blocks() -> bool:
         libc = ctypes.CDLL("libc.so.6")
         m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
         taken = libc.mallopt(m_mmap_max, 0) == 1
-        libc.mallopt(m_trim_threshold, 256 << 20)
-        libc.mallopt(m_top_pad, 64 << 20)
+        libc.mallopt(m_trim_threshold, 64 << 20)
+        libc.mallopt(m_top_pad, 32 << 20)
         return taken
     except (OSError, AttributeError):
         return False

@@ -122,7 +122,7 @@ class Describer:
 
     #: Photographs per batch of the global network. Batches are always full (padded with repeats), so that a vector does
     #: not depend on how many other photographs were described along with it.
-    BATCH = 8
+    BATCH = 4
 
     def __init__(
         self, settings: DescribeSettings | None = None, store: FeatureStore | None = None, device: str | None = None

@@ -65,7 +65,7 @@ class GlobalSettings(Settings):
 
     model: str = field(default_factory=default_model)
     input_size: tuple[int, int] | None = None
-    batch: int = 8
+    batch: int = 4
     mirror: bool = True
     runtime: str = "torch"
     precision: str = "auto"

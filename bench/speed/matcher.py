@@ -10,9 +10,10 @@ asked for (as far as there are, so that peers which need equal numbers can batch
 in turn, ``--rounds`` times; the least time of each counts, on one thread and on all. Ours starts without anything known
 of a photograph, but for the row that says so; as the engine works, it is also timed in one process per core. "A list as
 shipped" is what the engine does to the keypoints of a list: nearest neighbours of all its pairs, and LightGlue for the
-share of them that it is shown (``shortlist.second_look`` of list and expansion). Agreement is counted on the true
-pairs, against the full-depth network in single precision: over all of its matches at the threshold in use, and over
-those that the published threshold would keep.
+share of them that it is shown (``shortlist.second_look`` of list and expansion), also timed with LightGlue at the
+reference's full depth, whose matches are then the reference's. Agreement is counted on the true pairs, against the
+full-depth network in single precision: over all of its matches at the threshold in use, and over those that the
+published threshold would keep.
 
 ``--map N`` also asks N queries with the reference's settings, with those shipped, and with each ``--compare``, and
 prints what the difference does to mAP@20.
@@ -42,6 +43,7 @@ from bench.pair_draw import draw_pairs
 from bench.protocols import Evaluation, all_against_all, evaluate
 from bench.speed.contestants import (
     A_LIST,
+    A_LIST_EXACT,
     BATCH,
     KORNIA,
     NEIGHBOURS,
@@ -204,7 +206,7 @@ def measure(
         for one in field:
             row = {"name": one.name, "threads": threads, "processes": 1, "pairs_per_second": speeds[one.name]}
             every, sure = exact[one.kind]
-            if one.name in (NEIGHBOURS, A_LIST):
+            if one.name in (NEIGHBOURS, A_LIST, A_LIST_EXACT):
                 # Other matches on purpose: what they are worth is a matter of mAP.
                 rows.append(row | dict.fromkeys(("precision", "recall", "recall_of_sure")))
                 continue
@@ -226,7 +228,7 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return how many times faster ours as shipped is than kornia's, for each number of threads and processes."""
     found = []
     for row in rows:
-        if not row["name"].startswith((OURS, A_LIST)):
+        if not row["name"].startswith((OURS, A_LIST, A_LIST_EXACT)):
             continue
         speeds = {r["name"]: r["pairs_per_second"] for r in rows if r["threads"] == row["threads"]}
         batched = speeds.get(f"{KORNIA}, full depth, batch {BATCH}")
