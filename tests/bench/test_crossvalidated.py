@@ -120,6 +120,9 @@ def test_plain_score_joins_by_pair() -> None:
             "marks_inliers": [0, 0],
             "marks_plausibility": [1.0, 1.0],
             "marks_aligned": [np.nan, 0.0],
+            "nearest_inliers": [0, 0],
+            "nearest_plausibility": [np.nan, 1.0],
+            "nearest_sharpness": [0.0, 0.0],
         }
     )
     joined = with_candidates(rows, raw)

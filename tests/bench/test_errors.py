@@ -30,6 +30,7 @@ from bench.errors import (
 from bench.out_of_fold import OutOfFold
 from engine.catalog import Catalog
 from engine.index import CatalogIndex
+from engine.matcher import Matcher
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,12 @@ def asked(index: CatalogIndex, judges: OutOfFold) -> Asked:
 
 @pytest.fixture(scope="module")
 def drawn(
-    index: CatalogIndex, judges: OutOfFold, shared_store: Path, tmp_path_factory: pytest.TempPathFactory
+    index: CatalogIndex, small_settings, shared_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], Path]:
     output = tmp_path_factory.mktemp("errors")
+    # With all that it knows the engine makes no mistake on this catalogue: hardly any keypoint is sure enough here.
+    poor = small_settings.with_option("nearest.sure_ratio", "0.01").with_option("shortlist.second_look", "1")
+    judges = OutOfFold(Matcher(poor, shared_store, "fusion", 1), ("fusion",))
     figures = run(index, judges, shared_store, ErrorOptions(output, queries=9, worst=2), lambda line: None)
     return figures, output
 

@@ -17,7 +17,7 @@ from bench.protocols import cut_scenarios
 from engine.catalog import Catalog
 from engine.cli import challenge_estimate, main, within_hours
 from engine.matcher import MatcherSettings
-from engine.package import HOURS, Rates, estimate
+from engine.package import Rates, estimate
 from engine.scenarios import read_scenarios
 from engine.shortlist import ShortlistSettings
 from engine.submission import check_submission
@@ -108,4 +108,4 @@ def test_the_time_is_reckoned_from_measured_rates() -> None:
     kept = within_hours(all_of_them, limit)
     assert challenge_estimate(kept).hours <= limit
     assert 1 < kept.shortlist.second_look < 70
-    assert within_hours(kept, HOURS) == kept
+    assert within_hours(kept, limit) == kept
