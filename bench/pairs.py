@@ -57,20 +57,24 @@ def local_score(numbers: pd.DataFrame) -> Floats:
 
 def keypoint_score(numbers: pd.DataFrame) -> Floats:
     """Return what keypoints and LightGlue alone say: ln(1 + inliers x plausibility), ties by the confidences' sum."""
-    agreement = np.log1p(numbers["n_inliers"].to_numpy(float) * numbers["plausibility"].to_numpy(float))
-    return np.nan_to_num(agreement + 1e-3 * np.log1p(numbers["confidence_sum"].to_numpy(float)))
+    return _with_ties(numbers, "n_inliers", "plausibility", np.log1p(numbers["confidence_sum"].to_numpy(float)))
 
 
 def mark_score(numbers: pd.DataFrame) -> Floats:
     """Return what the look at the skin alone says: ln(1 + explained places x plausibility)."""
-    agreement = np.log1p(numbers["marks_inliers"].to_numpy(float) * numbers["marks_plausibility"].to_numpy(float))
-    return np.nan_to_num(agreement + 1e-3 * np.nan_to_num(numbers["marks_aligned"].to_numpy(float)))
+    ties = np.nan_to_num(numbers["marks_aligned"].to_numpy(float))
+    return _with_ties(numbers, "marks_inliers", "marks_plausibility", ties)
 
 
 def nearest_score(numbers: pd.DataFrame) -> Floats:
     """Return what nearest neighbours of keypoints say: ln(1 + inliers x plausibility), ties by their sharpness."""
-    agreement = np.log1p(numbers["nearest_inliers"].to_numpy(float) * numbers["nearest_plausibility"].to_numpy(float))
-    return np.nan_to_num(agreement + 1e-3 * np.log1p(numbers["nearest_sharpness"].to_numpy(float)))
+    ties = np.log1p(numbers["nearest_sharpness"].to_numpy(float))
+    return _with_ties(numbers, "nearest_inliers", "nearest_plausibility", ties)
+
+
+def _with_ties(numbers: pd.DataFrame, inliers: str, plausibility: str, ties: Floats) -> Floats:
+    agreement = np.log1p(numbers[inliers].to_numpy(float) * numbers[plausibility].to_numpy(float))
+    return np.nan_to_num(agreement + 1e-3 * ties)
 
 
 def plain_score(numbers: pd.DataFrame) -> Floats:

@@ -393,8 +393,8 @@ def _matcher_short(result: Result) -> str:
 
 def _verification_short(result: Result) -> str:
     """Return the verdicts beside USAC_MAGSAC."""
-    shown = importlib.import_module("bench.speed.verification").render(result["figures"])
-    return "\n".join(f"* {line}" for line in shown.splitlines() if "% " not in line and "times faster" in line)
+    lines = importlib.import_module("bench.speed.verification").verdict_lines(result["figures"])
+    return "\n".join(f"* {line}" for line in lines)
 
 
 # --- all blocks -------------------------------------------------------------------------------------------------------

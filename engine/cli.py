@@ -235,7 +235,7 @@ def challenge_estimate(settings: MatcherSettings) -> Estimate:
 
 def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
     """Return settings with as few second looks less as bring the challenge's scenarios within so many hours."""
-    looks = settings.shortlist.second_look or settings.shortlist.size + settings.shortlist.expansion
+    looks = settings.shortlist.second_looks(settings.shortlist.longest)
     while looks > 1 and challenge_estimate(settings).hours > hours:
         looks -= 1
         settings = settings.with_option("shortlist.second_look", str(looks))
@@ -448,8 +448,8 @@ def print_answers(query_id: str, answers: Any, new: float) -> None:
     for row in answers.itertuples():
         date = "-" if row.date is None or row.date != row.date else str(row.date)[:10]
         name, view = row.individual_id or "-", row.viewpoint or "-"
-        counts = (("-" if n is pd.NA else str(n)) for n in (row.nearest_inliers, row.n_inliers))
-        found = f"{next(counts):>7}  {next(counts):>9}  {row.image_id}"
+        nearest, lightglue = ("-" if n is pd.NA else n for n in (row.nearest_inliers, row.n_inliers))
+        found = f"{nearest:>7}  {lightglue:>9}  {row.image_id}"
         print(f"  {row.rank:>4}  {row.probability:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {found}")
     print(f"  probability that it is none of them: {new:.1%}")
 

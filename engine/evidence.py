@@ -181,9 +181,7 @@ class PairWorker:
         pairs = [(a, b) for a, b, _, _ in compared]
         sure = [self.nearest_matcher.sure(found) for _, _, found, _ in compared]
         again = _verified(task, pairs, sure, self.verification)
-        return [
-            nearest_numbers(*item, *more) for item, more in zip(compared, zip(sure, again, strict=True), strict=True)
-        ]
+        return [nearest_numbers(*item, s, v) for item, s, v in zip(compared, sure, again, strict=True)]
 
     def fingerprint(self, look: Look) -> str:
         """Return what changes whenever the numbers of a look could."""

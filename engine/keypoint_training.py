@@ -8,20 +8,20 @@ another. The metric that they teach finds more such pairs, which teach the next 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.mark_training import candidate_pairs
-from engine.nearest import mutual_neighbours
-from engine.verification import VerificationSettings, verify_pairs
+from engine.nearest import NearestMatcher, NearestSettings
+from engine.pair_mining import Progress, accept, candidate_pairs, look_at_pairs
+from engine.verification import VerificationSettings, transfer
 from features.keypoint_metric import MODEL_NAME, KeypointMetric
-from features.records import FloatArray, LocalFeatures
-from features.training.data import from_above, split_half
+from features.records import LocalFeatures
+from features.training.data import teaching_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from features.training.keypoint_metric import KeypointTrainSettings, SamePlaces
 
 log = logging.getLogger(__name__)
-Progress = Callable[[dict[str, Any]], None]
-_BLOCK = 200  # pairs verified at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +78,7 @@ def train_keypoint_metric(
     from features.training.keypoint_metric import KeypointTrainSettings, fit_metric
 
     settings = settings or KeypointTrainSettings()
-    table = catalog.table[catalog.table["individual_id"].notna()]
-    table = table[from_above(table)]
-    if settings.held_out == "half":
-        table = table[[split_half(str(name)) == 0 for name in table["individual_id"]]]
+    table = teaching_rows(catalog.table, settings.held_out)
 
     def show(done: int, total: int) -> None:
         if progress is not None:
@@ -133,37 +128,16 @@ def agreeing_pairs(
     """
     drawn = candidate_pairs(table, settings)
     described = [_described(view, metric) for view in views]
+    # Every keypoint takes part, and the metric is in the descriptors by now.
+    everything = NearestSettings(max_keypoints=max([1, *map(len, views)]), metric="none")
+    matcher = NearestMatcher(views[0].kind if views else "", everything)
     scores, models = np.zeros(len(drawn)), []
-    for start in range(0, len(drawn), _BLOCK):
-        part = drawn[start : start + _BLOCK]
-        points0, points1, confidence = [], [], []
-        for a, b, _ in part:
-            found = mutual_neighbours(described[a], described[b])
-            order = np.argsort(found.ratio, kind="stable")
-            points0.append(views[a].canonical_xy[found.rows[order]])
-            points1.append(views[b].canonical_xy[found.columns[order]])
-            confidence.append(np.clip(1 - found.ratio[order], 0, 1))
-        sizes0 = [views[a].frame.canonical_size for a, _, _ in part]
-        sizes1 = [views[b].frame.canonical_size for _, b, _ in part]
-        keys = [(str(a), str(b)) for a, b, _ in part]
-        checked = verify_pairs(points0, points1, confidence, sizes0, sizes1, keys, settings=checks)
-        for number, check in enumerate(checked):
-            scores[start + number] = check.n_inliers * check.plausibility
-            models.append(check.model)
-        if progress is not None:
-            progress({"stage": "pairing", "done": start + len(part), "total": len(drawn)})
-    kinds = np.array([kind for _, _, kind in drawn], object)
-    impostors = scores[kinds == "impostor"]
-    threshold = float(np.quantile(impostors, 1 - settings.false_rate, method="higher")) if len(impostors) else 0.0
-    fine = (scores > threshold) & (kinds != "impostor")
-    chosen, names = np.flatnonzero(fine).tolist(), ("same encounter", "other encounter")
-    return Agreeing(
-        tuple(drawn[i][:2] for i in chosen),
-        tuple(models[i] for i in chosen),
-        threshold,
-        {name: int((kinds == name).sum()) for name in names},
-        {name: int((fine & (kinds == name)).sum()) for name in names},
-    )
+    for number, (_, check) in enumerate(look_at_pairs(described, drawn, matcher, checks, progress)):
+        scores[number] = check.n_inliers * check.plausibility
+        models.append(check.model)
+    found = accept(drawn, scores, settings.false_rate)
+    pairs = tuple(drawn[i][:2] for i in found.chosen)
+    return Agreeing(pairs, tuple(models[i] for i in found.chosen), found.threshold, found.tried, found.accepted)
 
 
 def same_places(
@@ -179,11 +153,8 @@ def same_places(
 
     if not len(first) or not len(second):
         return SamePlaces(first.descriptors, second.descriptors, np.zeros((0, 2), np.int64))
-    homogeneous = np.column_stack([first.canonical_xy, np.ones(len(first))]) @ model.T
-    depth = homogeneous[:, 2]
-    fine = np.abs(depth) > 1e-9
     # What is mapped to nowhere lies far from everything.
-    mapped = np.where(fine[:, None], homogeneous[:, :2] / np.where(fine, depth, 1.0)[:, None], 1e9)
+    mapped = np.nan_to_num(transfer(model, first.canonical_xy), posinf=1e9)
     distance, columns = cKDTree(second.canonical_xy).query(mapped)
     back = np.asarray(cKDTree(mapped).query(second.canonical_xy)[1])
     rows, columns = np.arange(len(first)), np.asarray(columns)
@@ -191,7 +162,7 @@ def same_places(
     return SamePlaces(first.descriptors, second.descriptors, np.stack([rows[near], columns[near]], 1))
 
 
-def _described(view: LocalFeatures, metric: KeypointMetric | None) -> FloatArray:
+def _described(view: LocalFeatures, metric: KeypointMetric | None) -> LocalFeatures:
     if metric is None or not len(view):
-        return np.array(view.descriptors, np.float32)
-    return metric.apply(view.descriptors)
+        return view
+    return replace(view, descriptors=metric.apply(view.descriptors))

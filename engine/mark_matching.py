@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from engine.recent import RecentFeatures
 from engine.records import Correspondences
+from engine.verification import transfer
 from features.mark_descriptors import KIND
 from features.records import FloatArray, LocalFeatures
 from features.settings import Settings, SettingsError
@@ -116,12 +117,9 @@ class MarkMatcher:
         if not len(features0) or not len(features1):
             return Aligned()
         first, second = self._prepare(features0), self._prepare(features1)
-        homogeneous = np.column_stack([first.xy, np.ones(len(first.xy))]) @ model.T
-        depth = homogeneous[:, 2]
-        fine = np.abs(depth) > 1e-9
-        mapped = np.where(fine[:, None], homogeneous[:, :2] / np.where(fine, depth, 1.0)[:, None], np.inf)
+        mapped = transfer(model, first.xy).astype(np.float32)
         reach = NEARBY * max(features1.frame.canonical_size)
-        best = _most_similar_nearby(mapped.astype(np.float32), first.skin, second.xy, second.skin, np.float32(reach))
+        best = _most_similar_nearby(mapped, first.skin, second.xy, second.skin, np.float32(reach))
         seen = best > -2
         across = first.on_body[:, 1]
 

@@ -7,10 +7,10 @@ often than nearly all pairs of two individuals do become teachers of the second 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +18,17 @@ import pandas as pd
 
 from engine.evidence import default_mark_verification
 from engine.mark_matching import MarkMatcher
-from engine.verification import verify_many
+from engine.pair_mining import DrawnRows, Progress, accept, candidate_pairs, look_at_pairs
 from features.mark_descriptors import KIND, MarkSettings, cell_centres, describe_cells, grid_places
 from features.records import Frame, LocalFeatures
-from features.training.data import from_above, split_half
+from features.training.data import teaching_rows
 
 if TYPE_CHECKING:
     from features.mark_network import MarkNetwork
     from features.training.marks import KnownPair, MarkTrainSettings, SkinPhotos
 
 log = logging.getLogger(__name__)
-Progress = Callable[[dict[str, Any]], None]
 MODEL_NAME = "marks.safetensors"
-_BLOCK = 200  # pairs verified at a time
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,7 @@ def train_mark_descriptors(
     settings = settings or MarkTrainSettings()
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    table = catalog_table[catalog_table["individual_id"].notna()]
-    table = table[from_above(table)]
-    if settings.held_out == "half":
-        table = table[[split_half(str(name)) == 0 for name in table["individual_id"]]]
+    table = teaching_rows(catalog_table, settings.held_out)
     photos = SkinPhotos.read(table, settings.input_size, progress)
     first = MarkTrainer(photos, settings, folder, "made-up", progress=progress)
     network = first.run(resume)
@@ -121,54 +116,6 @@ def describe_skin(network: MarkNetwork, photos: SkinPhotos, row: int) -> LocalFe
     )
 
 
-class PairCounts(Protocol):
-    """How many pairs are drawn (:class:`features.training.marks.MarkTrainSettings` has all of it)."""
-
-    @property
-    def same_encounter(self) -> int:
-        """Pairs of one encounter, per photograph."""
-
-    @property
-    def other_encounter(self) -> int:
-        """Pairs of two encounters, per photograph."""
-
-    @property
-    def impostors(self) -> int:
-        """Pairs of two individuals, in all."""
-
-    @property
-    def seed(self) -> int:
-        """Of the draw."""
-
-
-def candidate_pairs(table: pd.DataFrame, settings: PairCounts) -> list[tuple[int, int, str]]:
-    """Draw pairs of one individual's photographs, of one and of several encounters, and pairs of two individuals.
-
-    Returns:
-        (row, row, kind) with kind "same encounter", "other encounter" or "impostor".
-    """
-    rng = np.random.default_rng([settings.seed, 2])
-    who, when = table["individual_id"].to_numpy(object), table["encounter_id"].to_numpy(object)
-    pairs: list[tuple[int, int, str]] = []
-    for name in sorted(set(map(str, who))):
-        rows = np.flatnonzero(who == name)
-        for row in rows:
-            later = rows[rows > row]
-            same = later[when[later] == when[row]]
-            other = later[when[later] != when[row]]
-            for kind, choice, count in (
-                ("same encounter", same, settings.same_encounter),
-                ("other encounter", other, settings.other_encounter),
-            ):
-                pairs += [(int(row), int(second), kind) for second in rng.permutation(choice)[:count]]
-    impostors: list[tuple[int, int, str]] = []
-    while len(impostors) < settings.impostors and len(set(map(str, who))) > 1:
-        first, second = (int(v) for v in rng.integers(0, len(table), 2))
-        if who[first] != who[second]:
-            impostors.append((first, second, "impostor"))
-    return pairs + impostors
-
-
 def mine_pairs(
     network: MarkNetwork, photos: SkinPhotos, settings: MarkTrainSettings, progress: Progress | None = None
 ) -> Mined:
@@ -184,40 +131,23 @@ def mine_pairs(
         described.append(describe_skin(network, photos, row))
         if progress is not None and row % 50 == 49:
             progress({"stage": "describing", "done": row + 1, "total": len(photos)})
-    matcher, checks = MarkMatcher(), default_mark_verification()
     scores, places = np.zeros(len(drawn)), []
-    for start in range(0, len(drawn), _BLOCK):
-        part = drawn[start : start + _BLOCK]
-        features = [(described[a], described[b]) for a, b, _ in part]
-        matches = matcher.match(features)
-        found = verify_many(
-            [(a, b, m, (str(p[0]), str(p[1]))) for (a, b), m, p in zip(features, matches, part, strict=True)], checks
-        )
-        for number, ((a, b), m, check) in enumerate(zip(features, matches, found, strict=True)):
-            scores[start + number] = check.n_inliers * check.plausibility
-            rows = m.indices[check.inliers]
-            places.append((a.xy[rows[:, 0]], b.xy[rows[:, 1]]))
-        if progress is not None:
-            progress({"stage": "pairing", "done": start + len(part), "total": len(drawn)})
+    looked = look_at_pairs(described, drawn, MarkMatcher(), default_mark_verification(), progress)
+    for number, (matches, check) in enumerate(looked):
+        first, second, _ = drawn[number]
+        scores[number] = check.n_inliers * check.plausibility
+        rows = matches.indices[check.inliers]
+        places.append((described[first].xy[rows[:, 0]], described[second].xy[rows[:, 1]]))
     return _accepted(drawn, scores, places, settings.false_rate, KnownPair)
 
 
 def _accepted(
-    drawn: Sequence[tuple[int, int, str]],
+    drawn: Sequence[DrawnRows],
     scores: npt.NDArray[np.float64],
     places: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
     false_rate: float,
     make: type[KnownPair],
 ) -> Mined:
-    kinds = np.array([kind for _, _, kind in drawn], object)
-    impostors = scores[kinds == "impostor"]
-    threshold = float(np.quantile(impostors, 1 - false_rate, method="higher")) if len(impostors) else 0.0
-    fine = (scores > threshold) & (kinds != "impostor")
-    pairs = tuple(make(drawn[i][0], drawn[i][1], *places[i]) for i in np.flatnonzero(fine).tolist())
-    names = ("same encounter", "other encounter")
-    return Mined(
-        pairs,
-        threshold,
-        {name: int((kinds == name).sum()) for name in names},
-        {name: int((fine & (kinds == name)).sum()) for name in names},
-    )
+    found = accept(drawn, scores, false_rate)
+    pairs = tuple(make(drawn[i][0], drawn[i][1], *places[i]) for i in found.chosen)
+    return Mined(pairs, found.threshold, found.tried, found.accepted)

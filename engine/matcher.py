@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 #: For each look the (candidates, numbers) table of every list.
 Tables = dict[Look, list[npt.NDArray[np.float32]]]
+#: For every list the (candidates,) log-odds by the quick looks alone; NaN where nobody looked.
+Evidence = list[npt.NDArray[np.float64]]
 
 #: Share of a list's candidates that are right, roughly: local evidence is for even odds.
 _PRIOR = 0.1
@@ -180,12 +182,14 @@ class Matcher:
         allowed = Allowed(asked, database, candidates or CandidateFilter())
         lists = shortlist(asked.vectors, vectors_of(asked, database), allowed.mask, self.settings.shortlist)
         looked = self._quick_looks(asked, database, lists, store, progress)
-        added = self._expansion(asked, database, lists, looked, allowed)
+        evidence = _quick_evidence(looked)
+        added = self._expansion(asked, database, lists, evidence, allowed)
         more = self._quick_looks(asked, database, added, store, progress)
         lists = [found.followed_by(others) for found, others in zip(lists, added, strict=True)]
+        evidence = [np.concatenate(both) for both in zip(evidence, _quick_evidence(more), strict=True)]
         for look, tables in looked.items():
             looked[look] = [np.concatenate(both) for both in zip(tables, more[look], strict=True)]
-        wanted = self._second_looks(lists, looked)
+        wanted = self._second_looks(lists, evidence)
         looked[Look.LIGHTGLUE] = self._compare(Look.LIGHTGLUE, asked, database, lists, store, progress, wanted)
         return raw_table(asked, database, lists, looked, allowed.truth)
 
@@ -432,44 +436,30 @@ class Matcher:
         same_skin = comparable(queries, database, lists)
         return {look: self._compare(look, queries, database, lists, store, progress, same_skin) for look in QUICK_LOOKS}
 
-    def _second_looks(self, lists: Sequence[Shortlist], looked: Tables) -> list[npt.NDArray[np.bool_]]:
+    def _second_looks(self, lists: Sequence[Shortlist], evidence: Evidence) -> list[npt.NDArray[np.bool_]]:
         """Return for every list the (K,) mask of candidates that LightGlue should see."""
         wanted = []
-        for found, evidence in zip(lists, self._quick_evidence(looked), strict=True):
-            seen = ~np.isnan(evidence)
-            chosen = worth_a_second_look(found.cosine[seen], evidence[seen], self.settings.shortlist.second_look)
-            wanted.append(seen)
-            wanted[-1][seen] = chosen
+        for found, said in zip(lists, evidence, strict=True):
+            mask = ~np.isnan(said)
+            mask[mask] = worth_a_second_look(found.cosine[mask], said[mask], self.settings.shortlist.second_look)
+            wanted.append(mask)
         return wanted
-
-    def _quick_evidence(self, looked: Tables) -> list[npt.NDArray[np.float64]]:
-        """Return for every list the (K,) log-odds by the quick looks alone; NaN where nobody looked."""
-        from reranker.local_evidence import LocalEvidence
-
-        evidence, found = LocalEvidence.shipped_quick(), []
-        for tables in zip(*(looked[look] for look in QUICK_LOOKS), strict=True):
-            columns: dict[str, npt.NDArray] = {}
-            for look, table in zip(QUICK_LOOKS, tables, strict=True):
-                columns |= look_columns(look, table)
-            nobody = np.all([np.isnan(table).all(axis=1) for table in tables], axis=0)
-            found.append(np.where(nobody, np.nan, evidence.score(pd.DataFrame(columns))))
-        return found
 
     def _expansion(
         self,
         queries: CatalogIndex,
         database: CatalogIndex,
         lists: Sequence[Shortlist],
-        looked: Tables,
+        evidence: Evidence,
         allowed: Allowed,
     ) -> list[Shortlist]:
         """Return for every list what resembles those of its candidates that match by the quick looks."""
         from reranker.calibration import log_odds, sigmoid
 
         vectors, added = vectors_of(queries, database), []
-        for query, (found, evidence) in enumerate(zip(lists, self._quick_evidence(looked), strict=True)):
+        for query, (found, said) in enumerate(zip(lists, evidence, strict=True)):
             # Whoever nobody looked at leads nowhere.
-            probability = np.nan_to_num(sigmoid(evidence + log_odds(_PRIOR)))
+            probability = np.nan_to_num(sigmoid(said + log_odds(_PRIOR)))
             asked, mask = queries.vectors[query], allowed.mask(query)
             added.append(expansion(found, probability, asked, vectors, mask, self.settings.shortlist))
         return added
@@ -531,6 +521,20 @@ class Matcher:
             **self.settings.to_dict(),
             "ranker": {"kind": ranker.kind if ranker is not None else "plain fusion"},
         }
+
+
+def _quick_evidence(looked: Tables) -> Evidence:
+    """Weigh what the quick looks found."""
+    from reranker.local_evidence import LocalEvidence
+
+    weights, found = LocalEvidence.shipped_quick(), []
+    for tables in zip(*(looked[look] for look in QUICK_LOOKS), strict=True):
+        columns: dict[str, npt.NDArray] = {}
+        for look, table in zip(QUICK_LOOKS, tables, strict=True):
+            columns |= look_columns(look, table)
+        nobody = np.all([np.isnan(table).all(axis=1) for table in tables], axis=0)
+        found.append(np.where(nobody, np.nan, weights.score(pd.DataFrame(columns))))
+    return found
 
 
 ANSWER_COLUMNS = (

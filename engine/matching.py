@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import nearest
-from engine.nearest import mutual_neighbours
 from engine.recent import RecentFeatures
 from engine.records import Correspondences
 from features.records import LocalFeatures
@@ -211,7 +210,9 @@ class NearestNeighbourMatcher:
 
     def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
         limit = self.settings.max_keypoints
-        found = mutual_neighbours(*(np.array(f.descriptors[:limit], np.float32) for f in (features0, features1)))
+        found = nearest.mutual_neighbours(
+            *(np.array(f.descriptors[:limit], np.float32) for f in (features0, features1))
+        )
         keep = found.ratio <= self.settings.ratio if self.settings.ratio < 1 else np.ones(len(found), bool)
         indices = np.stack([found.rows[keep], found.columns[keep]], 1)
         return _sorted_record(indices, np.clip(found.cosine[keep], 0.0, 1.0))

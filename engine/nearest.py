@@ -80,7 +80,7 @@ def mutual_neighbours(descriptors0: FloatArray, descriptors1: FloatArray) -> Mut
         return MutualNeighbours(nothing, nothing, none, none)
     # By torch, whose threads the worker processes keep to one; NumPy's would go their own way.
     similarity = torch.mm(torch.from_numpy(descriptors0), torch.from_numpy(descriptors1).T).numpy()
-    back, _, second_back = _best_rows(similarity)
+    back, second_back = _best_rows(similarity)
     every = np.arange(len(similarity))
     nearest = similarity.argmax(axis=1)
     rows = np.flatnonzero(back[nearest] == every)
@@ -150,8 +150,8 @@ class NearestMatcher:
 @numba.njit(cache=True, nogil=True)
 def _best_rows(
     similarity: FloatArray,
-) -> tuple[npt.NDArray[np.int32], FloatArray, FloatArray]:  # pragma: no cover - compiled
-    """Return the (M,) row of each column's best (the first of equals), that best, and the second best (-2: none).
+) -> tuple[npt.NDArray[np.int32], FloatArray]:  # pragma: no cover - compiled
+    """Return the (M,) row of each column's best (the first of equals), and the second best (-2: none).
 
     The loop is written for the compiler to turn into vector instructions: no branches, 32-bit indices.
     """
@@ -166,4 +166,4 @@ def _best_rows(
             second[j] = lower if lower > second[j] else second[j]
             back[j] = row if value > top else back[j]
             best[j] = value if value > top else top
-    return back, best, second
+    return back, second

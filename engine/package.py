@@ -116,9 +116,9 @@ def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rat
         shortlist: how many candidates a query gets, and how many of them LightGlue sees.
         rates: what was measured.
     """
-    whole = shortlist.size + shortlist.expansion
-    pairs = sum(queries * min(whole, database) for queries, database in sizes)
-    second = sum(queries * min(shortlist.second_look or whole, whole, database) for queries, database in sizes)
+    listed = [(queries, min(shortlist.longest, database)) for queries, database in sizes]
+    pairs = sum(queries * count for queries, count in listed)
+    second = sum(queries * shortlist.second_looks(count) for queries, count in listed)
     # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
     photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
     seconds = photographs / rates.photographs + pairs / rates.quick_looks + second / rates.second_looks
@@ -201,18 +201,18 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     if in_use is not None and chosen is not None:
         carried["ranker.json"] = chosen
     packed = settings.with_option("describe.descriptor.model", ",".join(names))
-    marks = find_marks_model(settings.describe.marks.model)
-    if marks.parent != MARKS_FOLDER:
-        if (MARKS_FOLDER / marks.name).is_file():
-            raise SettingsError(f"two networks of mark descriptors are called {marks.stem!r}: rename {marks}")
-        carried[f"features/models/marks/{marks.name}"] = marks
-        packed = packed.with_option("describe.marks.model", marks.stem)
-    metric = find_metric(settings.nearest.metric, kind)
-    if metric is not None and metric.parent != METRICS_FOLDER:
-        if (METRICS_FOLDER / metric.name).is_file():
-            raise SettingsError(f"two metrics of keypoints are called {metric.stem!r}: rename {metric}")
-        carried[f"features/models/keypoints/{metric.name}"] = metric
-        packed = packed.with_option("nearest.metric", metric.stem)
+    marks, metric = find_marks_model(settings.describe.marks.model), find_metric(settings.nearest.metric, kind)
+    own_files = (
+        ("networks of mark descriptors", "describe.marks.model", marks, MARKS_FOLDER),
+        ("metrics of keypoints", "nearest.metric", metric, METRICS_FOLDER),
+    )
+    for what, option, file, shipped in own_files:
+        if file is None or file.parent == shipped:
+            continue
+        if (shipped / file.name).is_file():
+            raise SettingsError(f"two {what} are called {file.stem!r}: rename {file}")
+        carried[f"features/models/{shipped.name}/{file.name}"] = file
+        packed = packed.with_option(option, file.stem)
     recipe = {"settings": packed.to_dict(), "ranker_file": "ranker.json" if "ranker.json" in carried else None}
     return recipe, carried
 

@@ -56,8 +56,16 @@ class ShortlistSettings(Settings):
     @property
     def share_looked_at_twice(self) -> float:
         """Share of a full list and its expansion that LightGlue sees, in (0, 1]."""
-        whole = self.size + self.expansion
-        return min(self.second_look or whole, whole) / whole
+        return self.second_looks(self.longest) / self.longest
+
+    @property
+    def longest(self) -> int:
+        """Candidates of a full list and its expansion."""
+        return self.size + self.expansion
+
+    def second_looks(self, listed: int) -> int:
+        """Return how many of so many listed candidates LightGlue sees."""
+        return min(self.second_look or listed, listed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,6 +132,14 @@ def plausibility(scale: float, rotation: float, shear: float, settings: Verifica
     return math.exp(-0.5 * misfit)
 
 
+def transfer(model: npt.NDArray[np.float64], xy: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Map (N, 2) canonical pixels of view 0 to view 1 by a (3, 3) model; infinite where it maps them to nowhere."""
+    homogeneous = np.column_stack([xy, np.ones(len(xy))]) @ model.T
+    depth = homogeneous[:, 2:]
+    fine = np.abs(depth) > 1e-9
+    return np.where(fine, homogeneous[:, :2] / np.where(fine, depth, 1.0), np.inf)
+
+
 def _limits(settings: VerificationSettings) -> npt.NDArray[np.float64]:
     """Return the vector of limits of :func:`engine.ransac.estimate_batch`."""
     rotation = math.radians(settings.max_rotation)

@@ -40,7 +40,9 @@ IMAGENET_SIZE = (144, 384)
 
 def shipped_models() -> dict[str, Path]:
     """Trained descriptors that come with the package: name -> file."""
-    return {path.stem: path for path in sorted(SHIPPED_FOLDER.glob("*.safetensors"))}
+    from features.weights import trained_files
+
+    return trained_files(SHIPPED_FOLDER)
 
 
 def default_model() -> str:

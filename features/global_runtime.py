@@ -6,7 +6,6 @@ Torch is imported when this module is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,18 +106,22 @@ def fold_norms(network: nn.Module) -> nn.Module:
     trunk = network.trunk
     if not isinstance(trunk, LiteTrunk):
         return network
-    trunk.stem, trunk.stem_norm = fuse_conv_bn_eval(trunk.stem, trunk.stem_norm), nn.Identity()
     if not trunk.ends_early:
         trunk.head, trunk.head_norm = fuse_conv_bn_eval(trunk.head, trunk.head_norm), nn.Identity()
-    fold_blocks(trunk.blocks)
+    fold_stem_and_blocks(trunk)
     return network
 
 
-def fold_blocks(blocks: Iterable[nn.Module]) -> None:
-    """Make the batch norms of EfficientNet-Lite's blocks part of the convolutions before them, in place."""
+def fold_stem_and_blocks(part: Any) -> None:
+    """Make the batch norms of EfficientNet-Lite's stem and blocks part of the convolutions before them.
+
+    Args:
+        part: a network with ``stem``, ``stem_norm`` and ``blocks``; changed in place.
+    """
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    for block in blocks:
+    part.stem, part.stem_norm = fuse_conv_bn_eval(part.stem, part.stem_norm), nn.Identity()
+    for block in part.blocks:
         for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
             if hasattr(block, convolution):
                 fused = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))

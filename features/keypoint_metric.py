@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from features.records import FloatArray
 from features.settings import SettingsError
-from features.weights import file_sha256
+from features.weights import file_sha256, find_trained, trained_files
 
 KIND = "keypoint metric"
 FORMAT = 1
@@ -98,7 +98,7 @@ class KeypointMetric:
 
 def shipped_metrics() -> dict[str, Path]:
     """Metrics that come with the package: name -> file."""
-    return {path.stem: path for path in sorted(SHIPPED_FOLDER.glob("*.safetensors"))}
+    return trained_files(SHIPPED_FOLDER)
 
 
 def find_metric(name: str, keypoints: str) -> Path | None:
@@ -116,11 +116,8 @@ def find_metric(name: str, keypoints: str) -> Path | None:
         return shipped.get(DEFAULTS.get(keypoints, ""))
     if name == NONE:
         return None
-    if name in shipped:
-        return shipped[name]
-    path = Path(name).expanduser()
-    path = path / MODEL_NAME if path.is_dir() else path
-    if path.is_file():
+    path = find_trained(name, shipped, MODEL_NAME)
+    if path is not None:
         return path
     known = ", ".join(shipped) or "none is shipped"
     raise SettingsError(

@@ -23,7 +23,7 @@ from features.network_input import body_picture, network_picture
 from features.records import BoolArray, ByteArray, FloatArray, Frame, LocalFeatures, Photo, Regions
 from features.regions import find_regions
 from features.settings import Settings, SettingsError
-from features.weights import file_sha256
+from features.weights import file_sha256, find_trained, trained_files
 
 if TYPE_CHECKING:
     from features.mark_network import MarkNetwork
@@ -59,7 +59,7 @@ class MarkSettings(Settings):
 
 def shipped_marks() -> dict[str, Path]:
     """Trained networks that come with the package: name -> file."""
-    return {path.stem: path for path in sorted(SHIPPED_FOLDER.glob("*.safetensors"))}
+    return trained_files(SHIPPED_FOLDER)
 
 
 def find_marks_model(name: str) -> Path:
@@ -69,12 +69,8 @@ def find_marks_model(name: str) -> Path:
         SettingsError: no such network; the message lists what there is.
     """
     shipped = shipped_marks()
-    if name in shipped:
-        return shipped[name]
-    path = Path(name).expanduser()
-    if path.is_dir():
-        path = path / "marks.safetensors"
-    if path.is_file():
+    path = find_trained(name, shipped, "marks.safetensors")
+    if path is not None:
         return path
     known = ", ".join(shipped) or "none is shipped"
     raise SettingsError(f"no mark descriptors are called {name!r} and no such file exists; known: {known}")
@@ -134,15 +130,12 @@ class MarkExtractor:
     def _network(self) -> tuple[MarkNetwork, tuple[int, int]]:
         # Loaded on first use: whoever asks for a fingerprint only needs no network.
         import torch
-        from torch import nn
-        from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-        from features.global_runtime import fold_blocks
+        from features.global_runtime import fold_stem_and_blocks
         from features.mark_network import load_marks
 
         network, header = load_marks(self._path)
-        network.stem, network.stem_norm = fuse_conv_bn_eval(network.stem, network.stem_norm), nn.Identity()
-        fold_blocks(network.blocks)
+        fold_stem_and_blocks(network)
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         width, height = header["input_size"]
         return network.to(device, memory_format=torch.channels_last), (width, height)  # type: ignore[call-overload]

@@ -200,6 +200,26 @@ def locate(model: ModelFile) -> Path | None:
     return candidate if candidate.is_file() else None
 
 
+def trained_files(folder: Path) -> dict[str, Path]:
+    """Files of weights that this project trained and that lie in a folder: name -> file."""
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find_trained(name: str, shipped: dict[str, Path], file_name: str) -> Path | None:
+    """Return the weights of a name among those shipped, of a file, or of a training's folder; None if there are none.
+
+    Args:
+        name: as settings give it.
+        shipped: name -> file.
+        file_name: how a training calls what it writes into its folder.
+    """
+    if name in shipped:
+        return shipped[name]
+    path = Path(name).expanduser()
+    path = path / file_name if path.is_dir() else path
+    return path if path.is_file() else None
+
+
 @lru_cache(maxsize=64)
 def file_sha256(path: Path) -> str:
     """Return the hex SHA-256 of a file (remembered per path)."""

@@ -13,6 +13,7 @@ import numpy as np
 from bench.out_of_fold import OutOfFold
 from bench.peers.cosine import answer_by_cosine, seconds_to_describe
 from bench.peers.questions import Answers, Scores, Sheet
+from bench.speed.peak import seconds_a_pair
 from engine.catalog import CandidateFilter
 from engine.evidence import QUICK_LOOKS, Look, PairTask
 from engine.index import CatalogIndex
@@ -49,13 +50,9 @@ class LocalTime:
             fresh = alone.index(catalog)
             described = time.perf_counter() - started
             keys = [item.key for item in fresh.descriptions]
-            task, spent = PairTask(keys[0], tuple(keys[1:])), dict.fromkeys(Look, 0.0)
-            worker = alone.worker(alone.store_for(fresh.catalog))
+            tasks, worker = [PairTask(keys[0], tuple(keys[1:]))], alone.worker(alone.store_for(fresh.catalog))
             with single_thread():
-                for look in Look:
-                    started = time.perf_counter()
-                    worker.numbers(task, look)
-                    spent[look] = (time.perf_counter() - started) / max(len(task.candidates), 1)
+                spent = {look: seconds_a_pair(worker, tasks, look) for look in Look}
             alone.close()
         quick = sum(spent[look] for look in QUICK_LOOKS)
         return cls(described / max(len(catalog) - 1, 1), quick, spent[Look.LIGHTGLUE])
@@ -111,8 +108,7 @@ class OwnEngine:
                     positions = [catalog.position(name) for name in part["image_id"]]
                     scores[number][positions] = part["probability"].to_numpy(float)
         lists = self._judges.matcher.settings.shortlist
-        whole = min(lists.size + lists.expansion, len(catalog) - 1)
-        second = min(lists.second_look or whole, whole)
-        seconds = whole * self._time.seconds_quick + second * self._time.seconds_second
+        listed = min(lists.longest, len(catalog) - 1)
+        seconds = listed * self._time.seconds_quick + lists.second_looks(listed) * self._time.seconds_second
         seconds += ranking / max(len(sheet.questions), 1)
         return Answers(scores, self._time.seconds_photo, seconds)

@@ -124,11 +124,12 @@ class MeasuredMatcher(Matcher):
             stage.items, stage.computed = len(raw), _pairs_in(store) - before
         return raw
 
-    def _compare(self, look: Look, *arguments: Any, **options: Any) -> list[npt.NDArray[np.float32]]:
-        store: Path = arguments[3]
+    def _compare(
+        self, look: Look, queries: CatalogIndex, database: CatalogIndex, lists: Any, store: Path, *more: Any
+    ) -> list[npt.NDArray[np.float32]]:
         with self.ledger.stage(f"looking at the {look}" if look in QUICK_LOOKS else "LightGlue") as stage:
             before = _pairs_in(store)
-            tables = super()._compare(look, *arguments, **options)
+            tables = super()._compare(look, queries, database, lists, store, *more)
             stage.items = int(sum((~np.isnan(table).all(axis=1)).sum() for table in tables))
             stage.computed = _pairs_in(store) - before
         return tables

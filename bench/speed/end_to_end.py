@@ -57,9 +57,9 @@ def sizes_of(scenarios: Sequence[Scenario], settings: ShortlistSettings) -> dict
     """
     rows = []
     for s in scenarios:
-        pairs = min(settings.size + settings.expansion, len(s.database))
+        pairs = min(settings.longest, len(s.database))
         row = {"scenario": s.scenario_id, "queries": len(s), "database": len(s.database), "pairs": len(s) * pairs}
-        rows.append(row | {"second_looks": len(s) * min(settings.second_look or pairs, pairs)})
+        rows.append(row | {"second_looks": len(s) * settings.second_looks(pairs)})
     return {
         "scenarios": rows,
         "photographs": len(used_by(scenarios)),
@@ -168,13 +168,13 @@ def measure(
     say: Say,
 ) -> dict[str, Any]:
     """Cut, rank three times, and ask growing catalogues; return JSON-ready figures."""
-    size = settings.shortlist
+    lists = settings.shortlist
     whole_cut, left_out = choose_scenarios(catalog, scale=1.0, seed=seed)
     with tempfile.TemporaryDirectory(prefix="scarmatch-end-to-end-") as work:
         cut = cut_scenarios(catalog, Path(work) / "data", CHALLENGE_RULES, scale=fraction, seed=seed)
-        measured, whole = sizes_of(cut.scenarios, size), sizes_of(whole_cut, size)
+        measured, whole = sizes_of(cut.scenarios, lists), sizes_of(whole_cut, lists)
         figures: dict[str, Any] = {"fraction": fraction, "measured": measured, "whole": whole, "left_out": left_out}
-        figures["challenge"] = {"queries": sum(rule.n_queries for rule in CHALLENGE_RULES), "shortlist": size.size}
+        figures["challenge"] = {"queries": sum(rule.n_queries for rule in CHALLENGE_RULES), "shortlist": lists.size}
         figures |= {"targets": TARGETS, "runs": {}, "extrapolation": None}
         for name in RUNS:
             if name == "photographs known":
@@ -186,7 +186,7 @@ def measure(
     matcher = Matcher(settings, store, workers=workers)
     tops = all_against_all(catalog).queries
     order = np.random.default_rng(seed).permutation(len(tops))
-    count = max(max(GROWTH) * (size.size + 1), int(fraction * len(tops)))
+    count = max(max(GROWTH) * (lists.size + 1), int(fraction * len(tops)))
     index = matcher.index(catalog.subset([tops[i] for i in order[:count]]))
     figures["growth"] = growth(index, matcher, store, growth_queries, say)
     say("the parts of a pair")

@@ -65,6 +65,14 @@ def work_gflop(work: Counter[tuple[int, int]]) -> float:
     return total
 
 
+def seconds_a_pair(worker: PairWorker, tasks: Sequence[PairTask], look: Look) -> float:
+    """Return what one look at a pair takes in this process, reading and verification included."""
+    started = time.perf_counter()
+    for task in tasks:
+        worker.numbers(task, look)
+    return (time.perf_counter() - started) / max(sum(len(task.candidates) for task in tasks), 1)
+
+
 def dissect(worker: PairWorker, tasks: Sequence[PairTask], second: Sequence[PairTask]) -> dict[str, Any]:
     """Time the parts of comparing some queries with their candidates, on one thread in this process.
 
@@ -92,10 +100,7 @@ def dissect(worker: PairWorker, tasks: Sequence[PairTask], second: Sequence[Pair
                 worker.marks(key)
         spent["reading"] = (time.perf_counter() - started) / pairs
         for look in QUICK_LOOKS:
-            started = time.perf_counter()
-            for task in tasks:
-                worker.numbers(task, look)
-            spent[f"look at the {look}"] = (time.perf_counter() - started) / pairs
+            spent[f"look at the {look}"] = seconds_a_pair(worker, tasks, look)
         if lightglue is not None:
             lightglue.work_done.clear()
         started = time.perf_counter()

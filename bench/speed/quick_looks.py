@@ -15,7 +15,6 @@ show LightGlue fewer pairs is measured by ``python -m bench.accuracy --set short
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from bench.metrics import auc
 from bench.pair_draw import DrawnPair
 from bench.pairs import honest_score, keypoint_score, mark_score, nearest_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
+from bench.speed.peak import seconds_a_pair
 from engine.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
 from engine.index import CatalogIndex
 from engine.matcher import Matcher
@@ -54,10 +54,7 @@ def speed_of(pairs: Sequence[DrawnPair], index: CatalogIndex, worker: PairWorker
             # LightGlue takes thirty times as long: a few pairs say enough.
             some = tasks if look in QUICK_LOOKS else [PairTask(task.query, task.candidates[:3]) for task in tasks[:4]]
             worker.numbers(some[0], look)
-            started = time.perf_counter()
-            for task in some:
-                worker.numbers(task, look)
-            rates[look.value] = sum(len(task.candidates) for task in some) / (time.perf_counter() - started)
+            rates[look.value] = 1 / seconds_a_pair(worker, some, look)
     return rates
 
 

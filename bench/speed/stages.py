@@ -55,8 +55,7 @@ def measure(
         figures["seconds_rank"], _ = _timed(lambda: matcher.rank(raw))
         matcher.close()
     figures["pairs"] = len(raw)
-    looks = {stage.name: stage for stage in matcher.ledger.stages.values()}
-    second = looks["LightGlue"]
+    second = matcher.ledger.stages["LightGlue"]
     figures["second_looks"] = second.items
     figures["second_looks_per_second"] = second.items / second.seconds
     figures["quick_looks_per_second"] = len(raw) / (figures["seconds_pairs"] - second.seconds)

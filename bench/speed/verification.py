@@ -276,6 +276,21 @@ def verdict(shares: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[st
     return found
 
 
+def verdict_lines(figures: dict[str, Any]) -> list[str]:
+    """Return :func:`verdict` in words, a line for each share of inliers."""
+    lines = []
+    for share, record in figures["verdict"].items():
+        faster = record.get("times_magsac_wall", math.nan)
+        lines.append(
+            f"{float(share):.0%}: {faster:.1f} times faster than USAC_MAGSAC (aim {record['target_times_magsac']}); "
+            + "; ".join(
+                f"{key} {record[key]['ours']:.3f}, best peer {record[key]['best_peer'] or math.nan:.3f}"
+                for key in ("share_below_5_px", "corner_error_median_px", "recall_by_model")
+            )
+        )
+    return lines
+
+
 def render(figures: dict[str, Any]) -> str:
     """Return the figures as text."""
     heads = (
@@ -304,15 +319,7 @@ def render(figures: dict[str, Any]) -> str:
             numbers = [f"{row['pairs']:10d}"]
             numbers += [f"{row[key]:10.1f}" if key.endswith("us") else f"{row[key]:10.3f}" for key in columns]
             lines.append(f"{name:24s}" + "".join(numbers) + "".join(f"{ratio:10.2f}" for ratio in ratios))
-    for share, record in figures["verdict"].items():
-        faster = record.get("times_magsac_wall", math.nan)
-        lines.append(
-            f"{float(share):.0%}: {faster:.1f} times faster than USAC_MAGSAC (aim {record['target_times_magsac']}); "
-            + "; ".join(
-                f"{key} {record[key]['ours']:.3f}, best peer {record[key]['best_peer'] or math.nan:.3f}"
-                for key in ("share_below_5_px", "corner_error_median_px", "recall_by_model")
-            )
-        )
+    lines += verdict_lines(figures)
     lines.append(f"\nno true correspondence: {figures['impostors']}")
     if figures["absent"]:
         lines.append(f"not installed, left out: {', '.join(figures['absent'])}")

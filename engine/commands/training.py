@@ -125,11 +125,7 @@ def _train_marks(options: argparse.Namespace) -> int:
     settings = _settings_from(options, MarkTrainSettings(), ("steps", "seed"))
     catalog = Catalog.read(options.catalog, options.format)
 
-    def show(record: dict[str, Any]) -> None:
-        figures = "".join(f"  {name} {record[name]:.3f}" for name in ("loss", "accuracy") if name in record)
-        _show(f"{record['stage']} {record['done']}/{record['total']}{figures}")
-
-    path = train_mark_descriptors(catalog.table, options.output, settings, options.resume, show)
+    path = train_mark_descriptors(catalog.table, options.output, settings, options.resume, _show_stage)
     print(f"\n{path}: use it with --set describe.marks.model={path}")
     return 0
 
@@ -155,14 +151,8 @@ def _train_keypoints(options: argparse.Namespace) -> int:
 
     settings = _with_named(options, KeypointTrainSettings(), ("rounds", "seed"))
     settings = with_overrides(settings, options.train_set)
-    matcher = matcher_from(options)
-
-    def show(record: dict[str, Any]) -> None:
-        loss = f"  loss {record['loss']:.3f}" if "loss" in record else ""
-        _show(f"{record['stage']} {record['done']}/{record['total']}{loss}")
-
     catalog = Catalog.read(options.catalog, options.format)
-    path = train_keypoint_metric(catalog, matcher, options.output, settings, show)
+    path = train_keypoint_metric(catalog, matcher_from(options), options.output, settings, _show_stage)
     print(f"\n{path}: use it with --set nearest.metric={path}")
     return 0
 
@@ -188,6 +178,12 @@ def _with_named(options: argparse.Namespace, settings: AnySettings, named: Seque
         if getattr(options, name) is not None:
             settings = settings.with_option(name, str(getattr(options, name)))
     return settings.with_option("held_out", "none") if options.everybody else settings
+
+
+def _show_stage(record: dict[str, Any]) -> None:
+    """Show how far a training's stage is, with the figures that it has."""
+    figures = "".join(f"  {name} {record[name]:.3f}" for name in ("loss", "accuracy") if name in record)
+    _show(f"{record['stage']} {record['done']}/{record['total']}{figures}")
 
 
 def _show(line: str) -> None:

@@ -164,12 +164,14 @@ class _Writer:
         if self.run.evidence is None or card["rank"] > self.pictures_per_query:
             return None
         evidence, what = self.run.evidence, f"{query_id} with {card['key']}"
-        shown = self.problems.attempt(what, lambda: evidence(query_id, card["key"]))
-        if shown is None:
-            return None
-        # A pair that LightGlue did not see while ranking is matched for its picture: the card says what it found.
-        card["matches"], card["inliers"] = len(shown.correspondences), shown.verification.n_inliers
-        return self.problems.attempt(what, lambda: pair_data(shown, self.book))
+
+        def show() -> dict[str, Any]:
+            shown = evidence(query_id, card["key"])
+            # A pair that LightGlue did not see while ranking is matched for its picture: the card says what it found.
+            card["matches"], card["inliers"] = len(shown.correspondences), shown.verification.n_inliers
+            return pair_data(shown, self.book)
+
+        return self.problems.attempt(what, show)
 
     def _parts(self, query_id: str, cards: list[dict[str, Any]]) -> dict[str, Any]:
         """Return what the ranker's features added to each card's score, by rank."""

@@ -143,6 +143,17 @@ def from_above(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return (table["viewpoint"].isna() | (table["viewpoint"] == "top")).to_numpy(bool)
 
 
+def teaching_rows(table: pd.DataFrame, held_out: str) -> pd.DataFrame:
+    """Return the rows of a catalogue's table that local descriptors learn from: labelled, from above.
+
+    Args:
+        held_out: "half" leaves out the half 1 of :func:`split_half`, "none" nobody.
+    """
+    labelled = table[table["individual_id"].notna()]
+    rows = labelled[from_above(labelled)]
+    return rows[[split_half(str(name)) == 0 for name in rows["individual_id"]]] if held_out == "half" else rows
+
+
 def class_labels(individual_ids: pd.Series, minimum: int) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Class number of every photograph, and the classes' names.
 

@@ -10,7 +10,8 @@ import pytest
 
 from engine.catalog import Catalog
 from engine.cli import main
-from engine.mark_training import _accepted, candidate_pairs
+from engine.mark_training import _accepted
+from engine.pair_mining import candidate_pairs
 from features.mark_descriptors import MarkSettings
 from features.training.data import split_half
 from features.training.marks import KnownPair, MarkTrainSettings
