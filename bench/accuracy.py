@@ -36,6 +36,7 @@ from bench.held_out import (
 from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, paired_bootstrap
 from bench.pairs import plain_score
+from bench.progress import Say, say
 from bench.protocols import (
     Protocol,
     across_years,
@@ -45,11 +46,10 @@ from bench.protocols import (
     top_to_lateral,
     within_years,
 )
-from bench.telling import Say, say
-from engine.catalog import Catalog
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
-from engine.ranker_training import choose_queries, in_turn, labelled_pairs, train_on_pairs
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher
+from engine.training.ranker_training import choose_queries, in_turn, labelled_pairs, train_on_pairs
 from reranker.training import TrainingSettings
 
 #: Methods of the table: name -> column of the out-of-fold scores.

@@ -35,10 +35,10 @@ from bench.machine import write_result
 from bench.metrics import average_precision_at_k, bootstrap_by_group, macro_f1, paired_bootstrap, wilcoxon
 from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pairs import plain_score
-from bench.telling import Say, say
-from engine.catalog import Catalog
-from engine.matcher import Matcher
-from engine.ranker_training import train_on_pairs
+from bench.progress import Say, say
+from engine.catalogue.catalog import Catalog
+from engine.search.matcher import Matcher
+from engine.training.ranker_training import train_on_pairs
 from reranker.training import TrainingSettings
 
 LOCAL = "plain_score"

@@ -38,8 +38,8 @@ from bench.protocols import (
     lateral_to_top,
     top_to_lateral,
 )
-from engine.catalog import Catalog
-from features.global_descriptor import GlobalDescriptor, GlobalSettings
+from engine.catalogue.catalog import Catalog
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import FloatArray
 from features.training.data import box_of

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from bench.metrics import bootstrap_by_group
-from engine.index import CatalogIndex, refs_of
+from engine.catalogue.index import CatalogIndex, refs_of
 from features.describe import Describer
 from features.photo import PhotoError
 from features.records import FloatArray

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 from jinja2 import Environment
 
-from engine.index import CatalogIndex, refs_of
-from engine.matcher import Matcher
-from engine.sheets import draw_contact_sheet, save_jpeg
-from engine.visualize import caption, draw_pair
+from engine.catalogue.index import CatalogIndex, refs_of
+from engine.report.sheets import draw_contact_sheet, save_jpeg
+from engine.report.visualize import caption, draw_pair
+from engine.search.matcher import Matcher
 from features.describe import Describer
 from features.photo import PhotoError
 

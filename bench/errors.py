@@ -45,11 +45,11 @@ from bench.out_of_fold import (
     rankers_for,
     store_from,
 )
+from bench.progress import Say, say
 from bench.protocols import Protocol, Relations, evaluate
-from bench.telling import Say, say
-from engine.catalog import CandidateFilter, Catalog, CatalogError
-from engine.identify import rank_individuals
-from engine.index import CatalogIndex
+from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+from engine.catalogue.index import CatalogIndex
+from engine.search.individuals import rank_individuals
 from features.describe import Describer
 from features.store import FeatureStore
 

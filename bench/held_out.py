@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.catalog import Catalog, CatalogError
-from engine.cli import with_overrides
-from engine.matcher import MatcherSettings
-from features.global_descriptor import ALIASES
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.commands.main import with_overrides
+from engine.search.matcher import MatcherSettings
+from features.global_descriptor.descriptor import ALIASES
 from features.training.data import split_half
 
 HELD_OUT = "held-out"

@@ -41,9 +41,10 @@ from bench.out_of_fold import (
     protocol_from,
     rankers_for,
 )
-from bench.telling import say
-from engine.catalog import CandidateFilter, Catalog, CatalogError
-from engine.identify import (
+from bench.progress import say
+from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+from engine.catalogue.index import CatalogIndex
+from engine.search.individuals import (
     NEW_INDIVIDUAL,
     IdentifySettings,
     KnnSettings,
@@ -52,8 +53,7 @@ from engine.identify import (
     place_new_individual,
     rank_individuals,
 )
-from engine.index import CatalogIndex
-from engine.ranker_training import in_turn
+from engine.training.ranker_training import in_turn
 from reranker.blend import reciprocal_place
 from reranker.protocols import assign_folds
 

@@ -19,11 +19,11 @@ import pandas as pd
 
 from bench.accuracy import gather, tasks_of
 from bench.held_out import HELD_OUT, HELP, INDIVIDUALS, SOURCE, settings_for
-from bench.telling import Say
-from engine.catalog import CandidateFilter, Catalog, CatalogError
-from engine.index import CatalogIndex
-from engine.matcher import Matcher, shipped_ranker
-from engine.ranker_training import train_on_pairs
+from bench.progress import Say
+from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher, shipped_ranker
+from engine.training.ranker_training import train_on_pairs
 from features.store import default_store
 from reranker.protocols import assign_folds
 from reranker.ranker import RankerError
@@ -82,7 +82,7 @@ def fit_out_of_fold(raw: pd.DataFrame, matcher: Matcher, folds: int = 5, seed: i
     its name, and rows without a name teach nothing.
 
     Args:
-        raw: labelled raw pair table (:func:`engine.ranker_training.labelled_pairs`).
+        raw: labelled raw pair table (:func:`engine.training.ranker_training.labelled_pairs`).
         matcher: says which keypoints and descriptor the table came from.
         folds: number of folds of individuals.
         seed: of the folds and of the training.

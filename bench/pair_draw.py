@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.catalog import Catalog
+from engine.catalogue.catalog import Catalog
 
 TRUE_KINDS = ("same encounter", "other encounter, same year", "other year", "lateral and top")
 IMPOSTOR_KINDS = ("any two", "same day", "same second", "two, lateral and top")

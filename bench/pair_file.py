@@ -27,8 +27,8 @@ from bench.accuracy import gather, tasks_of
 from bench.held_out import SOURCE, measured_part
 from bench.out_of_fold import add_options as add_measuring_options
 from bench.out_of_fold import matcher_from
-from bench.telling import say
-from engine.catalog import Catalog, CatalogError
+from bench.progress import say
+from engine.catalogue.catalog import Catalog, CatalogError
 
 FORMAT = 1
 _ABOUT = "__about__"

@@ -11,8 +11,8 @@ from jinja2 import Environment
 
 from bench.error_page import PAGE_HEAD, draw_evidence
 from bench.pair_draw import IMPOSTOR_KINDS, MIXED_KINDS, TRUE_KINDS, DrawnPair
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher
 
 _PAGE = """<p class="quiet">{{ intro }}</p>
 {% for part in parts %}<h2>{{ part.title }}</h2>

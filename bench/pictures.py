@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from bench.browser import open_tab
-from bench.demo import choose_demo_queries, run_demo
 from bench.machine import RESULTS
-from engine import drawing
-from engine.catalog import Catalog
-from engine.explain import heat_maps
-from engine.matcher import Matcher
-from engine.reasons import reasons
-from engine.visualize import PairEvidence, draw_pair, pair_layout
+from engine.catalogue.catalog import Catalog
+from engine.demo.demo import choose_demo_queries, run_demo
+from engine.report import drawing
+from engine.report.explain import heat_maps
+from engine.report.reasons import reasons
+from engine.report.visualize import PairEvidence, draw_pair, pair_layout
+from engine.search.matcher import Matcher
 from features.records import ByteArray
 
 #: Pairs of layers.png: what is drawn, and its headline.

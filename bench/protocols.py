@@ -18,7 +18,7 @@ import pandas as pd
 from bench.metrics import Interval, bootstrap_by_group, recall_at
 from bench.relations import LATERAL, RULES, Protocol, ProtocolError, Relations, Rule, select, years_of
 from bench.scenario_cutting import CHALLENGE_RULES, CutScenarios, ScenarioRule, cut_scenarios
-from engine.catalog import Catalog
+from engine.catalogue.catalog import Catalog
 from features.records import BoolArray
 
 __all__ = [

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.catalog import CatalogError
+from engine.catalogue.catalog import CatalogError
 from reranker.calibration import Values
 from reranker.pair_features import build
 from reranker.protocols import assign_folds, average_precision, protocol_tables, same_encounter, split_masks

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.catalog import Catalog
-from engine.filters import ENCOUNTER_GAP
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.filters import ENCOUNTER_GAP
 from features.records import BoolArray
 
 Rule = Literal["all", "other_encounter", "other_year"]

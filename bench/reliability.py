@@ -29,10 +29,10 @@ from bench.metrics import Floats
 from bench.out_of_fold import matcher_from
 from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare
-from engine import drawing
-from engine.drawing import Label
-from engine.matcher import shipped_ranker
-from engine.sheets import save_png
+from engine.report import drawing
+from engine.report.drawing import Label
+from engine.report.sheets import save_png
+from engine.search.matcher import shipped_ranker
 from features.records import ByteArray
 from reranker.calibration import fit_calibration, fit_platt
 from reranker.ranker import Ranker, RankerSettings, rank_order

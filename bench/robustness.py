@@ -36,17 +36,17 @@ from bench.held_out import measured_part
 from bench.machine import RESULTS, write_result
 from bench.metrics import bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import OutOfFold, add_options, matcher_from, protocol_from, rankers_for
+from bench.progress import Say, say
 from bench.protocols import Protocol as Questions
 from bench.protocols import evaluate, select
 from bench.relations import Rule
-from bench.telling import Say, say
-from engine import drawing
-from engine.catalog import CandidateFilter, Catalog
-from engine.drawing import Label
-from engine.index import CatalogIndex, refs_of
-from engine.ranker_training import choose_queries
-from engine.sheets import save_png
-from features.global_descriptor import GlobalDescriptor, GlobalSettings
+from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.catalogue.index import CatalogIndex, refs_of
+from engine.report import drawing
+from engine.report.drawing import Label
+from engine.report.sheets import save_png
+from engine.training.ranker_training import choose_queries
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 from features.photo import PhotoError, read_photo
 from features.records import ByteArray
 

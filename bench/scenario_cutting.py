@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from bench.relations import LATERAL, Protocol, Relations, select, years_of
-from engine.catalog import Catalog
-from engine.scenarios import Scenario, answers_from_catalog, write_scenarios
-from engine.submission import write_answers
+from engine.catalogue.catalog import Catalog
+from engine.competitions.scenarios import Scenario, answers_from_catalog, write_scenarios
+from engine.competitions.submission import write_answers
 
 TEST_COLUMNS = ["image_id", "path", "height", "width", "viewpoint", "date"]
 TRAIN_COLUMNS = [*TEST_COLUMNS, "timestamp", "whale_id", "encounter_id"]

@@ -30,8 +30,8 @@ from bench.metrics import bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import matcher_from
 from bench.pair_draw import part_of
 from bench.pair_file import add_options, pairs_from, protocol_from
+from bench.progress import say
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
-from bench.telling import say
 from reranker.ranker import RankerSettings
 
 #: Protocols whose mean mAP@20 chooses the trial.

@@ -9,32 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.audit import audit_catalog
-    from engine.catalog import CandidateFilter, Catalog, CatalogError
-    from engine.check import check_catalog
-    from engine.explain import explain_pair, write_explanation
-    from engine.happywhale import identify_photographs
-    from engine.identify import rank_encounters, rank_individuals
-    from engine.index import CatalogIndex
-    from engine.matcher import Matcher, MatcherSettings
-    from engine.visualize import PairEvidence, draw_pair
+    from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+    from engine.catalogue.check import check_catalog
+    from engine.catalogue.index import CatalogIndex
+    from engine.competitions.happywhale import identify_photographs
+    from engine.report.audit import audit_catalog
+    from engine.report.explain import explain_pair, write_explanation
+    from engine.report.visualize import PairEvidence, draw_pair
+    from engine.search.individuals import rank_encounters, rank_individuals
+    from engine.search.matcher import Matcher, MatcherSettings
 
 _HOME = {
-    "CandidateFilter": "engine.catalog",
-    "Catalog": "engine.catalog",
-    "CatalogError": "engine.catalog",
-    "CatalogIndex": "engine.index",
-    "Matcher": "engine.matcher",
-    "MatcherSettings": "engine.matcher",
-    "PairEvidence": "engine.visualize",
-    "audit_catalog": "engine.audit",
-    "check_catalog": "engine.check",
-    "draw_pair": "engine.visualize",
-    "explain_pair": "engine.explain",
-    "identify_photographs": "engine.happywhale",
-    "rank_encounters": "engine.identify",
-    "rank_individuals": "engine.identify",
-    "write_explanation": "engine.explain",
+    "CandidateFilter": "engine.catalogue.catalog",
+    "Catalog": "engine.catalogue.catalog",
+    "CatalogError": "engine.catalogue.catalog",
+    "CatalogIndex": "engine.catalogue.index",
+    "Matcher": "engine.search.matcher",
+    "MatcherSettings": "engine.search.matcher",
+    "PairEvidence": "engine.report.visualize",
+    "audit_catalog": "engine.report.audit",
+    "check_catalog": "engine.catalogue.check",
+    "draw_pair": "engine.report.visualize",
+    "explain_pair": "engine.report.explain",
+    "identify_photographs": "engine.competitions.happywhale",
+    "rank_encounters": "engine.search.individuals",
+    "rank_individuals": "engine.search.individuals",
+    "write_explanation": "engine.report.explain",
 }
 
 __all__ = [

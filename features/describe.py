@@ -22,26 +22,26 @@ from features.store import FeatureStore
 
 if TYPE_CHECKING:
     from features.body_frame import BodyFrame
-    from features.global_descriptor import GlobalDescriptor, GlobalSettings
-    from features.keypoints import KeypointExtractor, KeypointSettings
-    from features.mark_descriptors import MarkExtractor, MarkSettings
+    from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
+    from features.keypoints.detectors import KeypointExtractor, KeypointSettings
     from features.regions import RegionSettings
+    from features.skin.descriptors import MarkExtractor, MarkSettings
 
 
 def _global_settings() -> GlobalSettings:
-    from features.global_descriptor import GlobalSettings
+    from features.global_descriptor.descriptor import GlobalSettings
 
     return GlobalSettings()
 
 
 def _keypoint_settings() -> KeypointSettings:
-    from features.keypoints import KeypointSettings
+    from features.keypoints.detectors import KeypointSettings
 
     return KeypointSettings()
 
 
 def _mark_settings() -> MarkSettings:
-    from features.mark_descriptors import MarkSettings
+    from features.skin.descriptors import MarkSettings
 
     return MarkSettings()
 
@@ -142,7 +142,7 @@ class Describer:
     def descriptor(self) -> GlobalDescriptor:
         """The global network, loaded on first use."""
         if self._global is None:
-            from features.global_descriptor import GlobalDescriptor
+            from features.global_descriptor.descriptor import GlobalDescriptor
 
             self._global = GlobalDescriptor.from_settings(self.settings.descriptor, device=self._device)
         return self._global
@@ -151,7 +151,7 @@ class Describer:
     def extractor(self) -> KeypointExtractor:
         """The keypoint network, loaded on first use."""
         if self._local is None:
-            from features.keypoints import KeypointExtractor
+            from features.keypoints.detectors import KeypointExtractor
 
             self._local = KeypointExtractor(self.settings.keypoints, device=self._device)
         return self._local
@@ -160,7 +160,7 @@ class Describer:
     def mark_extractor(self) -> MarkExtractor:
         """The network of the mark descriptors, loaded on first use."""
         if self._marks is None:
-            from features.mark_descriptors import MarkExtractor
+            from features.skin.descriptors import MarkExtractor
 
             self._marks = MarkExtractor(self.settings.marks, device=self._device)
         return self._marks
@@ -233,7 +233,7 @@ class Describer:
         Raises:
             KeyError: they are not in the store (describe the photograph again).
         """
-        from features.mark_descriptors import KIND
+        from features.skin.descriptors import KIND
 
         return self._stored(key, self._mark_key(key), KIND)
 

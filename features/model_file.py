@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from features.networks import Embedder, build_trunk
+from features.global_descriptor.networks import Embedder, build_trunk
 
 FORMAT = 1
 HEADER_KEY = "scarmatch"

@@ -60,7 +60,7 @@ def terms_of(numbers: pd.DataFrame, names: Iterable[str] = TERMS) -> Values:
     """Return the (pairs, terms) matrix of a table of pairs' numbers; absent columns count as not looked.
 
     Args:
-        numbers: columns of :data:`engine.evidence.NUMBERS`.
+        numbers: columns of :data:`engine.matching.evidence.NUMBERS`.
         names: terms wanted, of :data:`TERMS`.
     """
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 if TYPE_CHECKING:
-    from engine.matcher import MatcherSettings
+    from engine.search.matcher import MatcherSettings
 
 
 # The same examples in every run: a test that fails once fails again.
@@ -34,7 +34,7 @@ def real_catalog_dir() -> Path:
 @pytest.fixture(scope="session")
 def made_up_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up catalogue of 6 whales and 26 photographs over two years (never written to by a test)."""
-    from bench.synthetic import SyntheticSettings, make_catalog
+    from engine.demo.synthetic_catalog import SyntheticSettings, make_catalog
 
     settings = SyntheticSettings(individuals=6, photographs=26, years=(2017, 2018), seed=3)
     return make_catalog(tmp_path_factory.mktemp("made-up"), settings)
@@ -43,7 +43,7 @@ def made_up_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_settings() -> MatcherSettings:
     """Engine settings that are quick: few keypoints on small pictures, a short list, the ImageNet descriptor."""
-    from engine.matcher import MatcherSettings
+    from engine.search.matcher import MatcherSettings
 
     settings = MatcherSettings()
     for name, value in {

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 #: The modules of `engine` that may join the ranker (pair_table makes the table that it reads), and the command line,
 #: which is the front door to every room.
 JOINS_RANKER = {"matcher.py", "pair_table.py", "ranker_training.py", "info.py", "blending.py"}
-FRONT_DOOR = "cli.py"
+FRONT_DOOR = "main.py"
 
 
 def imports_of(path: Path) -> set[str]:
@@ -43,7 +43,7 @@ def test_imports_run_one_way(package: str) -> None:
 
 
 def test_readme_names_commands_that_exist() -> None:
-    from engine.cli import build_parser
+    from engine.commands.main import build_parser
 
     commands = set(next(action for action in build_parser()._actions if action.dest == "command").choices)
     text = (ROOT / "README.md").read_text(encoding="utf-8")

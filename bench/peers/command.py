@@ -35,10 +35,10 @@ from bench.peers.knn import NearestNeighbours
 from bench.peers.own import LocalTime, OwnCosine, OwnEngine
 from bench.peers.questions import RULES, Peer, Sheet, figures_of, judge, questions_of
 from bench.peers.wildfusion import WildFusion
+from bench.progress import Say, say
 from bench.protocols import select
-from bench.telling import Say, say
-from engine.catalog import Catalog, CatalogError
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.search.matcher import Matcher
 
 NAMES = ("imagenet", "knn", "hotspotter", "wildfusion", "cosine", "engine")
 

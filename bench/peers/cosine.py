@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.descriptor import describe_catalog
 from bench.peers.questions import Answers, Scores, Sheet
-from engine.catalog import Catalog
-from features.global_descriptor import GlobalDescriptor
+from engine.catalogue.catalog import Catalog
+from features.global_descriptor.descriptor import GlobalDescriptor
 from features.records import FloatArray
 
 _SAMPLE = 32

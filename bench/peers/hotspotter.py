@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.peers.questions import Answers, Question, Scores, Sheet
-from engine.catalog import Catalog
-from engine.index import refs_of
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import refs_of
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import FloatArray
 from features.settings import Settings

@@ -17,7 +17,7 @@ import numpy as np
 from bench.descriptor import describe_catalog
 from bench.peers.cosine import answer_by_cosine
 from bench.peers.questions import Answers, Sheet
-from features.global_descriptor import GlobalDescriptor, GlobalSettings
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 
 SETTINGS = GlobalSettings(model="efficientnet_lite0", input_size=(224, 224), mirror=False)
 

@@ -2,8 +2,8 @@
 
 Source: Katre and Jasapara, "Classifying Marine Mammals Using Convolutional Neural Networks" (2024), on Happywhale:
 k = 50, cosine distance, majority, ties by inverse distance, "new individual" where the nearest photograph lies farther
-than 0.62, a bound that was chosen for their embedding. The vote is :func:`engine.identify.knn_head`; the embedding is
-this project's shipped descriptor, so that rules are compared and not networks.
+than 0.62, a bound that was chosen for their embedding. The vote is :func:`engine.search.individuals.knn_head`; the
+embedding is this project's shipped descriptor, so that rules are compared and not networks.
 
 The method names individuals. For a list of photographs, those of the individual voted first come first, nearest before
 farther; photographs of individuals without a vote follow by distance.
@@ -18,8 +18,8 @@ import numpy as np
 
 from bench.peers.cosine import seconds_to_describe
 from bench.peers.questions import Answers, Question, Scores, Sheet
-from engine.identify import NEW_INDIVIDUAL, KnnSettings, knn_head
-from features.global_descriptor import GlobalDescriptor, GlobalSettings
+from engine.search.individuals import NEW_INDIVIDUAL, KnnSettings, knn_head
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 
 SETTINGS = KnnSettings(neighbours=50, max_distance=0.62, top=50)
 

@@ -14,12 +14,12 @@ from bench.out_of_fold import OutOfFold
 from bench.peers.cosine import answer_by_cosine, seconds_to_describe
 from bench.peers.questions import Answers, Scores, Sheet
 from bench.speed.peak import seconds_a_pair
-from engine.catalog import CandidateFilter
-from engine.evidence import QUICK_LOOKS, Look, PairTask
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.catalog import CandidateFilter
+from engine.catalogue.index import CatalogIndex
+from engine.matching.evidence import QUICK_LOOKS, Look, PairTask
+from engine.search.matcher import Matcher
 from engine.workers import single_thread
-from features.global_descriptor import GlobalDescriptor, GlobalSettings
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 
 #: Photographs that the time of local matching is measured on: one query, and the others its candidates.
 _TIMED = 31

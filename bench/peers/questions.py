@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.metrics import average_precision_at_k, bootstrap_by_group, paired_bootstrap
-from engine.catalog import CandidateFilter, Catalog
-from engine.index import CatalogIndex
-from engine.ranker_training import choose_queries
+from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.training.ranker_training import choose_queries
 from features.records import BoolArray
 
 RULES = {"all": "all matches", "other_encounter": "other encounters", "other_year": "other years"}

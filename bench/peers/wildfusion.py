@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bench.peers.own import LocalTime
 from bench.peers.questions import Answers, Scores, Sheet
-from engine.matcher import Matcher
+from engine.search.matcher import Matcher
 from reranker.calibration import Calibration, fit_calibration
 from reranker.protocols import assign_folds
 

@@ -17,9 +17,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from bench.scenario_cutting import CHALLENGE_RULES, ScenarioRule, cut_scenarios, used_by, write_layout
-from engine.catalog import Catalog, CatalogError
-from engine.scenarios import Scenario, answers_from_catalog, read_scenarios
-from engine.submission import read_answers
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.competitions.scenarios import Scenario, answers_from_catalog, read_scenarios
+from engine.competitions.submission import read_answers
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,13 +20,13 @@ from bench.out_of_fold import (
     rankers_for,
     store_from,
 )
+from bench.progress import Say, say
 from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, ScenarioRule
 from bench.scenarios.asking import QuestionSheet, cut, has_own_scenarios, take_published
 from bench.scenarios.running import render, rules_named, run
-from bench.telling import Say, say
-from engine.catalog import Catalog, CatalogError
-from engine.cli import EXIT_DATA
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.commands.main import EXIT_DATA
+from engine.search.matcher import Matcher
 from features.settings import SettingsError
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.catalog import CandidateFilter, Catalog
-from engine.evidence import QUICK_LOOKS, Look
-from engine.index import CatalogIndex, Progress
-from engine.matcher import Matcher
+from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.catalogue.index import CatalogIndex, Progress
+from engine.matching.evidence import QUICK_LOOKS, Look
+from engine.search.matcher import Matcher
 
 
 @dataclass

@@ -15,16 +15,16 @@ import pandas as pd
 
 from bench.metrics import bootstrap_by_group
 from bench.out_of_fold import OutOfFold
+from bench.progress import Say
 from bench.protocols import Evaluation, Protocol, evaluate, evaluate_similarity
 from bench.scenario_cutting import CHALLENGE_RULES, ScenarioRule
 from bench.scenarios.asking import QuestionSheet
 from bench.scenarios.measuring import Ledger, MeasuredMatcher
-from bench.telling import Say
-from engine.catalog import CandidateFilter, Catalog
-from engine.challenge import rank_challenge
-from engine.index import CatalogIndex
-from engine.scenarios import Scenario
-from engine.submission import average_precision_per_query, write_submission
+from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.competitions.challenge import rank_challenge
+from engine.competitions.scenarios import Scenario
+from engine.competitions.submission import average_precision_per_query, write_submission
 
 SIZES = (20, 50, 100)
 #: Private mAP@20 of the challenge's winners, all by ensembles of 7 to 15 networks on GPUs (the winners' repository,

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.lightglue import normalise_state_dict
-from engine.matching import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, MatchingSettings
-from engine.nearest import NearestMatcher, NearestSettings
+from engine.matching.lightglue_network import normalise_state_dict
+from engine.matching.matchers import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, MatchingSettings
+from engine.matching.mutual_nn import NearestMatcher, NearestSettings
 from engine.records import Correspondences
 from features.records import LocalFeatures
 from features.weights import weight_file

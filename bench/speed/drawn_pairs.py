@@ -11,10 +11,10 @@ from bench.held_out import measured_part
 from bench.machine import write_result
 from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pair_draw import DrawnPair, draw_pairs
-from engine.catalog import Catalog, CatalogError
-from engine.cli import EXIT_DATA, ProgressBar
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.catalogue.index import CatalogIndex
+from engine.commands.main import EXIT_DATA, ProgressBar
+from engine.search.matcher import Matcher
 
 Figures = dict[str, Any]
 Measure = Callable[[CatalogIndex, Sequence[DrawnPair], Matcher, Any], Figures]

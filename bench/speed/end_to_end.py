@@ -29,19 +29,19 @@ import pandas as pd
 from bench.held_out import measured_part, settings_for
 from bench.machine import write_result
 from bench.out_of_fold import add_options, protocol_from
+from bench.progress import Say, say
 from bench.protocols import all_against_all
 from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, choose_scenarios, cut_scenarios, used_by
 from bench.scenarios.measuring import MeasuredMatcher
 from bench.speed import peak
-from bench.telling import Say, say
-from engine.catalog import Catalog, CatalogError
-from engine.challenge import rank_challenge
-from engine.cli import EXIT_DATA
-from engine.evidence import PairTask
-from engine.index import CatalogIndex
-from engine.matcher import Matcher, MatcherSettings
-from engine.scenarios import Scenario
-from engine.shortlist import ShortlistSettings
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.catalogue.index import CatalogIndex
+from engine.commands.main import EXIT_DATA
+from engine.competitions.challenge import rank_challenge
+from engine.competitions.scenarios import Scenario
+from engine.matching.evidence import PairTask
+from engine.search.candidates import ShortlistSettings
+from engine.search.matcher import Matcher, MatcherSettings
 from features.settings import SettingsError
 
 RUNS = ("from nothing", "photographs known", "everything known")

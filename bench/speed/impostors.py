@@ -23,8 +23,8 @@ import pandas as pd
 from bench.pair_draw import IMPOSTOR_KINDS, TRUE_KINDS, DrawnPair
 from bench.pairs import figures_of, plain_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher
 
 QUANTILES = {"least": 0, "p5": 5, "median": 50, "p95": 95, "p99": 99, "most": 100}
 BENDS = ("none", "quadratic")

@@ -40,6 +40,7 @@ from bench.machine import write_result
 from bench.metrics import paired_bootstrap
 from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pair_draw import draw_pairs
+from bench.progress import Say, say
 from bench.protocols import Evaluation, all_against_all, evaluate
 from bench.speed.contestants import (
     A_LIST,
@@ -54,13 +55,12 @@ from bench.speed.contestants import (
     Matches,
     contestants,
 )
-from bench.telling import Say, say
-from engine.catalog import Catalog, CatalogError
-from engine.cli import EXIT_DATA, ProgressBar, with_overrides
-from engine.index import CatalogIndex
-from engine.matcher import Matcher, MatcherSettings
-from engine.matching import FeaturePair, LightGlueMatcher, MatchingSettings
-from engine.ranker_training import choose_queries
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.catalogue.index import CatalogIndex
+from engine.commands.main import EXIT_DATA, ProgressBar, with_overrides
+from engine.matching.matchers import FeaturePair, LightGlueMatcher, MatchingSettings
+from engine.search.matcher import Matcher, MatcherSettings
+from engine.training.ranker_training import choose_queries
 from engine.workers import TaskPool, default_workers
 from features.settings import SettingsError
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
-from engine.lightglue import fast_dtype
-from engine.matching import LightGlueMatcher
+from engine.matching.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
+from engine.matching.lightglue_network import fast_dtype
+from engine.matching.matchers import LightGlueMatcher
 from engine.workers import single_thread
 
 #: Width of LightGlue's state.

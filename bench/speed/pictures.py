@@ -28,14 +28,14 @@ import pandas as pd
 
 from bench.browser import open_tab
 from bench.machine import write_result
-from engine.catalog import Catalog
-from engine.cli import ProgressBar, positive, with_overrides
-from engine.explain import heat_maps
-from engine.index import CatalogIndex
-from engine.matcher import Matcher, MatcherSettings
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.commands.main import ProgressBar, positive, with_overrides
 from engine.report import PICTURES_PER_QUERY, MatchRun, write_report
+from engine.report.explain import heat_maps
 from engine.report.pictures import PictureBook, pair_data
-from engine.visualize import LAYERS, PairEvidence, blink_frames, draw_details, draw_pair
+from engine.report.visualize import LAYERS, PairEvidence, blink_frames, draw_details, draw_pair
+from engine.search.matcher import Matcher, MatcherSettings
 from features.records import ByteArray, Photo
 
 _TOP = 20

@@ -26,9 +26,9 @@ from bench.pair_draw import DrawnPair
 from bench.pairs import honest_score, keypoint_score, mark_score, nearest_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
 from bench.speed.peak import seconds_a_pair
-from engine.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.index import CatalogIndex
+from engine.matching.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
+from engine.search.matcher import Matcher
 from engine.workers import single_thread
 from reranker.local_evidence import QUICK_TERMS
 

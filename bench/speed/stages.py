@@ -24,9 +24,9 @@ import numpy as np
 
 from bench.machine import write_result
 from bench.scenarios.measuring import Ledger, MeasuredMatcher
-from engine.catalog import Catalog
-from engine.cli import with_overrides
-from engine.matcher import MatcherSettings
+from engine.catalogue.catalog import Catalog
+from engine.commands.main import with_overrides
+from engine.search.matcher import MatcherSettings
 
 _WARM_UP = 16
 

@@ -30,8 +30,8 @@ import numpy.typing as npt
 from numba import config
 
 from bench.machine import write_result
+from engine.geometry.verification import VerificationSettings, verify_pairs
 from engine.records import Verification
-from engine.verification import VerificationSettings, verify_pairs
 
 SIZE = (300, 900)
 MATCHES = 200

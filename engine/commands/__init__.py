@@ -1,1 +1,1 @@
-"""Commands of the command line that have a module of their own; :mod:`engine.cli` is their front door."""
+"""Commands of the command line that have a module of their own; :mod:`engine.commands.main` is their front door."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine import cli
+from engine.commands import main as cli
 
 
 def add(commands: Any) -> None:
@@ -50,10 +50,10 @@ def _add_identify(commands: Any) -> None:
 
 
 def _identify(options: argparse.Namespace) -> int:
-    from engine.catalog import Catalog
-    from engine.happywhale import identify_photographs, read_test_photographs, write_happywhale
-    from engine.identify import IdentifySettings, KnnSettings
-    from features.classifier import TrainedHead
+    from engine.catalogue.catalog import Catalog
+    from engine.competitions.happywhale import identify_photographs, read_test_photographs, write_happywhale
+    from engine.search.individuals import IdentifySettings, KnnSettings
+    from features.global_descriptor.classifier import TrainedHead
 
     catalog = Catalog.read(options.catalog, options.format)
     run = identify_photographs(
@@ -101,8 +101,8 @@ def _add_blend(commands: Any) -> None:
 
 
 def _blend(options: argparse.Namespace) -> int:
-    from engine import blending
-    from engine.catalog import Catalog
+    from engine.catalogue.catalog import Catalog
+    from engine.competitions import blending
 
     counts: dict[str, int] = {}
     if options.catalog:
@@ -140,9 +140,9 @@ def _add_audit(commands: Any) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from engine.audit import AuditSettings, audit_catalog
-    from engine.audit_page import write_audit
-    from engine.catalog import Catalog
+    from engine.catalogue.catalog import Catalog
+    from engine.report.audit import AuditSettings, audit_catalog
+    from engine.report.audit_page import write_audit
 
     matcher = cli.matcher_from(options)
     settings = AuditSettings(limit=options.limit, min_probability=options.min_probability)
@@ -163,7 +163,7 @@ def _add_package(commands: Any) -> None:
 
 
 def _package(options: argparse.Namespace) -> int:
-    from engine.package import HOURS, write_package
+    from engine.competitions.package import HOURS, write_package
 
     asked = cli.settings_from(options)
     # A tenth is kept back: the container's machine is not the one that was measured.

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.cli import ProgressBar, add_catalog, add_command, add_engine_options, matcher_from, positive, with_overrides
+from engine.commands.main import (
+    ProgressBar,
+    add_catalog,
+    add_command,
+    add_engine_options,
+    matcher_from,
+    positive,
+    with_overrides,
+)
 from features.settings import Settings
 
 #: Of :data:`features.training.settings.RECIPES`, which costs a fifth of a second to import.
@@ -40,8 +48,8 @@ def _add_train_ranker(commands: Any) -> None:
 
 
 def _train_ranker(options: argparse.Namespace) -> int:
-    from engine.catalog import Catalog
-    from engine.ranker_training import render_report, train_on_catalog
+    from engine.catalogue.catalog import Catalog
+    from engine.training.ranker_training import render_report, train_on_catalog
 
     trained = train_on_catalog(
         Catalog.read(options.catalog, options.format),
@@ -84,8 +92,8 @@ def _add_train_descriptor(commands: Any) -> None:
 
 
 def _train_descriptor(options: argparse.Namespace) -> int:
-    from engine.boxes import read_boxes
-    from engine.catalog import Catalog
+    from engine.catalogue.boxes import read_boxes
+    from engine.catalogue.catalog import Catalog
     from features.training.loop import train_descriptor
     from features.training.settings import TrainSettings
 
@@ -118,9 +126,9 @@ def _add_train_marks(commands: Any) -> None:
 
 
 def _train_marks(options: argparse.Namespace) -> int:
-    from engine.catalog import Catalog
-    from engine.mark_training import train_mark_descriptors
-    from features.training.marks import MarkTrainSettings
+    from engine.catalogue.catalog import Catalog
+    from engine.training.skin_training import train_mark_descriptors
+    from features.training.skin import MarkTrainSettings
 
     settings = _settings_from(options, MarkTrainSettings(), ("steps", "seed"))
     catalog = Catalog.read(options.catalog, options.format)
@@ -145,8 +153,8 @@ def _add_train_keypoints(commands: Any) -> None:
 
 
 def _train_keypoints(options: argparse.Namespace) -> int:
-    from engine.catalog import Catalog
-    from engine.keypoint_training import train_keypoint_metric
+    from engine.catalogue.catalog import Catalog
+    from engine.training.keypoint_training import train_keypoint_metric
     from features.training.keypoint_metric import KeypointTrainSettings
 
     settings = _with_named(options, KeypointTrainSettings(), ("rounds", "seed"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from engine.drawing import ramp
+from engine.report.drawing import ramp
 from engine.report.pictures import LARGE, THUMBNAIL, PictureBook, Problems, pair_data, parts_data, read_upright
 from engine.report.run import MatchRun, date_of, gap_in_words, known, text_of, uncertainty, verdict
 

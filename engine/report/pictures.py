@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
+from engine.report.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
 from engine.report.run import MatchRun, known, text_of
-from engine.visualize import PairEvidence, SkinPlaces, blink_frames, encode_jpeg, inlier_order
+from engine.report.visualize import PairEvidence, SkinPlaces, blink_frames, encode_jpeg, inlier_order
 from features.photo import canonical_frame
 from features.records import ByteArray, FloatArray, Photo, Regions
 
 if TYPE_CHECKING:
-    from engine.reasons import ScoreParts
+    from engine.report.reasons import ScoreParts
 
 LARGE = 720
 THUMBNAIL = 300

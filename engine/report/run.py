@@ -12,8 +12,8 @@ import pandas as pd
 from features.records import ByteArray
 
 if TYPE_CHECKING:
-    from engine.reasons import ScoreParts
-    from engine.visualize import PairEvidence
+    from engine.report.reasons import ScoreParts
+    from engine.report.visualize import PairEvidence
 
 
 @dataclass(frozen=True, eq=False)

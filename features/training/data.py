@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.network_input import network_picture, prepared_size
+from features.global_descriptor.network_input import network_picture, prepared_size
 from features.training.degrade import degrade
 
 
@@ -41,7 +41,8 @@ def box_of(value: Any) -> tuple[int, int, int, int] | None:
 def canonical_input(
     row: pd.Series, size: tuple[int, int], copies: int, rng: np.random.Generator, kind: str = "colour"
 ) -> npt.NDArray[np.uint8]:
-    """Read one photograph of a catalogue as a network is shown it (:func:`features.network_input.network_picture`).
+    """Read one photograph of a catalogue as a network is shown it
+    (:func:`features.global_descriptor.network_input.network_picture`).
 
     Args:
         row: of the catalogue's table, perhaps with a column ``more_boxes``: further boxes of the photograph.

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from features.classifier import save_classifier
+from features.global_descriptor.classifier import save_classifier
 from features.model_file import read_tensors, save_embedder, write_tensors
 from features.records import ByteArray
 from features.settings import SettingsError
@@ -317,7 +317,8 @@ class _Run:
     def finish(self) -> None:
         """Write the finished model: averaged weights, whitened on the training photographs; the checkpoint stays.
 
-        The averaged weights as they are, with the class centres, are written beside it (:mod:`features.classifier`).
+        The averaged weights as they are, with the class centres, are written beside it
+        (:mod:`features.global_descriptor.classifier`).
         """
         header = model_header(self.settings, {**self.identity, "history": self.history})
         model = copy.deepcopy(self.average)

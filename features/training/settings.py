@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from features.network_input import INPUT_KINDS
+from features.global_descriptor.network_input import INPUT_KINDS
 from features.settings import Settings, SettingsError
 from features.training.augmentation import AugmentationSettings
 
@@ -39,8 +39,8 @@ class TrainSettings(Settings):
         backbone: efficientnet_lite0..2, basic_cnn, or a backbone of timm.
         initial_weights: file of weights to start from; "" takes the embedded ones of efficientnet_lite.
         stages: the maps of a Lite network that are pooled, "late", "strips" or "middle" (see
-            :class:`features.networks.LiteTrunk`).
-        input: what the network is shown, "colour" or "flattened" (:mod:`features.network_input`).
+            :class:`features.global_descriptor.networks.LiteTrunk`).
+        input: what the network is shown, "colour" or "flattened" (:mod:`features.global_descriptor.network_input`).
         input_size: (width, height) of the network's input.
         small_epochs: so many first epochs run at ``small_size`` (fewer pixels: more passes in the same time).
         embedding: dimensions. dropout: before the projection.

@@ -11,8 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from features.network_input import resize
-from features.networks import IMAGENET_MEAN, IMAGENET_STD, LITE_NAMES, Embedder, build_trunk, cpu_half_precision
+from features.global_descriptor.network_input import resize
+from features.global_descriptor.networks import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LITE_NAMES,
+    Embedder,
+    build_trunk,
+    cpu_half_precision,
+)
 from features.training.losses import MarginHead
 from features.training.settings import TrainSettings
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance

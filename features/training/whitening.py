@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from features.networks import Embedder
+from features.global_descriptor.networks import Embedder
 
 Matrix = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.out_of_fold import OutOfFold
-from engine.matcher import Matcher
+from engine.search.matcher import Matcher
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from bench.accuracy import figures_of, render, run, tasks_of
-from engine.catalog import Catalog
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog
+from engine.search.matcher import Matcher
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_average_precision_counts_matches_outside_the_list() -> None:
 
 
 def test_choice_of_queries_takes_individuals_in_turn(made_up_dir: Path) -> None:
-    from engine.ranker_training import choose_queries
+    from engine.training.ranker_training import choose_queries
 
     catalog = Catalog.read(made_up_dir)
     chosen = catalog.subset(choose_queries(catalog, 6, seed=1)).table["individual_id"]

@@ -24,9 +24,9 @@ from bench.beyond import (
 )
 from bench.metrics import auc
 from bench.out_of_fold import OutOfFold
-from engine.catalog import Catalog
-from engine.identify import rank_individuals
-from engine.index import CatalogIndex
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.search.individuals import rank_individuals
 
 
 @pytest.fixture(scope="module")

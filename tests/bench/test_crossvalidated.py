@@ -21,8 +21,8 @@ from bench.crossvalidated import (
     tests_between,
     with_candidates,
 )
-from engine.catalog import Catalog
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog
+from engine.search.matcher import Matcher
 
 tests_between.__test__ = False  # type: ignore[attr-defined]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.descriptor import main, parse_options
-from bench.synthetic import SyntheticSettings, make_catalog
+from engine.demo.synthetic_catalog import SyntheticSettings, make_catalog
 
 OPTIONS = {"backbone": "basic_cnn", "input_size": "(48,96)", "epochs": "1", "embedding": "16", "batch": "4"}
 
@@ -44,7 +44,7 @@ def test_options_are_read_as_literals() -> None:
 def test_committed_figures_are_those_of_the_card() -> None:
     """The model cards quote the committed result."""
     from bench.machine import RESULTS
-    from features.global_descriptor import SHIPPED_FOLDER
+    from features.global_descriptor.descriptor import SHIPPED_FOLDER
 
     figures = json.loads((RESULTS / "descriptor.json").read_text(encoding="utf-8"))["figures"]
     cards = {"beluga-lite0": "beluga-lite0", "beluga-skin": "beluga-skin", "beluga": "beluga-skin"}

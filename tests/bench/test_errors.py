@@ -28,9 +28,9 @@ from bench.errors import (
     worst_queries,
 )
 from bench.out_of_fold import OutOfFold
-from engine.catalog import Catalog
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from bench.held_out import (
     shipped_name,
     unseeing,
 )
-from engine.catalog import Catalog, CatalogError
-from features.global_descriptor import ALIASES, shipped_models
-from features.mark_descriptors import shipped_marks
+from engine.catalogue.catalog import Catalog, CatalogError
+from features.global_descriptor.descriptor import ALIASES, shipped_models
 from features.model_file import read_header
+from features.skin.descriptors import shipped_marks
 from features.training.data import split_half
 
 

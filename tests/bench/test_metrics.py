@@ -48,7 +48,7 @@ def test_average_precision_refuses_nonsense(hits: list[bool], n: int, k: int) ->
 def test_average_precision_is_the_organisers(hits: list[bool], unseen: int) -> None:
     from sklearn.metrics import average_precision_score
 
-    from engine.submission import average_precision
+    from engine.competitions.submission import average_precision
 
     n = sum(hits) + unseen
     if n == 0:

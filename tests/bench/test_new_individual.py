@@ -12,8 +12,8 @@ import pytest
 from bench import new_individual as bench
 from bench.new_individual import NEW_INDIVIDUAL, Decision, draw_question
 from bench.out_of_fold import OutOfFold
-from engine.catalog import Catalog, CatalogError
-from engine.matcher import Matcher, MatcherSettings
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.search.matcher import Matcher, MatcherSettings
 
 
 def test_a_third_of_the_queries_lose_their_whale(made_up_dir: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from bench.pair_draw import PARTS, DrawnPair, draw_pairs, part_of
 from bench.pair_page import chosen_pairs, draw_pair_page
 from bench.pairs import figures_of, folds_of, keypoint_score, main
-from engine.catalog import Catalog
+from engine.catalogue.catalog import Catalog
 
 
 def test_pairs_are_what_they_are_called(made_up_dir: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_surest_the_missed_and_the_most_wrong_are_chosen() -> None:
 
 
 def test_the_page_shows_every_chosen_pair(made_up_dir: Path, shared_store: Path, tmp_path: Path) -> None:
-    from engine.matcher import Matcher
+    from engine.search.matcher import Matcher
 
     catalog = Catalog.read(made_up_dir)
     drawn = draw_pairs(catalog, 2, "all")

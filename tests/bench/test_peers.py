@@ -17,9 +17,9 @@ from bench.peers.own import LocalTime
 from bench.peers.questions import Answers, Question, Sheet, figures_of, judge, questions_of, ranked
 from bench.peers.wildfusion import WildFusion
 from bench.protocols import select
-from engine.catalog import Catalog
-from engine.index import CatalogIndex
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher
 
 RNG = np.random.default_rng(0)
 

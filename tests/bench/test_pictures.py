@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from bench.pictures import _MOST_BYTES, _SHOWN, _grid, draw_layers, save_small
-from engine import drawing
 from engine.records import Correspondences, Verification
-from engine.visualize import LAYERS, PairEvidence, SkinPlaces
+from engine.report import drawing
+from engine.report.visualize import LAYERS, PairEvidence, SkinPlaces
 from features.records import Frame, LocalFeatures, Photo, Regions
 
 

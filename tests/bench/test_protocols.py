@@ -27,7 +27,7 @@ from bench.protocols import (
     years_of,
 )
 from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, choose_scenarios
-from engine.catalog import Catalog
+from engine.catalogue.catalog import Catalog
 
 # image, individual, encounter, date, viewpoint
 HAND = [
@@ -243,8 +243,8 @@ def test_all_ways_of_evaluating_agree_with_a_plain_loop(random_catalog: Catalog,
 
 
 def test_agrees_with_the_official_scorer(random_catalog: Catalog) -> None:
-    from engine.scenarios import Scenario, answers_from_catalog
-    from engine.submission import average_precision_per_query
+    from engine.competitions.scenarios import Scenario, answers_from_catalog
+    from engine.competitions.submission import average_precision_per_query
 
     protocol, rng = all_against_all(random_catalog), np.random.default_rng(1)
     rows = []
@@ -285,8 +285,8 @@ def photographs(random_catalog: Catalog, tmp_path: Path) -> Catalog:
 
 
 def test_cut_scenarios_write_the_challenges_layout(photographs: Catalog, tmp_path: Path) -> None:
-    from engine.scenarios import answers_from_catalog, read_scenarios
-    from engine.submission import read_answers
+    from engine.competitions.scenarios import answers_from_catalog, read_scenarios
+    from engine.competitions.submission import read_answers
 
     cut = cut_scenarios(photographs, tmp_path / "data", scale=0.02)
     assert cut.left_out == {}

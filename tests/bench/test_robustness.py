@@ -12,8 +12,8 @@ from bench.degradations import DEGRADATIONS, named, tighten, turn
 from bench.out_of_fold import OutOfFold
 from bench.protocols import select
 from bench.robustness import CosineJudge, EngineJudge, draw_plot, main, render, run, spoilt
-from engine.catalog import Catalog
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog
+from engine.search.matcher import Matcher
 from features.photo import read_photo
 
 FEW = ["blur-2", "front-half"]
@@ -108,7 +108,9 @@ def test_a_query_that_cannot_be_read_stays_in_the_table(top: Catalog, tmp_path: 
 def test_cosine_needs_no_keypoints(
     top: Catalog, small_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.keypoints.KeypointExtractor.extract", lambda *_: pytest.fail("keypoints computed"))
+    monkeypatch.setattr(
+        "features.keypoints.detectors.KeypointExtractor.extract", lambda *_: pytest.fail("keypoints computed")
+    )
     judge = CosineJudge(small_settings.describe.descriptor, top)
     figures = run(judge, named(FEW), 6, 0, lambda line: None, tmp_path)
     records = {(r["degradation"], r["rule"]): r for r in figures["records"]}

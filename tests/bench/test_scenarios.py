@@ -20,9 +20,9 @@ from bench.scenarios.asking import QuestionSheet, cut, take_published
 from bench.scenarios.command import main
 from bench.scenarios.measuring import Ledger
 from bench.scenarios.running import WINNERS, render, rules_named, run
-from engine.catalog import Catalog, CatalogError
-from engine.scenarios import read_scenarios
-from engine.submission import check_submission, read_submission
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.competitions.scenarios import read_scenarios
+from engine.competitions.submission import check_submission, read_submission
 
 RULES = rules_named([1, 5, 10])
 QUICK = {
@@ -86,7 +86,7 @@ def test_sizes_follow_what_is_there(catalog: Catalog) -> None:
 def test_the_submission_is_valid_and_its_score_is_the_official_one(
     sheet: QuestionSheet, figures: dict[str, Any], tmp_path: Path
 ) -> None:
-    from engine.cli import main as command_line
+    from engine.commands.main import main as command_line
 
     file = sheet.folder.with_name("submission.csv")
     scenarios = read_scenarios(sheet.folder)

@@ -13,8 +13,8 @@ import torch
 from bench.machine import read_result
 from bench.speed import matcher as bench
 from bench.speed.contestants import NEIGHBOURS, OURS, OURS_EXACT, ListMatcher, batches_of, contestants
-from engine.matching import LightGlueMatcher, MatchingSettings
-from engine.nearest import NearestMatcher, NearestSettings
+from engine.matching.matchers import LightGlueMatcher, MatchingSettings
+from engine.matching.mutual_nn import NearestMatcher, NearestSettings
 from features.records import Frame, LocalFeatures
 
 

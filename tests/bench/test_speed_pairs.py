@@ -9,8 +9,8 @@ import pytest
 
 from bench.pair_draw import DrawnPair, draw_pairs
 from bench.speed import impostors, quick_looks
-from engine.catalog import Catalog
-from engine.matcher import Matcher
+from engine.catalogue.catalog import Catalog
+from engine.search.matcher import Matcher
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from PIL import Image
 from bench.pictures import draw_layers, save_small
 from bench.speed import pictures
 from engine import Catalog, Matcher
-from engine.explain import heat_maps
-from engine.visualize import LAYERS
+from engine.report.explain import heat_maps
+from engine.report.visualize import LAYERS
 
 
 @pytest.fixture(scope="module")

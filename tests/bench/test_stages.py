@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.speed.stages import measure, render
-from engine.catalog import Catalog
+from engine.catalogue.catalog import Catalog
 
 
 def test_rates_follow_from_seconds(made_up_dir: Path, small_settings) -> None:

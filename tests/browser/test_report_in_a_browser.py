@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine import Catalog, Matcher, MatcherSettings
-from engine.reporting import report_matches
+from engine.report.match_report import report_matches
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'scarmatch[test]'")
 from playwright.sync_api import Browser, Page, expect, sync_playwright

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bench.synthetic import draw_whale, make_whale, nearby, random_conditions
-from engine.matching import MatchingSettings, make_matcher
-from engine.verification import VerificationSettings, verify_many
-from features.keypoints import KeypointExtractor, KeypointSettings
+from engine.demo.synthetic_catalog import draw_whale, make_whale, nearby, random_conditions
+from engine.geometry.verification import VerificationSettings, verify_many
+from engine.matching.matchers import MatchingSettings, make_matcher
+from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.photo import canonical_frame, photo_from_array
 from features.records import LocalFeatures
 from features.regions import find_regions

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
+from engine.geometry.verification import VerificationSettings, verify_pairs
 from engine.records import Verification
-from engine.verification import VerificationSettings, verify_pairs
 
 COUNTS = (0, 1, 2, 3, 4, 5, 8, 300)
 

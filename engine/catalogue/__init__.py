@@ -1,0 +1,1 @@
+"""Catalogues of photographs: formats, tables, filters, problems, and the described catalogue."""

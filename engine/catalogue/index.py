@@ -1,0 +1,129 @@
+"""A described catalogue: every photograph read, its descriptors in the store, its vector in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.catalogue.catalog import Catalog
+from engine.workers import run_tasks
+from features.describe import Describer, DescribeSettings, Description, Failure, PhotoRef
+from features.photo import PhotoError
+from features.records import FloatArray
+from features.store import FeatureStore
+
+logger = logging.getLogger(__name__)
+
+#: Called with (photographs done, photographs in all).
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogIndex:
+    """A catalogue with the descriptions of its photographs.
+
+    Attributes:
+        catalog: the photographs that could be described, in the order of the catalogue given.
+        descriptions: one per row of ``catalog``, in the same order.
+        failures: the photographs that could not, with the reasons.
+    """
+
+    catalog: Catalog
+    descriptions: tuple[Description, ...]
+    failures: tuple[Failure, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.descriptions)
+
+    @cached_property
+    def vectors(self) -> FloatArray:
+        """(N, D) float32 global descriptors, L2-normalised."""
+        if not self.descriptions:
+            return np.zeros((0, 0), np.float32)
+        return np.stack([item.vector for item in self.descriptions])
+
+    @cached_property
+    def contents(self) -> npt.NDArray[np.object_]:
+        """(N,) content of each photograph without its viewpoint: equal for two copies of one picture."""
+        return np.array([item.key.rsplit(":", 1)[0] for item in self.descriptions], object)
+
+    def take(self, positions: npt.NDArray[np.int_] | list[int]) -> CatalogIndex:
+        """Return the index of the photographs at these row numbers, in the order given."""
+        rows = [int(row) for row in positions]
+        return CatalogIndex(self.catalog.take(rows), tuple(self.descriptions[row] for row in rows), self.failures)
+
+    def subset(self, ids: list[str]) -> CatalogIndex:
+        """Return the index of these photographs, in the order given; ids that failed to be described are left out."""
+        return self.take([self.catalog.position(image_id) for image_id in ids if image_id in self.catalog])
+
+
+def refs_of(catalog: Catalog) -> list[PhotoRef]:
+    """Return where every photograph of a catalogue lies, in order."""
+    table = catalog.table
+    columns = (table[name] for name in ("image_id", "path", "viewpoint", "box"))
+    return [PhotoRef(image_id, Path(path), view, box) for image_id, path, view, box in zip(*columns, strict=True)]
+
+
+def describe_catalog(
+    catalog: Catalog,
+    settings: DescribeSettings,
+    store: Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+    device: str | None = None,
+) -> CatalogIndex:
+    """Describe every photograph once; what the store already knows is not computed again.
+
+    Args:
+        catalog: the photographs.
+        settings: options of the stages.
+        store: the store's folder. A run that was killed goes on where it was.
+        workers: processes; the result does not depend on it.
+        progress: called as photographs are done.
+        device: "cpu", "cuda" or None to choose.
+
+    Returns:
+        The index. A photograph that cannot be read is reported in ``failures`` and left out; it stops nothing.
+    """
+    refs = refs_of(catalog)
+    describer = Describer(settings, FeatureStore(store), device)
+    found: dict[int, Description | Failure] = {}
+    missing: list[int] = []
+    for position, ref in enumerate(refs):
+        known: Description | Failure | None
+        try:
+            known = describer.lookup(ref)
+        except PhotoError as error:
+            known = Failure(ref.image_id, ref.path, str(error))
+        if known is None:
+            missing.append(position)
+        else:
+            found[position] = known
+    _report(progress, len(found), len(refs))
+    size = Describer.BATCH
+    chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
+    make = partial(Describer, settings, FeatureStore(store), device)
+    for number, results in run_tasks(_describe, make, [[refs[row] for row in chunk] for chunk in chunks], workers):
+        found.update(zip(chunks[number], results, strict=True))
+        _report(progress, len(found), len(refs))
+    good = [row for row in range(len(refs)) if isinstance(found[row], Description)]
+    failures = tuple(item for row in range(len(refs)) if isinstance(item := found[row], Failure))
+    for failure in failures:
+        logger.warning("skipped: %s", failure.reason)
+    descriptions = tuple(item for row in good if isinstance(item := found[row], Description))
+    return CatalogIndex(catalog.take(good) if failures else catalog, descriptions, failures)
+
+
+def _describe(describer: Describer, refs: list[PhotoRef]) -> list[Description | Failure]:
+    return list(describer.describe(refs))
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None and total:
+        progress(done, total)

@@ -1,0 +1,1 @@
+"""The formats of "Where's Whale-do?" and Happywhale: scenarios, submissions, blending, the code-execution archive."""

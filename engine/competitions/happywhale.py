@@ -1,0 +1,360 @@
+"""Happywhale's question and answer: photographs and a catalogue in, five individuals a photograph out, MAP@5.
+
+The answer is a table image, predictions; ``new_individual`` among the predictions says: an animal that is not in the
+catalogue. :func:`identify_photographs` answers with the whole engine, or with the k-NN head of the second Happywhale
+baseline on the global descriptor alone. Where the animals asked for are those that a descriptor was trained on, what
+its trained head says (:mod:`features.global_descriptor.classifier`) can be averaged in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from engine.catalogue.catalog import Catalog, CatalogError
+from engine.catalogue.fields import is_photo
+from engine.catalogue.problems import Problem, Problems
+from engine.competitions.submission import SubmissionError
+from engine.search.individuals import (
+    NEW_INDIVIDUAL,
+    IdentifySettings,
+    KnnSettings,
+    average_in,
+    knn_head,
+    new_individual_probability,
+    place_new_individual,
+    rank_encounters,
+)
+from features.settings import SettingsError
+
+if TYPE_CHECKING:
+    from engine.catalogue.index import CatalogIndex, Progress
+    from engine.search.matcher import Matcher
+    from features.describe import Failure
+    from features.global_descriptor.classifier import TrainedHead
+
+__all__ = [
+    "NEW_INDIVIDUAL",
+    "PREDICTIONS",
+    "HappywhaleRun",
+    "check_happywhale",
+    "identify_photographs",
+    "map_at_k",
+    "read_happywhale_submission",
+    "read_test_photographs",
+    "write_happywhale",
+]
+
+PREDICTIONS = 5
+_BATCH = 8  # photographs that a trained head sees at a time
+
+Head = Literal["ranker", "knn"]
+
+
+@dataclass(frozen=True, eq=False)
+class HappywhaleRun:
+    """What :func:`identify_photographs` found.
+
+    Attributes:
+        predictions: image (file name) -> up to five individuals, best first; every photograph asked has an entry.
+        individuals: the answers behind them. Head "ranker": the columns of :data:`engine.search.individuals.COLUMNS`
+            and image; head "knn": query_id, rank, individual_id, votes, distance, image.
+        failures: photographs that could not be read; their predictions are ``new_individual`` and the commonest.
+        truth: image -> true individual (``new_individual`` if not in the catalogue) where the photographs have labels.
+    """
+
+    predictions: dict[str, list[str]]
+    individuals: pd.DataFrame
+    failures: tuple[Failure, ...]
+    truth: dict[str, str]
+
+    @property
+    def score(self) -> float | None:
+        """MAP@5 over the photographs with a label, None without any."""
+        return map_at_k(self.predictions, self.truth) if self.truth else None
+
+    def write_details(self, path: Path | str) -> None:
+        """Write the answers with probabilities and supporting photographs as CSV."""
+        table = self.individuals
+        if "photographs" in table:
+            table = table.assign(photographs=[" ".join(names) for names in table["photographs"]])
+        first = ["image", "rank", "individual_id"]
+        table[[*first, *(name for name in table.columns if name not in first)]].to_csv(path, index=False)
+
+
+def read_test_photographs(path: Path | str, catalog: Catalog) -> Catalog:
+    """Read the photographs to identify: a folder of them, or any layout that a catalogue may have.
+
+    An id that the catalogue has too gets the prefix ``test:``: it is another photograph, and must not be left out as
+    the query itself (the same file is recognised by its content).
+
+    Raises:
+        CatalogError: there is no photograph.
+    """
+    folder = Path(path)
+    if folder.is_dir() and any(is_photo(child) for child in folder.iterdir() if child.is_file()):
+        return Catalog.from_photos([folder], avoid=catalog.ids)
+    found = Catalog.read(folder)
+    ids = [f"test:{name}" if name in catalog else name for name in found.ids]
+    return Catalog(found.table.assign(image_id=ids), found.root, found.source)
+
+
+def identify_photographs(
+    photographs: Catalog,
+    catalog: Catalog,
+    matcher: Matcher,
+    settings: IdentifySettings | None = None,
+    *,
+    head: Head = "ranker",
+    knn: KnnSettings | None = None,
+    by_encounter: bool = False,
+    classifier: TrainedHead | None = None,
+    classifier_weight: float = 0.5,
+    progress: Progress | None = None,
+) -> HappywhaleRun:
+    """Name the individual of every photograph: five predictions, ``new_individual`` among them at its place.
+
+    A list with fewer than five is filled with the individuals of most catalogue photographs, which can only gain.
+
+    Args:
+        photographs: the questions.
+        catalog: the known animals; photographs without an individual are left out.
+        matcher: how to match.
+        settings: where ``new_individual`` is placed (head "ranker").
+        head: "ranker" for the whole engine, "knn" for the vote of the nearest catalogue photographs.
+        knn: options of the vote.
+        by_encounter: all photographs of an encounter are one question (head "ranker"); they share its answer.
+        classifier: a head trained on individuals of the catalogue; what it says is averaged in (head "ranker").
+        classifier_weight: of what it says, 0 to 1.
+        progress: called with (done, total) of whatever is at work.
+
+    Raises:
+        CatalogError: the catalogue names nobody, a name cannot be written (it holds a space), or ``by_encounter``
+            without any encounter.
+        SettingsError: ``by_encounter`` or ``classifier`` with the head "knn", or a classifier that knows nobody of the
+            catalogue.
+    """
+    known = catalog.table["individual_id"].notna()
+    catalog = catalog.take(known.to_numpy().nonzero()[0])
+    names = catalog.table["individual_id"]
+    if catalog.table.empty:
+        raise CatalogError(f"{catalog.root}: no photograph has an individual; there is nobody to be recognised")
+    spaced = sorted(name for name in names.unique() if name.split() != [name])
+    if spaced:
+        raise CatalogError(f"{catalog.root}: individual {spaced[0]!r} holds a space, which separates predictions")
+    if by_encounter and head == "knn":
+        raise SettingsError("the k-NN head asks photograph by photograph; --by-encounter goes with the ranker")
+    if classifier is not None and head == "knn":
+        raise SettingsError("the k-NN head votes alone; a trained head goes with the ranker")
+    if classifier is not None and not set(classifier.names) & set(names):
+        raise SettingsError(f"the trained head knows {len(classifier.names)} individuals, none of this catalogue")
+    if by_encounter and photographs.table["encounter_id"].isna().all():
+        raise CatalogError(f"{photographs.root}: no photograph has an encounter, so none can be asked together")
+    index = matcher.index(catalog, progress)
+    if not len(index):
+        raise CatalogError(f"{catalog.root}: none of {len(catalog):,} photographs could be read")
+    asked = matcher.index(photographs, progress, matcher.store_for(catalog))
+    questions = _questions(asked.catalog, by_encounter)
+    if head == "knn":
+        table = _vote(asked, index, knn)
+        questions = {name: name for name in asked.catalog.ids}
+    else:
+        answers = matcher.match(asked, index, top=matcher.settings.shortlist.size, progress=progress)
+        ranked = rank_encounters(answers, questions)
+        wanted = list(dict.fromkeys(questions.values()))
+        new = new_individual_probability(answers, wanted, ranked)
+        if classifier is not None:
+            said = _classified(asked, questions, classifier, frozenset(names), matcher, progress)
+            ranked = average_in(ranked, new, said, classifier_weight)
+        table = place_new_individual(ranked, new, (settings or IdentifySettings()).replace(top=PREDICTIONS))
+    return _as_predictions(table, questions, photographs, catalog, asked.failures)
+
+
+def _classified(
+    asked: CatalogIndex,
+    questions: Mapping[str, str],
+    classifier: TrainedHead,
+    known: frozenset[str],
+    matcher: Matcher,
+    progress: Progress | None,
+) -> dict[str, dict[str, float]]:
+    """Return question -> individual of the catalogue -> what the trained head says, the mean over its photographs."""
+    from engine.catalogue.index import refs_of
+    from features.describe import Describer
+
+    describer = Describer(matcher.settings.describe)
+    columns = [place for place, name in enumerate(classifier.names) if name in known]
+    sums: dict[str, list[npt.NDArray[np.float32]]] = {}
+    refs = refs_of(asked.catalog)
+    for start in range(0, len(refs), _BATCH):
+        part = refs[start : start + _BATCH]
+        photos, frames = zip(*(describer.read(ref) for ref in part), strict=True)
+        regions = [describer.regions(photo, frame) for photo, frame in zip(photos, frames, strict=True)]
+        for ref, row in zip(part, classifier.probabilities(photos, frames, regions), strict=True):
+            sums.setdefault(questions[ref.image_id], []).append(row[columns])
+        if progress is not None:
+            progress(start + len(part), len(refs))
+    names = [classifier.names[place] for place in columns]
+    means = {question: np.mean(rows, axis=0) for question, rows in sums.items()}
+    return {
+        question: dict(zip(names, (mean / max(float(mean.sum()), 1e-12)).tolist(), strict=True))
+        for question, mean in means.items()
+    }
+
+
+def _questions(photographs: Catalog, by_encounter: bool) -> dict[str, str]:
+    encounters = photographs.table["encounter_id"]
+    pairs = zip(photographs.ids, encounters, strict=True)
+    # The prefix keeps an encounter's name apart from a photograph's.
+    return {name: f"encounter:{where}" if by_encounter and pd.notna(where) else name for name, where in pairs}
+
+
+def _vote(asked: CatalogIndex, index: CatalogIndex, knn: KnnSettings | None) -> pd.DataFrame:
+    settings = (knn or KnnSettings()).replace(top=PREDICTIONS)
+    individuals = index.catalog.table["individual_id"].tolist()
+    return knn_head(
+        asked.catalog.ids,
+        asked.vectors,
+        index.vectors,
+        individuals,
+        settings,
+        lambda position: index.contents != asked.contents[position],
+    )
+
+
+def _as_predictions(
+    table: pd.DataFrame,
+    questions: Mapping[str, str],
+    photographs: Catalog,
+    catalog: Catalog,
+    failures: tuple[Failure, ...],
+) -> HappywhaleRun:
+    counts = catalog.table["individual_id"].value_counts()
+    common = [NEW_INDIVIDUAL, *sorted(counts.index, key=lambda name: (-counts[name], name))]
+    found = {query: rows["individual_id"].tolist() for query, rows in table.groupby("query_id", sort=False)}
+    images = _image_names(photographs)
+    predictions, truth = {}, {}
+    for image_id, individual in zip(photographs.ids, photographs.table["individual_id"], strict=True):
+        labels = [*found.get(questions.get(image_id, ""), ()), *common]
+        predictions[images[image_id]] = list(dict.fromkeys(labels))[:PREDICTIONS]
+        if individual is not None:
+            truth[images[image_id]] = individual if individual in counts.index else NEW_INDIVIDUAL
+    spread = pd.DataFrame({"query_id": list(questions.values()), "image": [images[name] for name in questions]})
+    return HappywhaleRun(predictions, table.merge(spread, on="query_id", sort=False), failures, truth)
+
+
+def _image_names(photographs: Catalog) -> dict[str, str]:
+    """Return image_id -> file name; the id itself where file names repeat."""
+    files = [Path(path).name for path in photographs.table["path"]]
+    unique = len(set(files)) == len(files)
+    return {name: file if unique else name for name, file in zip(photographs.ids, files, strict=True)}
+
+
+def map_at_k(predictions: Mapping[str, Sequence[str]], truth: Mapping[str, str], k: int = PREDICTIONS) -> float:
+    """Return MAP@k: the mean over the images of 1 / rank of the true individual, 0 if it is not among the first k.
+
+    With one right answer an image this is the whole of average precision. A prediction given twice counts at its first
+    place and takes up both places, as the competition's own scorer has it.
+
+    Args:
+        predictions: image -> individuals, best first; an image left out scores 0.
+        truth: image -> its individual ("new_individual" for those that are not in the catalogue).
+
+    Raises:
+        ValueError: truth is empty.
+    """
+    if not truth:
+        raise ValueError("no image to score")
+    total = 0.0
+    for image, individual in truth.items():
+        ranked = list(predictions.get(image, ()))[:k]
+        total += 1.0 / (ranked.index(individual) + 1) if individual in ranked else 0.0
+    return total / len(truth)
+
+
+def write_happywhale(predictions: Mapping[str, Sequence[str]], path: Path | str) -> None:
+    """Write ``image,predictions`` with the individuals of each image separated by spaces, images in the order given.
+
+    Raises:
+        SubmissionError: an image has no or more than five predictions, one twice, or an individual with a space in it.
+    """
+    rows = []
+    for image, individuals in predictions.items():
+        wrong = _fault(individuals)
+        if wrong:
+            raise SubmissionError(f"{image}: {wrong}")
+        rows.append((image, " ".join(individuals)))
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pd.DataFrame(rows, columns=["image", "predictions"]).to_csv(partial, index=False, lineterminator="\n")
+    partial.replace(path)
+
+
+def read_happywhale_submission(path: Path | str) -> dict[str, list[str]]:
+    """Read ``image,predictions`` as image -> individuals, best first.
+
+    Raises:
+        SubmissionError: the file cannot be read, lacks a column, or names an image twice.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SubmissionError(f"{path}: cannot be read as CSV: {error}") from None
+    if not {"image", "predictions"} <= set(table.columns):
+        found = ", ".join(table.columns)
+        raise SubmissionError(f"{path}: the columns image and predictions are needed; found: {found}")
+    twice = table["image"][table["image"].duplicated()]
+    if len(twice):
+        raise SubmissionError(f"{path}: the image {twice.iloc[0]!r} occurs twice")
+    return {image: text.split() for image, text in zip(table["image"], table["predictions"], strict=True)}
+
+
+def check_happywhale(
+    submission: Mapping[str, Sequence[str]] | Path | str,
+    images: Collection[str] | None = None,
+    individuals: Collection[str] | None = None,
+) -> list[Problem]:
+    """Return what is wrong with a Happywhale submission.
+
+    Args:
+        submission: image -> individuals, or the CSV file.
+        images: the test images; each must occur, and no other. None: not checked.
+        individuals: the catalogue's individuals; others (but "new_individual") are a warning. None: not checked.
+    """
+    problems = Problems(strict=False)
+    file = None if isinstance(submission, Mapping) else str(submission)
+    try:
+        table = submission if isinstance(submission, Mapping) else read_happywhale_submission(submission)
+    except SubmissionError as error:
+        return [Problem("error", str(error), file)]
+    known = None if individuals is None else {*individuals, NEW_INDIVIDUAL}
+    wanted = None if images is None else set(images)
+    for number, (image, predictions) in enumerate(table.items()):
+        where = {"file": file, "line": number + 2}
+        wrong = _fault(predictions)
+        if wrong:
+            problems.error(f"{image}: {wrong}", column="predictions", value=" ".join(predictions), **where)
+        if wanted is not None and image not in wanted:
+            problems.error(f"{image} is no test image", column="image", value=image, **where)
+        for name in predictions if known is not None else ():
+            if known is not None and name not in known:
+                problems.warning(f"{image}: there is no individual {name}", column="predictions", value=name, **where)
+    for image in sorted(wanted - set(table)) if wanted is not None else ():
+        problems.error(f"{image} has no predictions", file=file, column="image", value=image)
+    return problems.items
+
+
+def _fault(individuals: Sequence[str]) -> str | None:
+    if not 1 <= len(individuals) <= PREDICTIONS:
+        return f"{len(individuals)} predictions; give 1 to {PREDICTIONS}"
+    if len(set(individuals)) < len(individuals):
+        return "an individual is given twice"
+    spaced = [name for name in individuals if not name or name.split() != [name]]
+    return f"an individual must be one word, not {spaced[0]!r}" if spaced else None

@@ -1,0 +1,234 @@
+"""The challenge's code-execution form: one archive that answers the container's questions without network.
+
+"Where's Whale-do?" was a code-execution challenge: an archive with ``main.py`` at its root is unpacked in a container
+whose folder ``data`` holds metadata.csv, images/, query_scenarios.csv, queries/ and databases/, and ``main.py`` writes
+``submission/submission.csv``. The archive carries this program's own packages (not the measurements), the trained
+models, and every file of weights that its settings need, so that only the usual libraries must be installed.
+
+The container gave three hours. :func:`estimate` reckons what the ten scenarios take from measured rates, every query
+with a full shortlist and no pair asked twice; ``scarmatch package`` prints it and refuses to be silent when it is more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.catalogue.problems import CatalogError
+from features.settings import SettingsError
+from features.weights import ModelFile, known_weights, weight_file
+
+if TYPE_CHECKING:
+    from engine.search.candidates import ShortlistSettings
+
+#: The packages that answer questions, and the files of theirs that are needed.
+PACKAGES = ("features", "engine", "reranker")
+SUFFIXES = (".py", ".html", ".css", ".js", ".json", ".safetensors", ".md")
+
+#: The challenge's limit in hours.
+HOURS = 3.0
+
+MAIN = '''"""Answers the questions in data/ and writes submission/submission.csv. Made by `scarmatch package`."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+# Weights come from this archive, nothing is fetched.
+os.environ["SCARMATCH_WEIGHTS"] = str(HERE / "weights")
+
+
+def main():
+    container = Path("/code_execution")
+    root = container if (container / "data").is_dir() else HERE
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=root / "data", help="the container's data folder")
+    parser.add_argument("--output", type=Path, default=root / "submission" / "submission.csv", help="file to write")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    options = parser.parse_args()
+
+    from engine.competitions.challenge import rank_challenge
+    from engine.search.matcher import Matcher, MatcherSettings
+    from engine.competitions.submission import check_submission
+
+    recipe = json.loads((HERE / "recipe.json").read_text(encoding="utf-8"))
+    settings = MatcherSettings.from_dict(recipe["settings"])
+    ranker = HERE / recipe["ranker_file"] if recipe["ranker_file"] else "fusion"
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as store:
+        matcher = Matcher(settings, store, ranker, options.workers)
+        run = rank_challenge(options.data, options.output, matcher, announce=lambda line: print(line, flush=True))
+        matcher.close()
+    faults = [fault for fault in check_submission(run.submission, run.scenarios) if fault.severity == "error"]
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    print(f"{len(run.submission)} rows written to {options.output}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long the challenge's questions would take.
+
+    Attributes:
+        photographs: photographs described, at most (as if no two scenarios shared one).
+        pairs: pairs matched, at most.
+        hours: at the rates measured.
+    """
+
+    photographs: int
+    pairs: int
+    hours: float
+
+    def __str__(self) -> str:
+        return f"{self.pairs:,} pairs and at most {self.photographs:,} photographs: {self.hours:.1f} of {HOURS:g} hours"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What was measured: photographs described, pairs looked at quickly and pairs that LightGlue sees, a second."""
+
+    photographs: float
+    quick_looks: float
+    second_looks: float
+
+
+def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rates: Rates) -> Estimate:
+    """Return how long scenarios take at measured rates.
+
+    Args:
+        sizes: (queries, database) of each scenario.
+        shortlist: how many candidates a query gets, and how many of them LightGlue sees.
+        rates: what was measured.
+    """
+    listed = [(queries, min(shortlist.longest, database)) for queries, database in sizes]
+    pairs = sum(queries * count for queries, count in listed)
+    second = sum(queries * shortlist.second_looks(count) for queries, count in listed)
+    # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
+    photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
+    seconds = photographs / rates.photographs + pairs / rates.quick_looks + second / rates.second_looks
+    return Estimate(photographs, pairs, seconds / 3600.0)
+
+
+def write_package(output: Path | str, settings: Any, ranker: str | Path | None = None) -> list[str]:
+    """Write the archive and return the names in it.
+
+    Args:
+        output: the .zip file.
+        settings: the engine's :class:`engine.search.matcher.MatcherSettings`.
+        ranker: a ranker's file, "fusion" for none, or None for the shipped one where it fits.
+
+    Raises:
+        CatalogError: the archive's folder does not exist.
+        SettingsError: a descriptor lies in a file of its own that cannot be carried under its name.
+        WeightsError: a file of weights is missing here.
+    """
+    target = Path(output)
+    if not target.absolute().parent.is_dir():
+        raise CatalogError(f"{target.absolute().parent}: no such folder for the archive")
+    recipe, carried = _recipe(settings, ranker)
+    files = {f"{package.name}/{name}": file for package in _packages() for name, file in _files_of(package)}
+    files |= carried
+    weights = _weights(settings)
+    files |= {f"weights/{Path(model.path).name}": weight_file(model.name) for model in weights}
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("main.py", MAIN)
+            archive.writestr("recipe.json", json.dumps(recipe, indent=1) + "\n")
+            archive.writestr("weights/LICENCES.txt", _licences(weights))
+            for name in sorted(files):
+                archive.write(files[name], name)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return ["main.py", "recipe.json", "weights/LICENCES.txt", *sorted(files)]
+
+
+def _packages() -> list[Path]:
+    import engine
+
+    root = Path(engine.__file__).resolve().parents[1]
+    return [root / name for name in PACKAGES]
+
+
+def _files_of(package: Path) -> Iterator[tuple[str, Path]]:
+    for file in sorted(package.rglob("*")):
+        if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts:
+            yield file.relative_to(package).as_posix(), file
+
+
+def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Return what main.py reads, and the files of the user's own that must be carried."""
+    from engine.search.matcher import Matcher, shipped_ranker
+    from features.global_descriptor.descriptor import SHIPPED_FOLDER, find_models
+    from features.keypoints.metric import SHIPPED_FOLDER as METRICS_FOLDER
+    from features.keypoints.metric import find_metric
+    from features.skin.descriptors import SHIPPED_FOLDER as MARKS_FOLDER
+    from features.skin.descriptors import find_marks_model
+
+    carried: dict[str, Path] = {}
+    names = []
+    for source in find_models(settings.describe.descriptor.model):
+        if source.kind == "timm":
+            raise SettingsError(f"{source.name}: a backbone of timm cannot be carried; train it into a file of its own")
+        own = source.kind == "trained" and source.path.parent != SHIPPED_FOLDER
+        names.append(source.path.stem if own else source.name)
+        if own:
+            # By its stem it is found among the shipped models, wherever the archive is unpacked.
+            target = f"features/models/{source.path.stem}.safetensors"
+            if target in carried or (SHIPPED_FOLDER / f"{source.path.stem}.safetensors").is_file():
+                raise SettingsError(f"two descriptors are called {source.path.stem!r}: rename {source.path}")
+            carried[target] = source.path
+    in_use = Matcher(settings, ranker=ranker).ranker
+    kind = settings.describe.keypoints.kind
+    chosen = shipped_ranker(kind) if ranker is None else Path(ranker)
+    if in_use is not None and chosen is not None:
+        carried["ranker.json"] = chosen
+    packed = settings.with_option("describe.descriptor.model", ",".join(names))
+    marks, metric = find_marks_model(settings.describe.marks.model), find_metric(settings.nearest.metric, kind)
+    own_files = (
+        ("networks of mark descriptors", "describe.marks.model", marks, MARKS_FOLDER),
+        ("metrics of keypoints", "nearest.metric", metric, METRICS_FOLDER),
+    )
+    for what, option, file, shipped in own_files:
+        if file is None or file.parent == shipped:
+            continue
+        if (shipped / file.name).is_file():
+            raise SettingsError(f"two {what} are called {file.stem!r}: rename {file}")
+        carried[f"features/models/{shipped.name}/{file.name}"] = file
+        packed = packed.with_option(option, file.stem)
+    recipe = {"settings": packed.to_dict(), "ranker_file": "ranker.json" if "ranker.json" in carried else None}
+    return recipe, carried
+
+
+def _weights(settings: Any) -> list[ModelFile]:
+    """Return the registered files of weights that the settings read at run time."""
+    keypoints = settings.describe.keypoints
+    wanted = {
+        "aliked": (keypoints.model, "lightglue-aliked"),
+        "disk": ("disk", "lightglue-disk"),
+        "xfeat": ("xfeat", "lighterglue-xfeat"),
+        "sift": (),
+    }[keypoints.kind]
+    models = [name.strip() for name in settings.describe.descriptor.model.split(",")]
+    return [model for model in known_weights() if model.name in (*wanted, *models)]
+
+
+def _licences(weights: Sequence[ModelFile]) -> str:
+    return "".join(f"{Path(m.path).name}: {m.source}; {m.licence}; sha256 {m.sha256}\n" for m in weights)

@@ -1,0 +1,1 @@
+"""Made-up animals, and the demo that is drawn with them."""

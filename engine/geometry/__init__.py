@@ -1,0 +1,1 @@
+"""Geometric verification of a pair: sampling, minimal solvers, scoring, RANSAC."""

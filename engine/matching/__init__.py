@@ -1,0 +1,1 @@
+"""Pairs of photographs in, tentative matches and a pair's measurements out."""

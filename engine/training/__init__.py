@@ -1,0 +1,1 @@
+"""The trainings that need pairs of photographs: ranker, keypoint metric, skin network."""

@@ -1,0 +1,129 @@
+"""A ranker from a labelled catalogue: ask every photograph against all the others, learn from the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+
+if TYPE_CHECKING:
+    from engine.catalogue.index import CatalogIndex, Progress
+    from engine.search.matcher import Matcher
+    from reranker.training import TrainedRanker
+
+RankerKind = Literal["auto", "logistic", "lambdamart", "blend"]
+
+
+def choose_queries(catalog: Catalog, count: int | None, seed: int) -> list[str]:
+    """Return the photographs to ask: those with a match, individuals in turn so that the busiest do not take over.
+
+    Args:
+        catalog: labelled.
+        count: at most so many; None takes all.
+        seed: of the choice.
+
+    Raises:
+        CatalogError: no individual has two photographs.
+    """
+    table = catalog.table[["image_id", "individual_id"]].dropna()
+    table = table[table.groupby("individual_id")["image_id"].transform("size") > 1]
+    if table.empty:
+        raise CatalogError(
+            f"{catalog.root}: no individual has two photographs, so there is nothing to learn from: a labelled "
+            "catalogue needs individuals that were seen more than once"
+        )
+    return sorted(in_turn(table, count, seed), key=catalog.position)
+
+
+def in_turn(table: pd.DataFrame, count: int | None, seed: int) -> list[str]:
+    """Draw image ids so that every individual has its turn before one has a second; None takes all.
+
+    Args:
+        table: columns image_id and individual_id.
+        count: at most so many.
+        seed: of the draw.
+    """
+    shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
+    turns = shuffled.groupby("individual_id").cumcount().to_numpy()
+    return shuffled["image_id"].iloc[np.argsort(turns, kind="stable")].iloc[:count].tolist()
+
+
+def labelled_pairs(
+    queries: CatalogIndex, database: CatalogIndex, matcher: Matcher, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Return the raw pair table of the queries' shortlists, each asked twice: with and without its own encounter.
+
+    A shortlist that near copies of the query fill up says nothing about the harder question, so the candidates of the
+    second asking are added to those of the first. ``first_asking`` marks the rows of the first, ``n_true`` counts all
+    matches and ``n_true_other_encounter`` those of the second asking.
+    """
+    every = matcher.pairs(queries, database, CandidateFilter(), progress)
+    other = matcher.pairs(queries, database, CandidateFilter(exclude_encounter=True), progress)
+    truth = other.groupby("query_id")["n_true"].first()
+    both = pd.concat([every.assign(first_asking=True), other.assign(first_asking=False)], ignore_index=True)
+    both["n_true"] = both["query_id"].map(every.groupby("query_id")["n_true"].first())
+    both["n_true_other_encounter"] = both["query_id"].map(truth)
+    return both.drop_duplicates(["query_id", "candidate_id"]).reset_index(drop=True)
+
+
+def train_on_catalog(
+    catalog: Catalog,
+    matcher: Matcher,
+    queries: int | None = None,
+    seed: int = 0,
+    kind: RankerKind = "auto",
+    progress: Progress | None = None,
+) -> TrainedRanker:
+    """Fit and calibrate a ranker on a labelled catalogue.
+
+    Args:
+        catalog: photographs with individuals; dates, viewpoints and encounters help.
+        matcher: how evidence is gathered (its own ranker is not used).
+        queries: ask so many photographs at most.
+        seed: of the choice of queries and of the folds.
+        kind: "auto" chooses by out-of-fold mAP.
+        progress: called with (done, total) of whatever is at work.
+
+    Raises:
+        CatalogError: the catalogue has too few labels.
+    """
+    from reranker.training import TrainingSettings, train_ranker
+
+    index = matcher.index(catalog, progress)
+    asked = index.subset(choose_queries(index.catalog, queries, seed))
+    raw = labelled_pairs(asked, index, matcher, progress)
+    return train_on_pairs(raw, matcher, TrainingSettings(kind=kind, seed=seed), train_ranker)
+
+
+def train_on_pairs(raw: pd.DataFrame, matcher: Matcher, settings: Any, train: Any = None) -> TrainedRanker:
+    """Fit a ranker on a labelled raw pair table; it remembers which keypoints and descriptor the table came from."""
+    if train is None:
+        from reranker.training import train_ranker as train
+
+    describe = matcher.settings.describe
+    trained: TrainedRanker = train(
+        raw, settings, keypoint_kind=describe.keypoints.kind, descriptor=describe.descriptor.model
+    )
+    return trained
+
+
+def render_report(report: dict[str, Any]) -> str:
+    """Return a training report as text for a terminal."""
+    lines = [
+        f"{report['training_queries']:,} queries, {report['training_rows']:,} pairs, {report['individuals']:,} "
+        f"individuals, {report['folds']} folds by individual",
+        f"chosen: {report['kind']} ({report['reason']})",
+    ]
+    for protocol, methods in report["protocols"].items():
+        lines.append(f"out of fold, {protocol}:")
+        for method, figures in methods.items():
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float))
+            lines.append(f"  {method:<14} {shown}")
+    errors = ", ".join(
+        f"{name} {value:.3f}" for name, value in report["calibration_error"].items() if value is not None
+    )
+    lines.append(f"expected calibration error: {errors}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Keypoints and their descriptors: ALIKED, DISK, XFeat, SIFT, and the learned metric."""

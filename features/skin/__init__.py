@@ -1,0 +1,1 @@
+"""Dense descriptors of the skin."""

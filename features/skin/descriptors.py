@@ -1,0 +1,200 @@
+"""Mark descriptors: the animal's skin on a regular grid, each place described by a network made for marks.
+
+Detectors tuned on buildings find water, outline and ridge, which every animal shares. Here the visible body is covered
+evenly instead, and a small network (:mod:`features.skin.network`), trained on this kind of animal, says what the skin
+looks like at each place once the light is taken out. The photograph is brought to one size first, so that a place
+of the grid is about the same place of every animal.
+
+Torch is imported on first use of a :class:`MarkExtractor`, not with this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from features.global_descriptor.network_input import body_picture, network_picture
+from features.records import BoolArray, ByteArray, FloatArray, Frame, LocalFeatures, Photo, Regions
+from features.regions import find_regions
+from features.settings import Settings, SettingsError
+from features.weights import file_sha256, find_trained, trained_files
+
+if TYPE_CHECKING:
+    from features.skin.network import MarkNetwork
+
+KIND = "marks"
+CODE_VERSION = 1
+"""Part of the fingerprint; raised whenever the same settings and weights would give other numbers."""
+
+SHIPPED_FOLDER = Path(__file__).parents[1] / "models" / "marks"
+
+
+@dataclass(frozen=True)
+class MarkSettings(Settings):
+    """Options of the mark descriptors.
+
+    Attributes:
+        model: a shipped network ("beluga-marks"), or the path of a trained one (.safetensors, or a training's folder).
+        spacing: cells of the network's map (4 pixels each) from one place of the grid to the next.
+        margin: strip inside the body's outline without places, in pixels of the network's input: the outline looks
+            alike on every animal.
+        max_places: at most so many places; of more, a coarser grid is taken.
+    """
+
+    model: str = "beluga-marks"
+    spacing: int = 2
+    margin: int = 4
+    max_places: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.spacing < 1 or self.margin < 0 or self.max_places < 1:
+            raise SettingsError("spacing and max_places must be at least 1, margin at least 0")
+
+
+def shipped_marks() -> dict[str, Path]:
+    """Trained networks that come with the package: name -> file."""
+    return trained_files(SHIPPED_FOLDER)
+
+
+def find_marks_model(name: str) -> Path:
+    """Find the weights of a network by name or path.
+
+    Raises:
+        SettingsError: no such network; the message lists what there is.
+    """
+    shipped = shipped_marks()
+    path = find_trained(name, shipped, "marks.safetensors")
+    if path is not None:
+        return path
+    known = ", ".join(shipped) or "none is shipped"
+    raise SettingsError(f"no mark descriptors are called {name!r} and no such file exists; known: {known}")
+
+
+def skin_picture(
+    photo: Photo, frame: Frame, size: tuple[int, int], regions: Regions | None = None
+) -> tuple[ByteArray, BoolArray]:
+    """Return what the network is shown: flattened skin of one size, and where the body is.
+
+    Args:
+        photo: the photograph.
+        frame: its turn to the head-up frame.
+        size: (width, height) of the result, whatever the photograph's shape.
+        regions: body on the photograph's grid; found here if not given.
+
+    Returns:
+        (height, width, 3) uint8 and (height, width) bool.
+    """
+    if regions is None:
+        regions = find_regions(photo, frame)
+    return network_picture(photo, frame, size, "flattened", regions), body_picture(regions, frame, size) > 127
+
+
+def grid_places(body: BoolArray, stride: int, settings: MarkSettings) -> npt.NDArray[np.int64]:
+    """Return the (N, 2) cells (row, column) of the map that lie well inside the body, on a regular grid.
+
+    Args:
+        body: (H, W) bool on the network's input.
+        stride: pixels per cell.
+        settings: spacing, margin and limit.
+    """
+    side = 2 * settings.margin + 1
+    # A strip of the picture's own edge goes too: half of what a descriptor sees there is padding.
+    framed = cv2.copyMakeBorder(body.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    inner = cv2.erode(framed, np.ones((side, side), np.uint8))[1:-1, 1:-1]
+    rows, columns = body.shape[0] // stride, body.shape[1] // stride
+    share = cv2.resize(inner * np.uint8(255), (columns, rows), interpolation=cv2.INTER_AREA)
+    y, x = np.nonzero(share)
+    spacing = settings.spacing
+    while True:
+        kept = (y % spacing == 0) & (x % spacing == 0)
+        if kept.sum() <= settings.max_places:
+            return np.stack([y[kept], x[kept]], 1)
+        spacing += 1
+
+
+class MarkExtractor:
+    """Describes the skin of photographs; one instance holds one network."""
+
+    def __init__(self, settings: MarkSettings | None = None, device: str | None = None) -> None:
+        self.settings = settings or MarkSettings()
+        self._device = device
+        self._path = find_marks_model(self.settings.model)
+
+    @cached_property
+    def _network(self) -> tuple[MarkNetwork, tuple[int, int]]:
+        # Loaded on first use: whoever asks for a fingerprint only needs no network.
+        import torch
+
+        from features.global_descriptor.runtime import fold_stem_and_blocks
+        from features.skin.network import load_marks
+
+        network, header = load_marks(self._path)
+        fold_stem_and_blocks(network)
+        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
+        width, height = header["input_size"]
+        return network.to(device, memory_format=torch.channels_last), (width, height)  # type: ignore[call-overload]
+
+    def fingerprint(self) -> str:
+        """Settings, weights and code version in one string: part of the cache key."""
+        options = self.settings.replace(model="").fingerprint()
+        return f"{options}-{file_sha256(self._path)[:16]}-{CODE_VERSION}"
+
+    def extract(self, photo: Photo, frame: Frame, regions: Regions | None = None) -> LocalFeatures:
+        """Describe the skin of one photograph.
+
+        Args:
+            photo: the photograph.
+            frame: its turn to the canonical frame.
+            regions: body and mark regions on the photograph's grid; found here if not given.
+
+        Returns:
+            Local features in rows from head to tail; empty (never an error) where no body is seen.
+        """
+        from features.skin.network import STRIDE
+
+        network, size = self._network
+        if regions is None:
+            regions = find_regions(photo, frame)
+        picture, body = skin_picture(photo, frame, size, regions)
+        cells = grid_places(body, STRIDE, self.settings)
+        share = np.asarray(frame.canonical_size, np.float32) / np.array(size, np.float32)
+        xy = frame.to_original((cell_centres(cells, STRIDE) + np.float32(0.5)) * share - 0.5)
+        row = np.clip(np.rint(xy[:, 1]).astype(int), 0, photo.size[1] - 1)
+        column = np.clip(np.rint(xy[:, 0]).astype(int), 0, photo.size[0] - 1)
+        marks, certainty = regions.marks[row, column], regions.body[row, column]
+        return LocalFeatures(
+            xy=np.ascontiguousarray(xy, np.float32),
+            scores=np.ones(len(cells), np.float32),
+            descriptors=describe_cells(network, picture, cells),
+            marks=np.ascontiguousarray(marks, np.float32),
+            body=np.ascontiguousarray(certainty, np.float32),
+            frame=frame,
+            kind=KIND,
+        )
+
+
+def describe_cells(network: MarkNetwork, picture: ByteArray, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
+    """Return the (N, D) unit descriptors of cells of a (height, width, 3) picture of flattened skin."""
+    import torch
+
+    from features.training.steps import to_input
+
+    if not len(cells):
+        return np.zeros((0, network.dim), np.float16)
+    batch = to_input(picture[None].astype(np.float32) / 255.0, next(network.parameters()).device)
+    with torch.inference_mode():
+        found: FloatArray = network(batch)[0].float().cpu().numpy()
+    chosen = found[:, cells[:, 0], cells[:, 1]].T
+    lengths = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-9)
+    return np.ascontiguousarray(chosen / lengths, np.float16)
+
+
+def cell_centres(cells: npt.NDArray[np.int64], stride: int) -> FloatArray:
+    """Return the (N, 2) pixels (x, y) of the input at the middle of cells (row, column); centres are at integers."""
+    return (cells[:, ::-1] * stride + (stride - 1) / 2).astype(np.float32)

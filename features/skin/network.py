@@ -1,0 +1,123 @@
+"""The network of the mark descriptors: a dense map of small, learned descriptors of an animal's skin.
+
+An ImageNet trunk (EfficientNet-Lite0, up to stride 8) is read at strides 4 and 8, and a light head joins both into one
+descriptor for every 4 x 4 pixels. Batch normalisation keeps ImageNet's statistics, so that a descriptor depends on its
+own photograph alone, in training too.
+
+Torch is imported when this module is, so import the module only where the network is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from features.global_descriptor.networks import LiteTrunk
+from features.model_file import ModelFileError, read_tensors, restore, stored, write_tensors
+
+FORMAT = 1
+KIND = "mark descriptors"
+STRIDE = 4
+"""Pixels of the network's input per cell of its map."""
+
+BACKBONE = "efficientnet_lite0"
+BLOCKS = 5
+"""Leading blocks of the trunk: the last of them is at stride 8."""
+
+FINE_BLOCK = 2
+"""The last block at stride 4."""
+
+
+class MarkNetwork(nn.Module):
+    """(N, 3, H, W) normalised flattened skin -> (N, dim, H / 4, W / 4) descriptors, not normalised.
+
+    Args:
+        dim: numbers per descriptor.
+        width: channels of the head.
+        frozen_blocks: leading blocks of the trunk that training leaves as ImageNet made them (and the stem).
+    """
+
+    def __init__(self, dim: int = 64, width: int = 96, frozen_blocks: int = 1) -> None:
+        super().__init__()
+        trunk = LiteTrunk(BACKBONE)
+        self.dim, self.width, self.frozen_blocks = dim, width, frozen_blocks
+        self.stem, self.stem_norm = trunk.stem, trunk.stem_norm
+        self.blocks = nn.ModuleList(list(trunk.blocks)[:BLOCKS])
+        fine, coarse = 24, 40  # channels of Lite0 at strides 4 and 8
+        self.fine = nn.Conv2d(fine, width, 1)
+        self.coarse = nn.Conv2d(coarse, width, 1, bias=False)
+        self.spread = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.project = nn.Conv2d(width, dim, 1)
+        #: Logarithm of the factor on cosines in training's loss.
+        self.log_scale = nn.Parameter(torch.tensor(2.5))
+        for module in (self.stem, self.stem_norm, *self.blocks[:frozen_blocks]):
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> MarkNetwork:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen_blocks == 0):
+            x = functional.relu6(self.stem_norm(self.stem(x)))
+            for block in self.blocks[: self.frozen_blocks]:
+                x = block(x)
+        fine = x
+        for number, block in enumerate(self.blocks):
+            if number < self.frozen_blocks:
+                continue
+            x = block(x)
+            if number == FINE_BLOCK:
+                fine = x
+        above = functional.interpolate(self.coarse(x), size=fine.shape[2:], mode="bilinear", align_corners=False)
+        hidden = functional.relu(self.fine(fine) + above)
+        hidden = functional.relu(hidden + self.spread(hidden))
+        found: Tensor = self.project(hidden)
+        return found
+
+    def start_from_imagenet(self) -> None:
+        """Load the published ImageNet weights into the trunk; the head stays random."""
+        from features.weights import weight_file
+
+        trunk = LiteTrunk(BACKBONE)
+        trunk.load_imagenet(weight_file(BACKBONE))
+        self.stem.load_state_dict(trunk.stem.state_dict())
+        self.stem_norm.load_state_dict(trunk.stem_norm.state_dict())
+        for own, published in zip(self.blocks, list(trunk.blocks)[:BLOCKS], strict=True):
+            own.load_state_dict(published.state_dict())
+
+
+def save_marks(path: Path, network: MarkNetwork, header: dict[str, Any], half: bool = False) -> None:
+    """Write a network with a header that says how to feed it.
+
+    Args:
+        header: at least ``input_size`` ([width, height]); anything else is kept.
+        half: write float16.
+    """
+    about = {"format": FORMAT, "kind": KIND, "dim": network.dim, "width": network.width}
+    write_tensors(path, stored(network, half), {**header, **about})
+
+
+def load_marks(path: Path) -> tuple[MarkNetwork, dict[str, Any]]:
+    """Read a network (evaluation mode, float32, CPU) and its header.
+
+    Raises:
+        ModelFileError: not mark descriptors of this project, or of a newer format.
+    """
+    tensors, header = read_tensors(path)
+    if header.get("kind") != KIND or header.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; mark descriptors are of kind "
+            f"{KIND!r}, format {FORMAT}"
+        )
+    network = MarkNetwork(header["dim"], header["width"])
+    restore(network, tensors, path)
+    return network.eval(), header

@@ -1,0 +1,183 @@
+"""The commands a user types: output, exit codes, clear errors, and the whole way on a challenge folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.protocols import cut_scenarios
+from engine.catalogue.catalog import Catalog
+from engine.commands.main import build_parser, main, queries_from
+
+
+@pytest.fixture
+def store(shared_store: Path) -> str:
+    return f"--store={shared_store}"
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = next(a for a in build_parser()._actions if a.dest == "command").choices
+    assert set(commands) >= {"demo", "check", "index", "match", "rank", "score", "train-ranker", "info"}
+    for name in commands:
+        with pytest.raises(SystemExit) as stop:
+            main([name, "--help"])
+        assert stop.value.code == 0
+        assert "usage: scarmatch" in capsys.readouterr().out
+
+
+def test_check_says_what_is_there(made_up_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(made_up_dir)]) == 0
+    assert "26 photographs, 6 individuals" in capsys.readouterr().out
+    assert main(["check", str(made_up_dir), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["photographs"] == 26
+
+
+def test_check_fails_on_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "metadata.csv").write_text(
+        "image_id,path,height,width,viewpoint,date\na,images/a.jpg,10,10,top,2019-01-01\n"
+    )
+    assert main(["check", str(tmp_path)]) == 1
+    assert "a.jpg" in capsys.readouterr().out
+
+
+def test_missing_catalogue_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(tmp_path / "nowhere")]) == 1
+    error = capsys.readouterr().err
+    assert "nowhere" in error
+    assert "Traceback" not in error
+
+
+def test_index_then_match(
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
+    quick = [option for option in quick_options if not option.startswith("--ranker")]
+    assert main(["index", str(made_up_dir), store, *quick]) == 0
+    assert "26 of 26 photographs described" in capsys.readouterr().out
+    query = sorted((made_up_dir / "images").glob("*.jpg"))[0]
+    arguments = [
+        "match",
+        str(query),
+        f"--catalog={made_up_dir}",
+        store,
+        *quick_options,
+        "--top=4",
+        "--until=2018-12-31",
+    ]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "26 candidates" in text
+    assert "encounter of the query" not in text
+    assert main([*arguments, "--exclude-encounter"]) == 0
+    assert "dropped by encounter of the query" in capsys.readouterr().out
+    assert query.stem in text
+    assert main([*arguments, "--json", f"--report={tmp_path / 'report'}"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert len(record["answers"]) == 4
+    assert record["answers"][0]["query_id"] == query.stem
+    assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+    sizes = []
+    for count in (0, 1, 4):
+        assert main([*arguments, "--csv", f"--layers-for={count}", f"--report={tmp_path / str(count)}"]) == 0
+        page = (tmp_path / str(count) / "index.html").read_text(encoding="utf-8")
+        sizes.append(page.count('"inliers"'))
+    assert sizes[0] < sizes[1] < sizes[2], "each further candidate brings its layers"
+    with pytest.raises(SystemExit):
+        main([*arguments, "--layers-for=21"])
+    assert "from 0 to 20" in capsys.readouterr().err
+    assert main([*arguments, "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["image_id"] for row in rows] == [answer["image_id"] for answer in record["answers"]]
+
+
+def test_a_photograph_named_twice_is_asked_once(made_up_dir: Path) -> None:
+    catalog = Catalog.read(made_up_dir)
+    path = str(catalog.table["path"].iloc[0])
+    assert queries_from([path, path], catalog, None, None).ids == catalog.ids[:1]
+
+
+def test_rank_and_score(
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
+    cut = cut_scenarios(Catalog.read(made_up_dir), tmp_path / "challenge", scale=None, seed=1)
+    output = tmp_path / "submission.csv"
+    assert main(["rank", str(cut.folder), f"--output={output}", store, *quick_options]) == 0
+    rows = list(csv.DictReader(output.open()))
+    assert list(rows[0]) == ["query_id", "database_image_id", "score"]
+    capsys.readouterr()
+    assert main(["score", str(output), str(cut.answers), f"--scenarios={cut.folder}", "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert 0.0 < score["mean_average_precision"] <= 1.0
+
+
+def test_score_refuses_what_the_organisers_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "answers.csv").write_text("query_id,database_image_id\nq,a\n")
+    (tmp_path / "bad.csv").write_text("query_id,database_image_id,score\nq,a,1.5\n")
+    assert main(["score", str(tmp_path / "bad.csv"), str(tmp_path / "answers.csv")]) == 1
+    assert "1.5" in capsys.readouterr().err
+
+
+def test_train_ranker_then_use_it(
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
+    model = tmp_path / "ranker.json"
+    quick = [option for option in quick_options if not option.startswith("--ranker")]
+    train = ["train-ranker", str(made_up_dir), f"--output={model}", "--kind=logistic", "--queries=14", store, *quick]
+    assert main([*train, "--shortlist=25"]) == 0
+    assert "chosen: logistic" in capsys.readouterr().out
+    query = sorted((made_up_dir / "images").glob("*.jpg"))[1]
+    arguments = ["match", str(query), f"--catalog={made_up_dir}", store, *quick, f"--ranker={model}", "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["answers"]
+
+
+def test_train_descriptor_then_use_it(
+    made_up_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
+    small = ["input_size=[96,128]", "batch=8", "embedding=32", "mirror_classes=false", "held_out=none"]
+    train = [
+        "train-descriptor",
+        str(made_up_dir),
+        f"--output={tmp_path / 'model'}",
+        "--backbone=basic_cnn",
+        "--epochs=1",
+    ]
+    assert main([*train, *(f"--set={item}" for item in small)]) == 0
+    assert "--descriptor" in capsys.readouterr().out
+    quick = [o for o in quick_options if not o.startswith(("--descriptor", "--ranker", "--shortlist"))]
+    few = tmp_path / "few"
+    few.mkdir()
+    for photo in sorted((made_up_dir / "images").glob("*.jpg"))[:2]:
+        (few / photo.name).write_bytes(photo.read_bytes())
+    index = ["index", str(few), f"--store={tmp_path / 'store'}", f"--descriptor={tmp_path / 'model'}"]
+    assert main([*index, *[o for o in quick if o != "--workers=1"], "--workers=1"]) == 0
+    assert "2 of 2 photographs described" in capsys.readouterr().out
+
+
+def test_unknown_option_is_one_clear_line(made_up_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(made_up_dir), "--set=describe.keypoints.max_keypoint=3"]) == 1
+    assert "max_keypoints" in capsys.readouterr().err
+
+
+def test_info_names_weights_and_licences(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["info", "--json", f"--store={tmp_path}"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert {"aliked-n16", "lightglue-aliked", "efficientnet_lite0"} <= {weight["name"] for weight in info["weights"]}
+    assert info["store"]["entries"] == 0
+
+
+def test_import_is_quick_and_light() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter(); import engine, features, reranker; engine.Catalog;"
+        "heavy = ('torch', 'kornia', 'lightgbm', 'numba', 'cv2');"
+        "print(time.perf_counter() - start, [m for m in heavy if m in sys.modules])"
+    )
+    seconds, modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split(" ", 1)
+    assert modules.strip() == "[]"
+    assert float(seconds) < 5.0
