@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from scarmatch.errors import ScarmatchError
+
 SCHEMA = 1
 RESULTS = Path(__file__).parent / "results"
 DISTRIBUTIONS = (
@@ -42,7 +44,7 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
 MACHINE_KEYS = ("cpu", "cores", "memory_gib", "system", "python", "versions")
 
 
-class ResultError(ValueError):
+class ResultError(ScarmatchError, ValueError):
     """A result does not follow the schema; the message names the file, the key and what was expected."""
 
 

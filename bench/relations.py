@@ -26,13 +26,14 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.filters import ENCOUNTER_GAP
 from features.records import BoolArray
+from scarmatch.errors import ScarmatchError
 
 Rule = Literal["all", "other_encounter", "other_year"]
 RULES: tuple[Rule, ...] = ("all", "other_encounter", "other_year")
 LATERAL = ("left", "right")
 
 
-class ProtocolError(ValueError):
+class ProtocolError(ScarmatchError, ValueError):
     """A protocol cannot be built or evaluated; the message names the photograph, rule or column."""
 
 

@@ -21,13 +21,14 @@ from bench.relations import LATERAL, Protocol, Relations, select, years_of
 from engine.catalogue.catalog import Catalog
 from engine.competitions.scenarios import Scenario, answers_from_catalog, write_scenarios
 from engine.competitions.submission import write_answers
+from scarmatch.errors import ScarmatchError
 
 TEST_COLUMNS = ["image_id", "path", "height", "width", "viewpoint", "date"]
 TRAIN_COLUMNS = [*TEST_COLUMNS, "timestamp", "whale_id", "encounter_id"]
 TOP = ("top",)
 
 
-class CuttingError(ValueError):
+class CuttingError(ScarmatchError, ValueError):
     """Scenarios cannot be cut or written; the message says why and what to do."""
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.records import FloatArray, Frame, LocalFeatures, Photo, Regions
-from features.settings import Settings
 from features.store import FeatureStore
+from scarmatch.settings import Settings
 
 if TYPE_CHECKING:
     from features.body_frame import BodyFrame

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from features.global_descriptor.networks import Embedder, build_trunk
+from scarmatch.errors import ScarmatchError
 
 FORMAT = 1
 HEADER_KEY = "scarmatch"
 
 
-class ModelFileError(ValueError):
+class ModelFileError(ScarmatchError, ValueError):
     """A model file is missing, damaged, or of another kind; the message names it."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.records import BoolArray, ByteArray, Frame, Photo
+from scarmatch.errors import ScarmatchError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,7 @@ _EXIF_ORIENTATION = 0x0112
 _QUARTER_TURNS = {"left": 3, "right": 1}
 
 
-class PhotoError(ValueError):
+class PhotoError(ScarmatchError, ValueError):
     """A photograph cannot be used.
 
     Attributes:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from features.marks import box_blur, find_marks, resize
 from features.records import BoolArray, ByteArray, FloatArray, Frame, Photo, Regions
-from features.settings import Settings
+from scarmatch.settings import Settings
 
 _BINS = 24  # per axis of the colour histograms
 _PAIRS = ((0, 2), (0, 1), (1, 2), (2, 3))  # axes taken together: lightness, green-red, blue-yellow, texture

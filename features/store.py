@@ -19,11 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scarmatch.errors import ScarmatchError
+
 #: Part of every file name: an incompatible layout gets its own files.
 LAYOUT = 1
 
 
-class StoreError(OSError):
+class StoreError(ScarmatchError, OSError):
     """The store's folder cannot be used; the message names it and the way out."""
 
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from scarmatch.errors import ScarmatchError
 
-class WeightsError(RuntimeError):
+
+class WeightsError(ScarmatchError, RuntimeError):
     """A model file is unknown, missing, or not the one that was expected; the message names the way out."""
 
 

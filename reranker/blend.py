@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from reranker.calibration import Values
 from reranker.protocols import assign_folds
-from reranker.settings import OptionError, Options
+from scarmatch.settings import Settings, SettingsError
 
 NEW_INDIVIDUAL = "new_individual"
 
@@ -31,7 +31,7 @@ PerQuery = Callable[[tuple[float, ...], Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True)
-class RankTableSettings(Options):
+class RankTableSettings(Settings):
     """Options of :func:`blend_rankings`.
 
     Attributes:
@@ -48,9 +48,9 @@ class RankTableSettings(Options):
 
     def __post_init__(self) -> None:
         if not self.table or any(later > earlier for earlier, later in zip(self.table, self.table[1:], strict=False)):
-            raise OptionError(f"the rank table must not be empty and must not rise, got {self.table}")
+            raise SettingsError(f"the rank table must not be empty and must not rise, got {self.table}")
         if self.new_damping <= 0 or self.top < 1:
-            raise OptionError("new_damping must be positive and top at least 1")
+            raise SettingsError("new_damping must be positive and top at least 1")
 
 
 def rank_points(label: str, place: int, settings: RankTableSettings) -> float:

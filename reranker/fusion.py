@@ -18,11 +18,11 @@ import pandas as pd
 
 from reranker.calibration import Values, fit_platt, log_odds, sigmoid
 from reranker.pair_features import build
-from reranker.settings import Options
+from scarmatch.settings import Settings
 
 
 @dataclass(frozen=True)
-class FusionSettings(Options):
+class FusionSettings(Settings):
     """The two logistic curves ``sigmoid(slope * x + offset)``.
 
     Attributes:

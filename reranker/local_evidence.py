@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from scarmatch.errors import ScarmatchError
+
 Values = npt.NDArray[np.float64]
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "models" / "local-evidence.json"
@@ -52,7 +54,7 @@ TERMS: Mapping[str, tuple[str, float]] = {
 }
 
 
-class LocalEvidenceError(ValueError):
+class LocalEvidenceError(ScarmatchError, ValueError):
     """A file of weights or a table of pairs cannot be used; the message names it."""
 
 

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from scarmatch.errors import ScarmatchError
+
 Group = Literal["global", "requery", "nearest", "local", "geometry", "marks", "metadata"]
 Values = npt.NDArray[np.float64]
 
@@ -31,7 +33,7 @@ MODEL_KINDS = ("none", "similarity", "affine", "homography")
 DAYS_PER_YEAR = 365.25
 
 
-class PairTableError(ValueError):
+class PairTableError(ScarmatchError, ValueError):
     """The raw table of pairs cannot be used; the message names the columns or rows."""
 
 

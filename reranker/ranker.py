@@ -21,20 +21,21 @@ import pandas as pd
 from reranker.calibration import Calibration, Values, fit_platt
 from reranker.pair_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS, build
 from reranker.scorers import LinearScorer, RankingRows, Scorer, TreeScorer, fit_linear, fit_trees
-from reranker.settings import OptionError, Options
 from reranker.support import Support
+from scarmatch.errors import ScarmatchError
+from scarmatch.settings import Settings, SettingsError
 
 Kind = Literal["logistic", "lambdamart", "blend"]
 FORMAT = "scarmatch-ranker"
 FORMAT_VERSION = 1
 
 
-class RankerError(ValueError):
+class RankerError(ScarmatchError, ValueError):
     """A ranker cannot be fitted, read or applied; the message names the file or the features."""
 
 
 @dataclass(frozen=True)
-class RankerSettings(Options):
+class RankerSettings(Settings):
     """Options of :meth:`Ranker.fit`.
 
     Attributes:
@@ -71,10 +72,10 @@ class RankerSettings(Options):
 
     def __post_init__(self) -> None:
         if self.kind not in ("logistic", "lambdamart", "blend"):
-            raise OptionError(f"kind must be 'logistic', 'lambdamart' or 'blend', not {self.kind!r}")
+            raise SettingsError(f"kind must be 'logistic', 'lambdamart' or 'blend', not {self.kind!r}")
         unknown = [name for name in self.groups if name not in GROUPS]
         if unknown or not self.groups:
-            raise OptionError(f"unknown feature group(s) {unknown}; the groups are {', '.join(GROUPS)}")
+            raise SettingsError(f"unknown feature group(s) {unknown}; the groups are {', '.join(GROUPS)}")
 
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the features in the chosen groups, in the registry's order."""

@@ -31,8 +31,9 @@ from reranker.pair_features import build
 from reranker.protocols import Mask, assign_folds, evaluate, protocol_tables, same_encounter, split_masks
 from reranker.ranker import Kind, LabelledRows, Member, Ranker, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
-from reranker.settings import OptionError, Options
 from reranker.support import NEIGHBOUR_COLUMNS, Support, fit_and_raise
+from scarmatch.errors import ScarmatchError
+from scarmatch.settings import Settings, SettingsError
 
 Protocol = Literal["all", "other_encounter", "other_year"]
 
@@ -43,12 +44,12 @@ LABEL_COLUMNS = ("individual0", "individual1")
 ALONE = "_alone"
 
 
-class TrainingError(ValueError):
+class TrainingError(ScarmatchError, ValueError):
     """The table cannot train a ranker; the message says what is missing."""
 
 
 @dataclass(frozen=True)
-class TrainingSettings(Options):
+class TrainingSettings(Settings):
     """Options of :func:`train_ranker`.
 
     Attributes:
@@ -80,9 +81,9 @@ class TrainingSettings(Options):
 
     def __post_init__(self) -> None:
         if self.kind != "auto" and self.kind not in KINDS:
-            raise OptionError(f"kind must be 'auto' or one of {', '.join(KINDS)}, not {self.kind!r}")
+            raise SettingsError(f"kind must be 'auto' or one of {', '.join(KINDS)}, not {self.kind!r}")
         if self.folds < 2 or not 0 < self.valid_share < 1 or self.same_encounter_weight <= 0:
-            raise OptionError("folds must be at least 2, valid_share within (0, 1), same_encounter_weight positive")
+            raise SettingsError("folds must be at least 2, valid_share within (0, 1), same_encounter_weight positive")
 
 
 @dataclass(frozen=True, eq=False)

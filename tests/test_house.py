@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
-    "features": {"features"},
-    "reranker": {"reranker"},
-    "engine": {"engine", "features", "reranker"},
-    "bench": {"bench", "engine", "features", "reranker"},
+    "features": {"features", "scarmatch"},
+    "reranker": {"reranker", "scarmatch"},
+    "engine": {"engine", "features", "reranker", "scarmatch"},
+    "bench": {"bench", "engine", "features", "reranker", "scarmatch"},
 }
 #: The modules of `engine` that may join the ranker (pair_table makes the table that it reads), and the command line,
 #: which is the front door to every room.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Catalog, Matcher, check_catalog
+from scarmatch import Catalog, Matcher, check_catalog
 
 pytestmark = pytest.mark.real_data
 

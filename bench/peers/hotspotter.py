@@ -27,7 +27,7 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import refs_of
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import FloatArray
-from features.settings import Settings
+from scarmatch.settings import Settings
 
 
 @dataclass(frozen=True)

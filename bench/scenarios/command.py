@@ -27,7 +27,7 @@ from bench.scenarios.running import render, rules_named, run
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.commands.main import EXIT_DATA
 from engine.search.matcher import Matcher
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 def main(

@@ -42,7 +42,7 @@ from engine.competitions.scenarios import Scenario
 from engine.matching.evidence import PairTask
 from engine.search.candidates import ShortlistSettings
 from engine.search.matcher import Matcher, MatcherSettings
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 RUNS = ("from nothing", "photographs known", "everything known")
 #: Minutes for the challenge's own sizes, and MiB.

@@ -62,7 +62,7 @@ from engine.matching.matchers import FeaturePair, LightGlueMatcher, MatchingSett
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.ranker_training import choose_queries
 from engine.workers import TaskPool, default_workers
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 TARGETS = {"batched": 8.0, "adaptive": 3.0, "recall": 0.99, "map20": 0.003}
 #: Confidence from which on LightGlue's authors keep a match.

@@ -13,7 +13,7 @@ import pandas as pd
 
 from engine.catalogue.fields import normalise_viewpoint, parse_date
 from features.records import BoolArray
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from engine.catalogue.catalog import Catalog

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from scarmatch.errors import ScarmatchError
+
 logger = logging.getLogger(__name__)
 
 Severity = Literal["error", "warning", "info"]
@@ -59,7 +61,7 @@ class Problem:
         return asdict(self)
 
 
-class CatalogError(ValueError):
+class CatalogError(ScarmatchError, ValueError):
     """A catalogue cannot be read or used; the message names file, line, column, value and the way out.
 
     Attributes:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scarmatch import __version__
+from scarmatch.errors import ScarmatchError
+
 if TYPE_CHECKING:
     from engine.competitions.package import Estimate
     from engine.search.matcher import Matcher, MatcherSettings
-    from features.settings import Settings
+    from scarmatch.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -74,28 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if options.verbose or not _is_expected(error):
+        if options.verbose or not isinstance(error, (ScarmatchError, FileNotFoundError, NotADirectoryError)):
             raise
         print(f"scarmatch {options.command}: {error}", file=sys.stderr)
         return EXIT_DATA
 
 
-def _is_expected(error: Exception) -> bool:
-    """Tell errors whose message is meant for the user from faults of the program."""
-    from engine.catalogue.problems import CatalogError
-    from engine.competitions.submission import SubmissionError
-    from features.settings import SettingsError
-    from features.store import StoreError
-    from features.weights import WeightsError
-
-    expected: tuple[type[Exception], ...] = (CatalogError, SubmissionError, SettingsError, StoreError, WeightsError)
-    names = {"PhotoError", "RankerError", "TrainingError", "OptionError", "CheckpointError", "LayerError"}
-    return isinstance(error, (*expected, FileNotFoundError, NotADirectoryError)) or type(error).__name__ in names
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    from engine import __version__
     from engine.commands import answering, training
 
     parser = argparse.ArgumentParser(
@@ -196,7 +185,7 @@ def with_overrides(settings: AnySettings, overrides: Sequence[str]) -> AnySettin
     Raises:
         SettingsError: a text has no "=", or the option or value is unknown.
     """
-    from features.settings import SettingsError
+    from scarmatch.settings import SettingsError
 
     for override in overrides:
         name, equals, value = override.partition("=")

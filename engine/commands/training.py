@@ -18,7 +18,7 @@ from engine.commands.main import (
     positive,
     with_overrides,
 )
-from features.settings import Settings
+from scarmatch.settings import Settings
 
 #: Of :data:`features.training.settings.RECIPES`, which costs a fifth of a second to import.
 RECIPE_NAMES = ("skin", "colour")

@@ -32,7 +32,7 @@ from engine.search.individuals import (
     place_new_individual,
     rank_encounters,
 )
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex, Progress

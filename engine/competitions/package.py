@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.catalogue.problems import CatalogError
-from features.settings import SettingsError
 from features.weights import ModelFile, known_weights, weight_file
+from scarmatch.settings import SettingsError
 
 if TYPE_CHECKING:
     from engine.search.candidates import ShortlistSettings
 
 #: The packages that answer questions, and the files of theirs that are needed.
-PACKAGES = ("features", "engine", "reranker")
+PACKAGES = ("scarmatch", "engine", "features", "reranker")
 SUFFIXES = (".py", ".html", ".css", ".js", ".json", ".safetensors", ".md")
 
 #: The challenge's limit in hours.
@@ -161,9 +161,9 @@ def write_package(output: Path | str, settings: Any, ranker: str | Path | None =
 
 
 def _packages() -> list[Path]:
-    import engine
+    import scarmatch
 
-    root = Path(engine.__file__).resolve().parents[1]
+    root = Path(scarmatch.__file__).resolve().parents[1]
     return [root / name for name in PACKAGES]
 
 

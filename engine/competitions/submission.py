@@ -25,6 +25,7 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import CatalogError, Problem, Problems
 from engine.competitions.scenarios import Scenario, all_against_all, answers_from_catalog, read_scenarios
+from scarmatch.errors import ScarmatchError
 
 COLUMNS = ["query_id", "database_image_id", "score"]
 LIMIT = 20
@@ -34,7 +35,7 @@ _DIGITS = 9
 _SHOWN = 20
 
 
-class SubmissionError(ValueError):
+class SubmissionError(ScarmatchError, ValueError):
     """A submission cannot be written, read or scored; the message names the row and the way out."""
 
 

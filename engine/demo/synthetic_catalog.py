@@ -20,7 +20,7 @@ import numpy as np
 from engine.demo.drawing import draw_whale, encode
 from engine.demo.synthetic_geometry import Conditions, Drawing, Geometry, Mark, Whale, correspondences
 from features.records import FloatArray
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 __all__ = [
     "Conditions",

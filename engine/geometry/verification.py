@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from engine.records import Correspondences, Verification
 from features.records import FloatArray, LocalFeatures
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 _KINDS = ("similarity", "affine", "homography")
 

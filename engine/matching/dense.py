@@ -19,8 +19,8 @@ from engine.geometry.verification import transfer
 from engine.matching.lru_cache import RecentFeatures
 from engine.records import Correspondences
 from features.records import FloatArray, LocalFeatures
-from features.settings import Settings, SettingsError
 from features.skin.descriptors import KIND
+from scarmatch.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
 CODE_VERSION = 3

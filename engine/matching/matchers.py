@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engine.matching.lru_cache import RecentFeatures
 from engine.matching import mutual_nn as nearest
+from engine.matching.lru_cache import RecentFeatures
 from engine.records import Correspondences
 from features.records import LocalFeatures
-from features.settings import Settings, SettingsError
 from features.weights import file_sha256, weight_file
+from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from engine.matching.lightglue_network import LightGlueNetwork, Prepared

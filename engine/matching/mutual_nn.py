@@ -21,7 +21,7 @@ from engine.matching.lru_cache import RecentFeatures
 from engine.records import Correspondences
 from features.keypoints.metric import load_metric
 from features.records import FloatArray, LocalFeatures
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
 CODE_VERSION = 1

@@ -33,7 +33,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.search.individuals import combine, rank_individuals
 from features.photo import PhotoError
 from features.records import FloatArray
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from engine.catalogue.index import Progress

@@ -18,6 +18,7 @@ from engine.report import drawing
 from engine.report.drawing import Label, Panel
 from engine.report.sheets import draw_contact_sheet, encode_jpeg, save_jpeg, save_png
 from features.records import ByteArray, FloatArray, LocalFeatures, Photo, Regions
+from scarmatch.errors import ScarmatchError
 
 if TYPE_CHECKING:
     from engine.report.reasons import ScoreParts
@@ -52,7 +53,7 @@ _COLOURED = frozenset({"matches", "inliers", "skin"})  # layers that need the le
 _NUMBERED = 20  # more numbers than these hide the skin they point at
 
 
-class LayerError(ValueError):
+class LayerError(ScarmatchError, ValueError):
     """A layer was asked for that does not exist; the message names those that do."""
 
 

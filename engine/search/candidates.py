@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.records import FloatArray
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 #: Query rows per chunk times database rows stays below this, so memory does not grow with queries x catalogue.
 _CHUNK_CELLS = 4_000_000

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.records import BoolArray
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 NEW_INDIVIDUAL = "new_individual"
 COLUMNS = ("query_id", "rank", "individual_id", "probability", "n_photographs", "photographs", "best_image_id")

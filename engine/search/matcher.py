@@ -40,8 +40,8 @@ from engine.search.candidates import Shortlist, ShortlistSettings, expansion, sh
 from engine.search.pair_table import Allowed, comparable, raw_table, vectors_of
 from engine.workers import TaskPool, default_workers, single_thread
 from features.describe import DescribeSettings
-from features.settings import Settings
 from features.store import default_store
+from scarmatch.settings import Settings
 
 if TYPE_CHECKING:
     from engine.records import Correspondences, Verification

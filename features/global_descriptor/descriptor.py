@@ -21,7 +21,7 @@ import numpy as np
 from features.global_descriptor.network_input import network_picture, prepared_size, resize
 from features.records import FloatArray, Frame, Photo, Regions
 from features.regions import find_regions
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from torch import nn

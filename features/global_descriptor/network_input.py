@@ -12,7 +12,7 @@ import numpy as np
 
 from features.records import BoolArray, ByteArray, Frame, Photo, Regions
 from features.regions import flatten
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 INPUT_KINDS = ("colour", "flattened")
 MARGIN = 4 / 3

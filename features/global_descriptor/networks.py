@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 LITE_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 STAGES = ("late", "middle", "strips")

@@ -15,7 +15,7 @@ from torch import nn
 
 from features.global_descriptor.networks import LiteTrunk, cpu_half_precision
 from features.records import FloatArray
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 COSINE_TOLERANCE = 0.02
 """Descriptors of one photograph from any two runtimes and precisions have a cosine of at least 1 - this."""

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from features.records import FloatArray, Frame, LocalFeatures, Photo, Regions
 from features.regions import flatten
-from features.settings import Settings, SettingsError
 from features.weights import file_sha256, weight_file
+from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.records import FloatArray
-from features.settings import SettingsError
 from features.weights import file_sha256, find_trained, trained_files
+from scarmatch.errors import ScarmatchError
+from scarmatch.settings import SettingsError
 
 KIND = "keypoint metric"
 FORMAT = 1
@@ -29,7 +30,7 @@ DEFAULTS = {"aliked": "beluga-keypoints"}
 AUTO, NONE = "auto", "none"
 
 
-class KeypointMetricError(ValueError):
+class KeypointMetricError(ScarmatchError, ValueError):
     """A file holds no metric, or one for other keypoints; the message names it."""
 
 

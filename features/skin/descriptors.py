@@ -22,8 +22,8 @@ import numpy.typing as npt
 from features.global_descriptor.network_input import body_picture, network_picture
 from features.records import BoolArray, ByteArray, FloatArray, Frame, LocalFeatures, Photo, Regions
 from features.regions import find_regions
-from features.settings import Settings, SettingsError
 from features.weights import file_sha256, find_trained, trained_files
+from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from features.skin.network import MarkNetwork

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.records import ByteArray, FloatArray
-from features.settings import Settings
+from scarmatch.settings import Settings
 
 Generator = np.random.Generator
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scarmatch.errors import ScarmatchError
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(ScarmatchError, RuntimeError):
     """A checkpoint belongs to another training; the message names the file and the difference."""
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from features.records import FloatArray
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)

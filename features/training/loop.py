@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from features.global_descriptor.classifier import save_classifier
 from features.model_file import read_tensors, save_embedder, write_tensors
 from features.records import ByteArray
-from features.settings import SettingsError
 from features.training.augmentation import augment
 from features.training.checkpoint import (
     CheckpointError,
@@ -49,6 +48,7 @@ from features.training.steps import (
     update_average,
     whiten,
 )
+from scarmatch.settings import SettingsError
 
 log = logging.getLogger(__name__)
 MODEL_NAME = "model.safetensors"

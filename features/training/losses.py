@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.settings import SettingsError
 from features.training.settings import LOSSES
+from scarmatch.settings import SettingsError
 
 
 def margins_by_class_size(counts: Tensor, scale: float = 0.5, power: float = -0.125, floor: float = 0.05) -> Tensor:

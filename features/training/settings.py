@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from features.global_descriptor.network_input import INPUT_KINDS
-from features.settings import Settings, SettingsError
 from features.training.augmentation import AugmentationSettings
+from scarmatch.settings import Settings, SettingsError
 
 #: What was found to work, as changes of the defaults (see bench/NOTES.md): "skin" is what beluga-skin was trained by,
 #: "colour" shows photographs as they are, from all sides.

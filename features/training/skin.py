@@ -27,7 +27,6 @@ from torch.nn import functional
 from features.global_descriptor.network_input import body_picture, fill_missing, resize
 from features.model_file import read_tensors, write_tensors
 from features.records import BoolArray, ByteArray
-from features.settings import Settings, SettingsError
 from features.skin.network import MarkNetwork, save_marks
 from features.training.checkpoint import (
     CheckpointError,
@@ -39,6 +38,7 @@ from features.training.checkpoint import (
 from features.training.data import box_of
 from features.training.skin_views import Warp, render
 from features.training.steps import to_input
+from scarmatch.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 Places = npt.NDArray[np.float32]

@@ -10,9 +10,9 @@ from PIL import Image
 
 from bench.pictures import draw_layers, save_small
 from bench.speed import pictures
-from engine import Catalog, Matcher
 from engine.report.explain import heat_maps
 from engine.report.visualize import LAYERS
+from scarmatch import Catalog, Matcher
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine import Catalog, Matcher, MatcherSettings
 from engine.report.match_report import report_matches
+from scarmatch import Catalog, Matcher, MatcherSettings
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'scarmatch[test]'")
 from playwright.sync_api import Browser, Page, expect, sync_playwright

@@ -14,7 +14,7 @@ from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.photo import canonical_frame, photo_from_array
 from features.records import LocalFeatures
 from features.regions import find_regions
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 KINDS = {"aliked": 128, "disk": 128, "xfeat": 64, "sift": 128}
 QUICK = {"max_keypoints": 96, "long_side": 288}

@@ -9,7 +9,7 @@ import pytest
 from features.photo import canonical_frame, photo_from_array
 from features.records import Photo, Regions
 from features.regions import RegionSettings, find_regions, flatten
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 PALE, CALF = (144, 147, 166), (70, 70, 80)
 WATER = (70, 66, 58)

@@ -20,7 +20,7 @@ from reranker.blend import (
     map_at,
     reciprocal_place,
 )
-from reranker.settings import OptionError
+from scarmatch.settings import SettingsError
 
 
 def test_points_worked_out_by_hand() -> None:
@@ -98,7 +98,7 @@ def test_calibrated_mean_leaves_out_what_a_model_does_not_know() -> None:
 
 def test_impossible_rank_tables_are_refused() -> None:
     for wrong in ({"table": (1.0, 2.0)}, {"table": ()}, {"new_damping": 0.0}, {"top": 0}):
-        with pytest.raises(OptionError):
+        with pytest.raises(SettingsError):
             RankTableSettings(**wrong)  # type: ignore[arg-type]
 
 

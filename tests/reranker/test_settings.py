@@ -7,12 +7,12 @@ import json
 import pytest
 
 from reranker.ranker import RankerSettings
-from reranker.settings import OptionError
 from reranker.training import TrainingSettings
+from scarmatch.settings import SettingsError
 
 
 def test_an_unknown_option_is_an_error_that_suggests_the_nearest() -> None:
-    with pytest.raises(OptionError, match="did you mean 'num_leaves'"):
+    with pytest.raises(SettingsError, match="did you mean 'num_leaves'"):
         RankerSettings.from_dict({"num_leafs": 3})
 
 
@@ -29,7 +29,7 @@ def test_options_survive_json() -> None:
 
 @pytest.mark.parametrize("change", [{"kind": "forest"}, {"groups": ("colour",)}, {"groups": ()}])
 def test_impossible_ranker_options_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(SettingsError):
         RankerSettings().replace(**change)
 
 
@@ -37,5 +37,5 @@ def test_impossible_ranker_options_are_refused(change: dict[str, object]) -> Non
     "change", [{"kind": "forest"}, {"folds": 1}, {"valid_share": 1.0}, {"same_encounter_weight": 0}]
 )
 def test_impossible_training_options_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(SettingsError):
         TrainingSettings().replace(**change)

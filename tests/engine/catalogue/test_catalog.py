@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.catalogue.catalog import COLUMNS, CandidateFilter, Catalog, CatalogError, derive_encounters, same_encounter
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 def make_table(**columns: list) -> pd.DataFrame:

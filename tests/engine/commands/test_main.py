@@ -172,7 +172,7 @@ def test_info_names_weights_and_licences(capsys: pytest.CaptureFixture[str], tmp
 
 def test_import_is_quick_and_light() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); import engine, features, reranker; engine.Catalog;"
+        "import sys, time; start = time.perf_counter(); import scarmatch; scarmatch.Catalog;"
         "heavy = ('torch', 'kornia', 'lightgbm', 'numba', 'cv2');"
         "print(time.perf_counter() - start, [m for m in heavy if m in sys.modules])"
     )

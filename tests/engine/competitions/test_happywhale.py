@@ -18,7 +18,7 @@ from engine.competitions.happywhale import (
     read_test_photographs,
 )
 from engine.search.matcher import Matcher
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 @pytest.fixture(scope="module")

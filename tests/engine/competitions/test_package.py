@@ -33,7 +33,7 @@ try:
     runpy.run_path("main.py", run_name="__main__")
 except SystemExit as stop:
     code = stop.code
-import engine, features, reranker
+import engine, features, reranker, scarmatch
 print([m.__file__ for m in (engine, features, reranker)], "bench" in sys.modules)
 sys.exit(code)
 """

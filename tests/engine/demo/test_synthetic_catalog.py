@@ -20,7 +20,7 @@ from engine.demo.synthetic_catalog import (
     random_conditions,
 )
 from engine.demo.synthetic_geometry import Conditions, Mark, Whale, correspondences, width_profile
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 SMALL = SyntheticSettings(individuals=5, photographs=20, length=260.0, lateral_share=0.2)
 PLAIN = Conditions("top", 2017, 600.0, level=0.1, arch=0.02, strength=0.0, glints=0.0, noise=0.0, blur=0.3, quality=95)

@@ -8,7 +8,7 @@ import pytest
 from engine.geometry import bending
 from engine.geometry.verification import VerificationSettings, verify_pairs
 from engine.records import Verification
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 SIZE = (300, 900)
 STRAIGHT = VerificationSettings(threads=1)

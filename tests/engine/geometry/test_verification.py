@@ -21,7 +21,7 @@ from engine.geometry.verification import (
 )
 from engine.records import Correspondences, Verification
 from features.records import Frame, LocalFeatures
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 TALL, WIDE = (300, 900), (800, 260)
 PIXELS = VerificationSettings(threshold=0.0, threshold_px=3.0, threads=1)

@@ -7,7 +7,7 @@ import pytest
 
 from engine.matching.matchers import LightGlueMatcher, MatchingSettings, NearestNeighbourMatcher, make_matcher
 from features.records import Frame, LocalFeatures
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 def features(*angles: float, kind: str = "sift") -> LocalFeatures:

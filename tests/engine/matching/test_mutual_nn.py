@@ -11,7 +11,7 @@ import pytest
 from engine.matching.mutual_nn import NearestMatcher, NearestSettings, mutual_neighbours
 from features.keypoints.metric import KeypointMetric, KeypointMetricError
 from features.records import Frame, LocalFeatures
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 PLAIN = NearestSettings(metric="none")
 FRAME = Frame((200, 600))

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import Catalog, Matcher, MatcherSettings
 from engine.catalogue.index import CatalogIndex
 from engine.catalogue.problems import CatalogError
 from engine.commands.main import main
 from engine.report.explain import explain_pair, write_explanation
 from engine.report.visualize import LAYERS, LayerError
+from scarmatch import Catalog, Matcher, MatcherSettings
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.search.candidates import ShortlistSettings, expansion, requery_scores, resembling, shortlist
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 def unit(rows: int, seed: int, dimension: int = 16) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine import Catalog, Matcher, MatcherSettings
 from engine.matching.evidence import Look, PairTask, PairWorker
 from features.global_descriptor.descriptor import GlobalDescriptor
 from features.keypoints.detectors import KeypointExtractor
+from scarmatch import Catalog, Matcher, MatcherSettings
 
 BEFORE, ADDED = 5, 3
 

@@ -23,7 +23,7 @@ from engine.search.individuals import (
     rank_encounters,
     rank_individuals,
 )
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 def answers(*rows: tuple[str, str, str | None, float]) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine import CandidateFilter, Catalog, Matcher, MatcherSettings
 from engine.search.matcher import ANSWER_COLUMNS
-from features.settings import SettingsError
+from scarmatch import CandidateFilter, Catalog, Matcher, MatcherSettings
+from scarmatch.settings import SettingsError
 
 TOP = CandidateFilter(viewpoints=("top",))
 

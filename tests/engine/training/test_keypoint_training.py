@@ -17,8 +17,8 @@ from engine.search.matcher import Matcher
 from engine.training.keypoint_training import agreeing_pairs, same_places, train_keypoint_metric
 from features.keypoints.metric import KeypointMetric
 from features.records import Frame, LocalFeatures
-from features.settings import SettingsError
 from features.training.keypoint_metric import KeypointTrainSettings, SamePlaces, dual_softmax_loss, fit_metric
+from scarmatch.settings import SettingsError
 
 FRAME = Frame((200, 600))
 DIM, LASTING = 32, 12

@@ -22,7 +22,7 @@ from features.global_descriptor.descriptor import (
 )
 from features.global_descriptor.network_input import fill_missing, resize
 from features.records import Frame, Photo
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 SMALL = (64, 96)
 

@@ -7,7 +7,7 @@ import pytest
 
 from features.global_descriptor.network_input import flattened, network_picture, prepared_size
 from features.records import Frame, Photo, Regions
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 SIZE = (60, 160)
 

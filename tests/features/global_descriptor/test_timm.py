@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 from features.global_descriptor.networks import build_trunk, import_timm
 from features.photo import canonical_frame, read_photo
-from features.settings import SettingsError
 from features.training.loop import train_descriptor
 from features.training.settings import TrainSettings
+from scarmatch.settings import SettingsError
 
 
 @pytest.fixture(autouse=True)

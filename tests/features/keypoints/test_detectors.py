@@ -8,7 +8,7 @@ import pytest
 from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.photo import photo_from_array
 from features.records import Frame
-from features.settings import SettingsError
+from scarmatch.settings import SettingsError
 
 
 def blob(width: int, height: int, x: float, y: float, radius: float) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 from engine.demo.synthetic_catalog import draw_whale, make_whale, random_conditions
 from features.photo import canonical_frame, photo_from_array
 from features.records import LocalFeatures
-from features.settings import SettingsError
 from features.skin.descriptors import MarkExtractor, MarkSettings, find_marks_model, grid_places, shipped_marks
+from scarmatch.settings import SettingsError
 
 
 @pytest.fixture(scope="module")

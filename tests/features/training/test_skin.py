@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 
-from features.settings import SettingsError
 from features.training.checkpoint import CheckpointError
 from features.training.skin import (
     KnownPair,
@@ -20,6 +19,7 @@ from features.training.skin import (
     sample_descriptors,
 )
 from features.training.skin_views import Warp, render
+from scarmatch.settings import SettingsError
 
 SIZE = (64, 128)
 

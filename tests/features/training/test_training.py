@@ -14,7 +14,6 @@ import torch
 
 from features.global_descriptor.networks import Embedder, build_trunk
 from features.model_file import load_embedder, read_header, save_embedder
-from features.settings import SettingsError
 from features.training.augmentation import AugmentationSettings, augment, fill_corner, none_at_all, relight, submerge
 from features.training.checkpoint import CheckpointError
 from features.training.data import PhotoCache, class_labels, fold_of, split_half
@@ -27,6 +26,7 @@ from features.training.schedule import learning_rate
 from features.training.settings import RECIPES, TrainSettings
 from features.training.steps import embed, model_header, new_embedder, update_average
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance
+from scarmatch.settings import SettingsError
 
 # --- losses -----------------------------------------------------------------------------------------------------------
 

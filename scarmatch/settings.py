@@ -13,8 +13,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self
 
+from scarmatch.errors import ScarmatchError
 
-class SettingsError(ValueError):
+
+class SettingsError(ScarmatchError, ValueError):
     """An option does not exist or its value cannot be used; the message names it and what is allowed."""
 
 
@@ -28,7 +30,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """Build settings from a mapping.
+        """Build settings from a mapping; lists become tuples where the option is one.
 
         Raises:
             SettingsError: a key is no option of this stage (the message suggests the nearest one).
@@ -45,6 +47,8 @@ class Settings:
             current = getattr(defaults, key)
             if isinstance(current, Settings) and isinstance(value, Mapping):
                 built[key] = type(current).from_dict(value)
+            elif isinstance(current, tuple) and isinstance(value, list):
+                built[key] = tuple(value)
         return cls(**built)
 
     def with_option(self, name: str, text: str) -> Self:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from features.settings import Settings, SettingsError
+from scarmatch.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
