@@ -69,7 +69,9 @@ def measure(
 
 def import_seconds() -> float:
     """Return the median of five times that importing the package takes in a fresh process, Python's start left out."""
-    code = "import time; s = time.perf_counter(); from scarmatch import Catalog, Matcher; print(time.perf_counter() - s)"
+    code = (
+        "import time; s = time.perf_counter(); from scarmatch import Catalog, Matcher; print(time.perf_counter() - s)"
+    )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]
     return float(np.median([float(run.stdout) for run in runs]))
 
