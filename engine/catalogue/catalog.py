@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.catalogue.fields import is_photo, normalise_viewpoint, parse_date
+from engine.catalogue.fields import normalise_viewpoint, parse_date
 from engine.catalogue.filters import CandidateFilter, CandidateKeys, FilterReport, derive_encounters, same_encounter
 from engine.catalogue.problems import CatalogError
+from features.photo_formats import is_photo
 
 __all__ = [
     "COLUMNS",

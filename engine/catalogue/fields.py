@@ -9,9 +9,6 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-"""File name endings of photographs, lower case (compared without regard to case)."""
-
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "nat", "none", "null", "unknown", "unidentified", "?", "-", "____"})
 """Spellings of "not known" (lower case); ``____`` is what Wildbook writes for an animal without a name."""
 
@@ -145,11 +142,6 @@ def parse_box(values: list[object] | tuple[object, ...], size: tuple[int, int] |
     if right <= left or bottom <= top:
         raise ValueError(f"box {list(values)} lies outside the photograph")
     return left, top, right - left, bottom - top
-
-
-def is_photo(path: Path) -> bool:
-    """Return whether the file name ends like a photograph's (hidden files such as ``._x.jpg`` do not count)."""
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
 def inside(root: Path, path: str, allow_outside: bool = False) -> Path:

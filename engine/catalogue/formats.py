@@ -23,10 +23,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.catalogue.fields import is_photo
 from engine.catalogue.filters import derive_encounters
 from engine.catalogue.problems import CatalogError, Problem, Problems
 from engine.catalogue.tables import TableBuilder, TextTable, read_header, read_text_table
+from features.photo_formats import is_photo
 
 FORMATS = ("challenge", "coco", "happywhale", "csv", "folders")
 

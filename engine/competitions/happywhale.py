@@ -19,7 +19,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.catalogue.catalog import Catalog, CatalogError
-from engine.catalogue.fields import is_photo
 from engine.catalogue.problems import Problem, Problems
 from engine.competitions.submission import SubmissionError
 from engine.search.individuals import (
@@ -32,6 +31,7 @@ from engine.search.individuals import (
     place_new_individual,
     rank_encounters,
 )
+from features.photo_formats import is_photo
 from scarmatch.settings import SettingsError
 
 if TYPE_CHECKING:
