@@ -62,9 +62,6 @@ class Verification:
         mark_share: share of inliers whose keypoints lie in mark regions in both views.
         plausibility: in [0, 1], 1 where scale, rotation and shear fit two head-up crops of one animal.
         score: the estimator's own quality (truncated-residual score, larger is better), 0 if not ok.
-        bend: signed bend of the body from 0 to 1 that the inliers allow for: how far its middle lies beside the line
-            between its ends, relative to the animal's size; 0 where none was asked for or found. ``model`` is then the
-            map of the straightened body.
     """
 
     ok: bool
@@ -84,7 +81,6 @@ class Verification:
     mark_share: float
     plausibility: float
     score: float
-    bend: float = 0.0
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Verification:

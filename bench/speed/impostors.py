@@ -1,13 +1,12 @@
-"""How many inliers pairs of different whales have, beside true pairs, and whether a bend tells them apart better.
+"""How many inliers pairs of different whales have, beside true pairs.
 
 ::
 
     python -m bench.speed.impostors CATALOG [--store DIR] [--count 150] [--individuals held-out] [--result impostors]
 
 Impostors are any two whales, two whales of one day, and two whales of one second (certain to differ); true pairs are
-those of :mod:`bench.pairs`. Every pair is matched as shipped and verified twice, with a rigid body and with one that
-may bend. With 150 of a kind about 1,200 pairs are matched, once for each of the two: a minute or two on two quiet
-cores, after about 1,600 photographs are described (the store remembers them).
+those of :mod:`bench.pairs`. Every pair is matched and verified as shipped. With 150 of a kind about 1,200 pairs are
+matched: a minute on two quiet cores, after about 1,600 photographs are described (the store remembers them).
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from engine.catalogue.index import CatalogIndex
 from engine.search.matcher import Matcher
 
 QUANTILES = {"least": 0, "p5": 5, "median": 50, "p95": 95, "p99": 99, "most": 100}
-BENDS = ("none", "quadratic")
 
 
 def distribution(pairs: Sequence[DrawnPair], inliers: npt.NDArray[np.floating]) -> list[dict[str, Any]]:
@@ -52,41 +50,27 @@ def distribution(pairs: Sequence[DrawnPair], inliers: npt.NDArray[np.floating]) 
 
 
 def measure(index: CatalogIndex, pairs: Sequence[DrawnPair], matcher: Matcher, progress: Any = None) -> dict[str, Any]:
-    """Match and verify the pairs with and without a bend; return JSON-ready figures."""
-    asked = [(pair.image_id0, pair.image_id1) for pair in pairs]
-    figures: dict[str, Any] = {"pairs": len(pairs)}
-    for bend in BENDS:
-        settings = matcher.settings.with_option("verification.bend", bend)
-        other = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=matcher.workers)
-        numbers: pd.DataFrame = other.compare(asked, index, progress=progress)
-        other.close()
-        figures[bend] = {
-            "inliers": distribution(pairs, numbers["n_inliers"].to_numpy(float)),
-            "separation": figures_of(pairs, plain_score(numbers)),
-        }
-    return figures
+    """Match and verify the pairs; return JSON-ready figures."""
+    names = [(pair.image_id0, pair.image_id1) for pair in pairs]
+    numbers: pd.DataFrame = matcher.compare(names, index, progress=progress)
+    return {
+        "pairs": len(pairs),
+        "inliers": distribution(pairs, numbers["n_inliers"].to_numpy(float)),
+        "separation": figures_of(pairs, plain_score(numbers)),
+    }
 
 
 def render(figures: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
-    lines = [
-        "| pairs | number | no model | inliers: median | 95 % | 99 % | most | with a bend: median | 95 % | 99 % |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    plain, bent = (figures[bend]["inliers"] for bend in BENDS)
-    for record, other in zip(plain, bent, strict=True):
+    lines = ["| pairs | number | no model | inliers: median | 95 % | 99 % | most |", "|---|---|---|---|---|---|---|"]
+    for record in figures["inliers"]:
         cells = [record["kind"], str(record["pairs"]), f"{record['no_model']:.0%}"]
         cells += [f"{record[name]:.0f}" for name in ("median", "p95", "p99", "most")]
-        cells += [f"{other[name]:.0f}" for name in ("median", "p95", "p99")]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| true pairs | body | AUC | found at 1 % false | at 0.1 % false |", "|---|---|---|---|---|"]
-    for place, record in enumerate(figures["none"]["separation"]):
-        for bend, body in zip(BENDS, ("rigid", "bending"), strict=True):
-            found = figures[bend]["separation"][place]
-            rates = (
-                "{mean:.3f} ({low:.2f}–{high:.2f})".format(**found[f"tpr_at_{rate}"]) for rate in ("0.01", "0.001")
-            )
-            lines.append("| " + " | ".join([record["kind"], body, f"{found['auc']:.3f}", *rates]) + " |")
+    lines += ["", "| true pairs | AUC | found at 1 % false | at 0.1 % false |", "|---|---|---|---|"]
+    for record in figures["separation"]:
+        rates = ("{mean:.3f} ({low:.2f}–{high:.2f})".format(**record[f"tpr_at_{rate}"]) for rate in ("0.01", "0.001"))
+        lines.append("| " + " | ".join([record["kind"], f"{record['auc']:.3f}", *rates]) + " |")
     return "\n".join(lines)
 
 

@@ -22,7 +22,6 @@ One pair goes through these steps; lengths are relative to the animal's size (th
    from the prefixes that were drawn from.
 5. The kind of model is chosen by minimal description length: truncated squared residuals in units of the noise, plus
    the logarithm of the number of measurements for each parameter (compare GRIC, Torr, CVPR 1997).
-6. Where it is asked for, the bend of the body is fitted to what the model leaves over (:mod:`engine.geometry.bending`).
 """
 
 from __future__ import annotations
@@ -38,9 +37,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import config, njit
 
-from engine.geometry import bending, minimal_solvers, sampling
+from engine.geometry import minimal_solvers, sampling
 from engine.geometry import scoring as consensus
-from engine.geometry.bending import bent_errors, fit_bend
 from engine.geometry.minimal_solvers import REORDER, Vector, invert, linear_part
 from engine.geometry.sampling import ARRIVES, BLOCK, Integers, distinct, draw_samples, draws_needed, hypothesis, take
 from engine.geometry.scoring import (
@@ -50,7 +48,6 @@ from engine.geometry.scoring import (
     C_MIN_DRAWS,
     C_MIN_INLIERS,
     HOMOGRAPHY,
-    L_BEND,
     L_CONFIDENCE,
     L_DUPLICATE,
     L_MARK,
@@ -87,9 +84,8 @@ KIND_NAMES = ("similarity", "affine", "homography")
     MARK_SHARE,
     SCORE,
     DRAWS,
-    BEND,
-) = range(14)
-N_STATS = 14
+) = range(13)
+N_STATS = 13
 
 # Pairs that a thread takes at a time: enough to make the hand-over cheap, few enough to share the work evenly.
 _CHUNK = 32
@@ -300,7 +296,6 @@ def _describe(
     points: Points,
     fast: Floats,
     model: Vector,
-    bend: float,
     cut: float,
     kept: Integers,
     start: int,
@@ -316,12 +311,7 @@ def _describe(
 ) -> None:
     """Fill the inliers and the numbers of one pair whose model is known (see `engine.records.Verification`)."""
     invert(model, work[29:38])
-    if bend != 0.0:
-        bent_errors(points, model, work[29:38], bend, errors)
-    else:
-        symmetric_errors(fast, model, work[29:38], errors, gaps)
-    # How far the middle of the body lies beside the line between its ends.
-    stats[BEND] = 0.25 * bend
+    symmetric_errors(fast, model, work[29:38], errors, gaps)
     stats[SCORE] = total_gain(errors, cut)
     _moments(points, errors, cut * cut, work)
     stretch0, stretch1 = max(frame[0], frame[1]) / frame[1], max(frame[2], frame[3]) / frame[3]
@@ -415,14 +405,10 @@ def _estimate(
         return
     kind = choose(points, fast, best, cut, 0.25 / smaller, half, limits, counts, work, errors, depths)
     if kind >= 0:
-        bend = 0.0
-        if limits[L_BEND] > 0.0:
-            kind, bend = fit_bend(points, fast, best, kind, cut, 0.25 / smaller, half, limits, counts, errors, depths)
         _describe(
             points,
             fast,
             best,
-            bend,
             cut,
             kept,
             start,
@@ -449,7 +435,7 @@ def _batch_kernel() -> Callable[..., int]:
     it calls live in several files, so their contents are made part of the key through a variable of the closure, and
     this is the one function that is kept on disk: it holds all the others. It runs without Python's lock.
     """
-    sources = (minimal_solvers.__file__, consensus.__file__, sampling.__file__, bending.__file__, __file__)
+    sources = (minimal_solvers.__file__, consensus.__file__, sampling.__file__, __file__)
     stamp = zlib.crc32(b"".join(Path(source).read_bytes() for source in sources))
 
     @njit(cache=True, nogil=True, error_model="numpy")
@@ -501,9 +487,8 @@ def estimate_batch(
         offsets: (P + 1,) int64, pair k owns offsets[k]:offsets[k + 1].
         frames: (P, 4) float64, canonical width and height of view 0 and of view 1, all positive.
         seeds: (P,) uint64.
-        limits: (13,) float64 in the order of the L_ constants of :mod:`engine.geometry.scoring`; the tangents are those
-            of the largest angle between a segment and its image, for similarities and for richer models (0 = no bound);
-            a largest bend of 0 leaves bends alone.
+        limits: (12,) float64 in the order of the L_ constants of :mod:`engine.geometry.scoring`; the tangents are those
+            of the largest angle between a segment and its image, for similarities and for richer models (0 = no bound).
         counts: (4,) int64 in the order of the C_ constants; kinds is a set of bits (1 similarity, 2 affine,
             4 homography).
         threads: number of threads, 0 = as many as numba would take (NUMBA_NUM_THREADS, or the number of cores).

@@ -44,8 +44,7 @@ SIMILARITY, AFFINE, HOMOGRAPHY = 0, 1, 2
     L_SHARE,
     L_TANGENT_SIMILARITY,
     L_TANGENT,
-    L_BEND,
-) = range(13)
+) = range(12)
 # Entries of the vector of whole numbers.
 (C_MAX_DRAWS, C_MIN_DRAWS, C_MIN_INLIERS, C_KINDS) = range(4)
 

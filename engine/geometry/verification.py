@@ -40,9 +40,6 @@ class VerificationSettings(Settings):
         min_inliers: fewest inliers of a model, at least 4 (a richer kind needs two more than its minimal sample).
         duplicate_radius: keypoints of one photograph closer than this many pixels are one keypoint.
         mark_level: strength from which on a keypoint counts as lying in a mark region.
-        bend: "none" or "quadratic": fit the bend of the body to what the model leaves over, and count inliers with it.
-        max_bend: largest bend, how far the middle of the body lies beside the line between its ends, relative to the
-            animal's size.
         plausible_scale: change of scale (factor, above 1) at which plausibility has fallen by exp(-1/2).
         plausible_rotation: rotation in degrees at which it has.
         plausible_shear: shear at which it has.
@@ -64,8 +61,6 @@ class VerificationSettings(Settings):
     min_inliers: int = 4
     duplicate_radius: float = 0.5
     mark_level: float = 0.5
-    bend: str = "none"
-    max_bend: float = 0.1
     plausible_scale: float = 1.5
     plausible_rotation: float = 20.0
     plausible_shear: float = 0.25
@@ -93,8 +88,6 @@ class VerificationSettings(Settings):
             "min_draws": 0 <= self.min_draws <= self.max_draws,
             "min_inliers": self.min_inliers >= 4,
             "duplicate_radius": self.duplicate_radius >= 0,
-            "bend": self.bend in ("none", "quadratic"),
-            "max_bend": self.max_bend > 0,
             "plausible_scale": self.plausible_scale > 1,
             "plausible_rotation": self.plausible_rotation > 0,
             "plausible_shear": self.plausible_shear > 0,
@@ -159,7 +152,6 @@ def _limits(settings: VerificationSettings) -> npt.NDArray[np.float64]:
         settings.mark_level,
         settings.least_share,
         *tangents,
-        settings.max_bend if settings.bend == "quadratic" else 0.0,
     )
     return np.array(numbers, np.float64)
 
@@ -246,7 +238,7 @@ def _records(
         if kind < 0:
             found.append(Verification.of({**neutral, "model": model, "inliers": chosen}))
             continue
-        kept, n, trust, residual, along, across, scale, rotation, shear, gap, mark_share, score, _, bend = numbers
+        kept, n, trust, residual, along, across, scale, rotation, shear, gap, mark_share, score, _ = numbers
         fields = {
             "ok": True,
             "kind": _KINDS[kind],
@@ -265,7 +257,6 @@ def _records(
             "mark_share": mark_share,
             "plausibility": plausibility(scale, rotation, shear, settings),
             "score": score,
-            "bend": bend,
         }
         found.append(Verification.of(fields))
     return found
