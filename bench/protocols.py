@@ -16,13 +16,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.metrics import Interval, bootstrap_by_group, recall_at
-from bench.relations import LATERAL, RULES, Protocol, ProtocolError, Relations, Rule, select, years_of
-from bench.scenario_cutting import CHALLENGE_RULES, CutScenarios, ScenarioRule, cut_scenarios
+from bench.relations import RULES, Protocol, ProtocolError, Relations, Rule, select, years_of
+from bench.scenario_cutting import CutScenarios, cut_scenarios
 from engine.catalogue.catalog import Catalog
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, LATERAL, ScenarioRule
 from features.records import BoolArray
 
 __all__ = [
-    "CHALLENGE_RULES",
+    "CHALLENGE_SCENARIOS",
     "RULES",
     "CutScenarios",
     "Evaluation",

@@ -30,7 +30,6 @@ from scarmatch.errors import ScarmatchError
 
 Rule = Literal["all", "other_encounter", "other_year"]
 RULES: tuple[Rule, ...] = ("all", "other_encounter", "other_year")
-LATERAL = ("left", "right")
 
 
 class ProtocolError(ScarmatchError, ValueError):

@@ -1,8 +1,6 @@
 """Cutting the challenge's ten scenarios out of a labelled catalogue, in the challenge's own layout.
 
-The published description names the ten scenarios' sizes and what they test: photographs from above against one another
-over all years, within one year, and later years against earlier ones; from the side against from above, and back
-("Where's Whale-do?", DrivenData, 2022). The rules here follow it, with the sizes as upper limits.
+The rules are :data:`engine.competitions.challenge_scenarios.CHALLENGE_SCENARIOS`, with the sizes as upper limits.
 """
 
 from __future__ import annotations
@@ -17,57 +15,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.relations import LATERAL, Protocol, Relations, select, years_of
+from bench.relations import Protocol, Relations, select, years_of
 from engine.catalogue.catalog import Catalog
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.competitions.scenarios import Scenario, answers_from_catalog, write_scenarios
 from engine.competitions.submission import write_answers
 from scarmatch.errors import ScarmatchError
 
 TEST_COLUMNS = ["image_id", "path", "height", "width", "viewpoint", "date"]
 TRAIN_COLUMNS = [*TEST_COLUMNS, "timestamp", "whale_id", "encounter_id"]
-TOP = ("top",)
 
 
 class CuttingError(ScarmatchError, ValueError):
     """Scenarios cannot be cut or written; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class ScenarioRule:
-    """How one scenario is cut.
-
-    Years are positions among the catalogue's years from the earliest, 0, 1, ...; None means all of them.
-
-    Attributes:
-        scenario_id: its name.
-        query_views, database_views: viewpoints.
-        query_years, database_years: positions of years.
-        n_queries, n_database: the challenge's sizes, the most that are taken.
-        leave_one_out: queries come out of the database (each is then never a candidate of itself).
-    """
-
-    scenario_id: str
-    query_views: tuple[str, ...]
-    database_views: tuple[str, ...]
-    query_years: tuple[int, ...] | None
-    database_years: tuple[int, ...] | None
-    n_queries: int
-    n_database: int
-    leave_one_out: bool
-
-
-CHALLENGE_RULES: tuple[ScenarioRule, ...] = (
-    ScenarioRule("scenario01", TOP, TOP, None, None, 1183, 3290, True),
-    ScenarioRule("scenario02", TOP, TOP, (0,), (0,), 567, 633, True),
-    ScenarioRule("scenario03", TOP, TOP, (1,), (1,), 616, 2041, True),
-    ScenarioRule("scenario04", TOP, TOP, (2,), (2,), 279, 1110, True),
-    ScenarioRule("scenario05", TOP, TOP, (1,), (0,), 306, 971, False),
-    ScenarioRule("scenario06", TOP, TOP, (2,), (0, 1), 501, 1209, False),
-    ScenarioRule("scenario07", TOP, TOP, (2,), (1,), 274, 403, False),
-    ScenarioRule("scenario08", TOP, TOP, (2,), (0,), 282, 338, False),
-    ScenarioRule("scenario09", LATERAL, TOP, None, None, 102, 318, False),
-    ScenarioRule("scenario10", TOP, LATERAL, None, None, 309, 111, False),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +50,7 @@ class CutScenarios:
 def cut_scenarios(
     catalog: Catalog,
     output_dir: str | Path,
-    rules: Sequence[ScenarioRule] = CHALLENGE_RULES,
+    rules: Sequence[ScenarioRule] = CHALLENGE_SCENARIOS,
     *,
     scale: float | None = 1.0,
     seed: int = 0,
@@ -160,7 +120,7 @@ def write_layout(
 
 def choose_scenarios(
     catalog: Catalog,
-    rules: Sequence[ScenarioRule] = CHALLENGE_RULES,
+    rules: Sequence[ScenarioRule] = CHALLENGE_SCENARIOS,
     *,
     scale: float | None = 1.0,
     seed: int = 0,

@@ -15,10 +15,8 @@ MAY_IMPORT = {
     "engine": {"engine", "features", "reranker", "scarmatch"},
     "bench": {"bench", "engine", "features", "reranker", "scarmatch"},
 }
-#: The modules of `engine` that may join the ranker (pair_table makes the table that it reads), and the command line,
-#: which is the front door to every room.
+#: The modules of `engine` that may join the ranker (pair_table makes the table that it reads)).
 JOINS_RANKER = {"matcher.py", "pair_table.py", "ranker_training.py", "info.py", "blending.py"}
-FRONT_DOOR = "main.py"
 
 
 def imports_of(path: Path) -> set[str]:
@@ -37,8 +35,6 @@ def test_imports_run_one_way(package: str) -> None:
         allowed = set(MAY_IMPORT[package])
         if package == "engine" and path.name not in JOINS_RANKER:
             allowed.discard("reranker")
-        if package == "engine" and path.name == FRONT_DOOR:
-            allowed.add("bench")
         assert imports_of(path) <= allowed, path
 
 

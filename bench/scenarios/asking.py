@@ -16,8 +16,9 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from bench.scenario_cutting import CHALLENGE_RULES, ScenarioRule, cut_scenarios, used_by, write_layout
+from bench.scenario_cutting import cut_scenarios, used_by, write_layout
 from engine.catalogue.catalog import Catalog, CatalogError
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.competitions.scenarios import Scenario, answers_from_catalog, read_scenarios
 from engine.competitions.submission import read_answers
 
@@ -84,7 +85,7 @@ def take_published(folder: Path, work: Path, rules: Sequence[ScenarioRule], answ
     table, labelled = _labels(catalog, scenarios, answers, folder)
     write_layout(catalog, scenarios, work / "data")
     sizes = {(len(s), len(s.database)) for s in scenarios}
-    official = {(rule.n_queries, rule.n_database) for rule in CHALLENGE_RULES}
+    official = {(rule.n_queries, rule.n_database) for rule in CHALLENGE_SCENARIOS}
     missing = sorted(wanted - {s.scenario_id for s in scenarios})
     left_out = dict.fromkeys(missing, "it is not among the scenarios of this folder")
     return QuestionSheet(

@@ -21,17 +21,18 @@ from bench.out_of_fold import (
     store_from,
 )
 from bench.progress import Say, say
-from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, ScenarioRule
+from bench.scenario_cutting import CuttingError
 from bench.scenarios.asking import QuestionSheet, cut, has_own_scenarios, take_published
 from bench.scenarios.running import render, rules_named, run
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.commands.main import EXIT_DATA
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.search.matcher import Matcher
 from scarmatch.settings import SettingsError
 
 
 def main(
-    rules: Sequence[ScenarioRule] = CHALLENGE_RULES,
+    rules: Sequence[ScenarioRule] = CHALLENGE_SCENARIOS,
     arguments: Sequence[str] | None = None,
     program: str = "python -m bench.scenarios",
 ) -> int:

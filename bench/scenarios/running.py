@@ -17,12 +17,12 @@ from bench.metrics import bootstrap_by_group
 from bench.out_of_fold import OutOfFold
 from bench.progress import Say
 from bench.protocols import Evaluation, Protocol, evaluate, evaluate_similarity
-from bench.scenario_cutting import CHALLENGE_RULES, ScenarioRule
 from bench.scenarios.asking import QuestionSheet
 from bench.scenarios.measuring import Ledger, MeasuredMatcher
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.competitions.challenge import rank_challenge
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.competitions.scenarios import Scenario
 from engine.competitions.submission import average_precision_per_query, write_submission
 
@@ -228,8 +228,8 @@ def rules_named(numbers: Sequence[int] | None) -> tuple[ScenarioRule, ...]:
         ValueError: there is no such scenario.
     """
     if not numbers:
-        return CHALLENGE_RULES
-    unknown = sorted(n for n in numbers if not 1 <= n <= len(CHALLENGE_RULES))
+        return CHALLENGE_SCENARIOS
+    unknown = sorted(n for n in numbers if not 1 <= n <= len(CHALLENGE_SCENARIOS))
     if unknown:
-        raise ValueError(f"there is no scenario {unknown[0]}: they are numbered 1 to {len(CHALLENGE_RULES)}")
-    return tuple(CHALLENGE_RULES[n - 1] for n in sorted(set(numbers)))
+        raise ValueError(f"there is no scenario {unknown[0]}: they are numbered 1 to {len(CHALLENGE_SCENARIOS)}")
+    return tuple(CHALLENGE_SCENARIOS[n - 1] for n in sorted(set(numbers)))

@@ -2,10 +2,10 @@
 
 import sys
 
-from bench.scenario_cutting import CHALLENGE_RULES
 from bench.scenarios.command import main
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 
-RULE = CHALLENGE_RULES[7]
+RULE = CHALLENGE_SCENARIOS[7]
 
 if __name__ == "__main__":
     sys.exit(main((RULE,), program="python -m bench.scenarios.scenario08"))

@@ -31,13 +31,14 @@ from bench.machine import write_result
 from bench.out_of_fold import add_options, protocol_from
 from bench.progress import Say, say
 from bench.protocols import all_against_all
-from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, choose_scenarios, cut_scenarios, used_by
+from bench.scenario_cutting import CuttingError, choose_scenarios, cut_scenarios, used_by
 from bench.scenarios.measuring import MeasuredMatcher
 from bench.speed import peak
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.catalogue.index import CatalogIndex
 from engine.commands.main import EXIT_DATA
 from engine.competitions.challenge import rank_challenge
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 from engine.competitions.scenarios import Scenario
 from engine.matching.evidence import PairTask
 from engine.search.candidates import ShortlistSettings
@@ -171,10 +172,10 @@ def measure(
     lists = settings.shortlist
     whole_cut, left_out = choose_scenarios(catalog, scale=1.0, seed=seed)
     with tempfile.TemporaryDirectory(prefix="scarmatch-end-to-end-") as work:
-        cut = cut_scenarios(catalog, Path(work) / "data", CHALLENGE_RULES, scale=fraction, seed=seed)
+        cut = cut_scenarios(catalog, Path(work) / "data", CHALLENGE_SCENARIOS, scale=fraction, seed=seed)
         measured, whole = sizes_of(cut.scenarios, lists), sizes_of(whole_cut, lists)
         figures: dict[str, Any] = {"fraction": fraction, "measured": measured, "whole": whole, "left_out": left_out}
-        figures["challenge"] = {"queries": sum(rule.n_queries for rule in CHALLENGE_RULES), "shortlist": lists.size}
+        figures["challenge"] = {"queries": sum(rule.n_queries for rule in CHALLENGE_SCENARIOS), "shortlist": lists.size}
         figures |= {"targets": TARGETS, "runs": {}, "extrapolation": None}
         for name in RUNS:
             if name == "photographs known":

@@ -22,13 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.machine import write_result
+from bench.machine import read_result, write_result
 from bench.scenarios.measuring import Ledger, MeasuredMatcher
 from engine.catalogue.catalog import Catalog
 from engine.commands.main import with_overrides
+from engine.competitions.running_time import RATES_FILE, write_rates
 from engine.search.matcher import MatcherSettings
 
 _WARM_UP = 16
+#: The result whose rates ``scarmatch package`` reckons with.
+RESULT = "stages"
 
 
 def measure(
@@ -65,6 +68,12 @@ def measure(
     figures["peak_mib_of_largest_worker"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     figures["seconds_import"] = import_seconds()
     return figures
+
+
+def keep_rates(result: dict[str, Any], file: Path = RATES_FILE) -> None:
+    """Write a result's rates where the product reads them."""
+    machine = result["machine"]
+    write_rates(result["figures"], f"{machine['cores']} cores of {machine['cpu']} ({result['created'][:10]})", file)
 
 
 def import_seconds() -> float:
@@ -116,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(render(figures))
     if options.result:
         write_result(options.result, figures, settings.to_dict(), "random photographs of a catalogue, from nothing")
+    if options.result == RESULT:
+        keep_rates(read_result(RESULT))
     return 0
 
 

@@ -163,18 +163,19 @@ def _add_package(commands: Any) -> None:
 
 
 def _package(options: argparse.Namespace) -> int:
-    from engine.competitions.package import HOURS, write_package
+    from engine.competitions.package import write_package
+    from engine.competitions.running_time import HOURS, challenge_estimate, read_rates, within_hours
 
     asked = cli.settings_from(options)
     # A tenth is kept back: the container's machine is not the one that was measured.
-    settings = cli.within_hours(asked, 0.9 * HOURS)
+    settings = within_hours(asked, 0.9 * HOURS)
     if settings != asked:
         print(f"second looks a query: {settings.shortlist.second_look}, so that the limit of {HOURS:g} hours is kept")
     names = write_package(options.output, settings, options.ranker)
     print(f"{len(names)} files, {options.output.stat().st_size / 1e6:.0f} MB: {options.output}")
-    expected = cli.challenge_estimate(settings)
-    print(f"the challenge's ten scenarios: {expected}, at the rates of two cores that")
-    print("bench/results/stages.json holds for the default settings (fewer keypoints are faster)")
+    expected = challenge_estimate(settings)
+    print(f"the challenge's ten scenarios: {expected}, at the rates that the default settings")
+    print(f"reached on {read_rates().machine} (fewer keypoints are faster)")
     if expected.hours > HOURS:
         print("too long: try --shortlist 30, or --set describe.keypoints.max_keypoints=256", file=sys.stderr)
         return cli.EXIT_DATA

@@ -15,7 +15,6 @@ from scarmatch import __version__
 from scarmatch.errors import ScarmatchError
 
 if TYPE_CHECKING:
-    from engine.competitions.package import Estimate
     from engine.search.matcher import Matcher, MatcherSettings
     from scarmatch.settings import Settings
 
@@ -208,27 +207,6 @@ def matcher_from(options: argparse.Namespace) -> Matcher:
         workers=options.workers,
         device=options.device,
     )
-
-
-def challenge_estimate(settings: MatcherSettings) -> Estimate:
-    """Return how long the challenge's ten scenarios would take at the rates that the bench measured."""
-    from bench.machine import read_result
-    from bench.scenario_cutting import CHALLENGE_RULES
-    from engine.competitions.package import Rates, estimate
-
-    measured = read_result("stages")["figures"]
-    names = ("photographs_per_second", "quick_looks_per_second", "second_looks_per_second")
-    sizes = [(rule.n_queries, rule.n_database) for rule in CHALLENGE_RULES]
-    return estimate(sizes, settings.shortlist, Rates(*(measured[name] for name in names)))
-
-
-def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
-    """Return settings with as few second looks less as bring the challenge's scenarios within so many hours."""
-    looks = settings.shortlist.second_looks(settings.shortlist.longest)
-    while looks > 1 and challenge_estimate(settings).hours > hours:
-        looks -= 1
-        settings = settings.with_option("shortlist.second_look", str(looks))
-    return settings
 
 
 def _add_demo(commands: Any) -> None:

@@ -5,8 +5,7 @@ whose folder ``data`` holds metadata.csv, images/, query_scenarios.csv, queries/
 ``submission/submission.csv``. The archive carries this program's own packages (not the measurements), the trained
 models, and every file of weights that its settings need, so that only the usual libraries must be installed.
 
-The container gave three hours. :func:`estimate` reckons what the ten scenarios take from measured rates, every query
-with a full shortlist and no pair asked twice; ``scarmatch package`` prints it and refuses to be silent when it is more.
+The container gave three hours: :mod:`engine.competitions.running_time` reckons what the ten scenarios take.
 """
 
 from __future__ import annotations
@@ -15,23 +14,16 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.catalogue.problems import CatalogError
 from features.weights import ModelFile, known_weights, weight_file
 from scarmatch.settings import SettingsError
 
-if TYPE_CHECKING:
-    from engine.search.candidates import ShortlistSettings
-
 #: The packages that answer questions, and the files of theirs that are needed.
 PACKAGES = ("scarmatch", "engine", "features", "reranker")
 SUFFIXES = (".py", ".html", ".css", ".js", ".json", ".safetensors", ".md")
-
-#: The challenge's limit in hours.
-HOURS = 3.0
 
 MAIN = '''"""Answers the questions in data/ and writes submission/submission.csv. Made by `scarmatch package`."""
 
@@ -79,50 +71,6 @@ def main():
 if __name__ == "__main__":
     sys.exit(main())
 '''
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """How long the challenge's questions would take.
-
-    Attributes:
-        photographs: photographs described, at most (as if no two scenarios shared one).
-        pairs: pairs matched, at most.
-        hours: at the rates measured.
-    """
-
-    photographs: int
-    pairs: int
-    hours: float
-
-    def __str__(self) -> str:
-        return f"{self.pairs:,} pairs and at most {self.photographs:,} photographs: {self.hours:.1f} of {HOURS:g} hours"
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What was measured: photographs described, pairs looked at quickly and pairs that LightGlue sees, a second."""
-
-    photographs: float
-    quick_looks: float
-    second_looks: float
-
-
-def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rates: Rates) -> Estimate:
-    """Return how long scenarios take at measured rates.
-
-    Args:
-        sizes: (queries, database) of each scenario.
-        shortlist: how many candidates a query gets, and how many of them LightGlue sees.
-        rates: what was measured.
-    """
-    listed = [(queries, min(shortlist.longest, database)) for queries, database in sizes]
-    pairs = sum(queries * count for queries, count in listed)
-    second = sum(queries * shortlist.second_looks(count) for queries, count in listed)
-    # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
-    photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
-    seconds = photographs / rates.photographs + pairs / rates.quick_looks + second / rates.second_looks
-    return Estimate(photographs, pairs, seconds / 3600.0)
 
 
 def write_package(output: Path | str, settings: Any, ranker: str | Path | None = None) -> list[str]:

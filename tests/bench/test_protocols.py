@@ -26,8 +26,9 @@ from bench.protocols import (
     within_years,
     years_of,
 )
-from bench.scenario_cutting import CHALLENGE_RULES, CuttingError, choose_scenarios
+from bench.scenario_cutting import CuttingError, choose_scenarios
 from engine.catalogue.catalog import Catalog
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 
 # image, individual, encounter, date, viewpoint
 HAND = [
@@ -306,7 +307,7 @@ def test_cut_scenarios_write_the_challenges_layout(photographs: Catalog, tmp_pat
     expected = answers_from_catalog(photographs, scenarios)
     assert answers.to_dict("list") == expected.to_dict("list")
     table = photographs.table.set_index("image_id")
-    for scenario, rule in zip(scenarios, CHALLENGE_RULES, strict=True):
+    for scenario, rule in zip(scenarios, CHALLENGE_SCENARIOS, strict=True):
         queries = scenario.queries["query_image_id"]
         assert set(table.loc[scenario.database, "viewpoint"]) <= set(rule.database_views)
         assert set(table.loc[queries, "viewpoint"]) <= set(rule.query_views)
@@ -326,7 +327,7 @@ def test_cutting_is_seeded_and_sizes_follow_scale(photographs: Catalog) -> None:
 
     assert shape(scale=0.02, seed=3) == shape(scale=0.02, seed=3)
     assert shape(scale=0.02, seed=3) != shape(scale=0.02, seed=4)
-    assert shape(scale=0.02, seed=3)[4] == shape(rules=CHALLENGE_RULES, scale=0.02, seed=3)[4]
+    assert shape(scale=0.02, seed=3)[4] == shape(rules=CHALLENGE_SCENARIOS, scale=0.02, seed=3)[4]
     tops = int((photographs.table["viewpoint"] == "top").sum())
     assert len(shape(scale=None)[0][1]) == tops
     with pytest.raises(CuttingError, match="scale"):
@@ -337,7 +338,7 @@ def test_training_columns_and_copies_on_request(photographs: Catalog, tmp_path: 
     cut = cut_scenarios(
         photographs,
         tmp_path / "d",
-        CHALLENGE_RULES[:1],
+        CHALLENGE_SCENARIOS[:1],
         test_columns_only=False,
         link=False,
         answers=tmp_path / "a.csv",
@@ -355,7 +356,7 @@ def test_a_box_becomes_a_picture_of_its_own(photographs: Catalog, tmp_path: Path
     table = photographs.table.copy()
     table["box"] = [(2, 3, 5, 7)] * len(table)
     table["width"], table["height"] = 5, 7
-    cut = cut_scenarios(Catalog(table, photographs.root), tmp_path / "d", CHALLENGE_RULES[:1])
+    cut = cut_scenarios(Catalog(table, photographs.root), tmp_path / "d", CHALLENGE_SCENARIOS[:1])
     row = pd.read_csv(cut.folder / "metadata.csv").iloc[0]
     assert (row["width"], row["height"]) == (5, 7)
     assert Image.open(cut.folder / row["path"]).size == (5, 7)

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 
 from bench.out_of_fold import OutOfFold, fit_out_of_fold
-from bench.scenario_cutting import CHALLENGE_RULES, choose_scenarios
+from bench.scenario_cutting import choose_scenarios
 from bench.scenarios.asking import QuestionSheet, cut, take_published
 from bench.scenarios.command import main
 from bench.scenarios.measuring import Ledger
 from bench.scenarios.running import WINNERS, render, rules_named, run
 from engine.catalogue.catalog import Catalog, CatalogError
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 from engine.competitions.scenarios import read_scenarios
 from engine.competitions.submission import check_submission, read_submission
 
@@ -50,7 +51,7 @@ def figures(sheet: QuestionSheet, judges: OutOfFold, shared_store: Path) -> dict
 
 
 def test_every_script_names_its_own_rule() -> None:
-    for number, rule in enumerate(CHALLENGE_RULES, 1):
+    for number, rule in enumerate(CHALLENGE_SCENARIOS, 1):
         module = import_module(f"bench.scenarios.scenario{number:02d}")
         assert rule.scenario_id == module.RULE.scenario_id == f"scenario{number:02d}"
 
@@ -64,14 +65,14 @@ def test_rank_sees_no_label(sheet: QuestionSheet) -> None:
 
 def test_a_scenario_is_drawn_alike_alone_and_among_all(catalog: Catalog) -> None:
     among = {s.scenario_id: s for s in choose_scenarios(catalog, scale=0.005, seed=2)[0]}
-    for rule in CHALLENGE_RULES[:2]:
+    for rule in CHALLENGE_SCENARIOS[:2]:
         (alone,), _ = choose_scenarios(catalog, [rule], scale=0.005, seed=2)
         assert alone.database == among[rule.scenario_id].database
         assert alone.queries.equals(among[rule.scenario_id].queries)
 
 
 def test_sizes_follow_what_is_there(catalog: Catalog) -> None:
-    rule = CHALLENGE_RULES[0]
+    rule = CHALLENGE_SCENARIOS[0]
     (whole,), _ = choose_scenarios(catalog, [rule])
     (fitted,), _ = choose_scenarios(catalog, [rule], in_proportion=True)
     (few,), _ = choose_scenarios(catalog, [rule], max_queries=2)
@@ -154,7 +155,7 @@ def test_a_published_folder_is_asked_as_it_is(
         renamed = table[names].rename(columns=columns)
         renamed["path"] = [f"images/{Path(path).name}" for path in renamed["path"]]
         renamed.to_csv(labels / "metadata.csv", index=False)
-    taken = take_published(sheet.folder, tmp_path / "work", CHALLENGE_RULES, labels)
+    taken = take_published(sheet.folder, tmp_path / "work", CHALLENGE_SCENARIOS, labels)
     assert not taken.published  # the sizes are not the challenge's
     assert set(taken.left_out) == {f"scenario{n:02d}" for n in (2, 3, 4, 6, 7, 8, 9)}
     scored = run(taken, judges, shared_store, lambda line: None)
@@ -176,11 +177,11 @@ def test_the_winners_stand_beside_a_published_score(figures: dict[str, Any]) -> 
 
 def test_a_published_folder_without_labels_is_refused(sheet: QuestionSheet, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="--answers"):
-        take_published(sheet.folder, tmp_path / "work", CHALLENGE_RULES, None)
+        take_published(sheet.folder, tmp_path / "work", CHALLENGE_SCENARIOS, None)
     stranger = tmp_path / "other.csv"
     stranger.write_text("query_id,database_image_id\nnobody,nothing\n")
     with pytest.raises(CatalogError, match="none of its queries"):
-        take_published(sheet.folder, tmp_path / "work", CHALLENGE_RULES, stranger)
+        take_published(sheet.folder, tmp_path / "work", CHALLENGE_SCENARIOS, stranger)
 
 
 def test_rankers_never_saw_the_whale_that_they_judge(monkeypatch: pytest.MonkeyPatch, judges: OutOfFold) -> None:
@@ -273,11 +274,11 @@ def test_the_command_runs_one_script_and_says_what_it_cannot(
     options = [str(made_up_dir), "--store", str(shared_store), "--individuals", "all", "--ranker", "fusion"]
     options += [part for name, value in QUICK.items() for part in ("--set", f"{name}={value}")]
     work = tmp_path / "kept"
-    assert main((CHALLENGE_RULES[1],), [*options, "--workers", "1", "--queries", "2", "--work", str(work)]) == 0
+    assert main((CHALLENGE_SCENARIOS[1],), [*options, "--workers", "1", "--queries", "2", "--work", str(work)]) == 0
     assert "2: top, first year" in capsys.readouterr().out
     assert (work / "submission.csv").is_file()
     assert (work / "data" / "query_scenarios.csv").is_file()
-    assert main((CHALLENGE_RULES[1],), [*options, "--work", str(work)]) == 1
+    assert main((CHALLENGE_SCENARIOS[1],), [*options, "--work", str(work)]) == 1
     assert "is not empty" in capsys.readouterr().err
     for wrong in (["--only", "11"], ["--answers", "x.csv"]):
         with pytest.raises(SystemExit):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.speed.stages import measure, render
+from bench.machine import read_result
+from bench.speed.stages import RESULT, keep_rates, measure, render
 from engine.catalogue.catalog import Catalog
+from engine.competitions.running_time import read_rates
 
 
 def test_rates_follow_from_seconds(made_up_dir: Path, small_settings) -> None:
@@ -23,3 +25,10 @@ def test_rates_follow_from_seconds(made_up_dir: Path, small_settings) -> None:
     assert figures["seconds_index_again"] < figures["seconds_index"]
     assert figures["peak_mib"] > 50
     assert "pairs a second" in render(figures)
+
+
+def test_the_product_reckons_with_the_rates_that_were_measured(tmp_path: Path) -> None:
+    kept = tmp_path / "rates.json"
+    keep_rates(read_result(RESULT), kept)
+    assert read_rates(kept) == read_rates(), "python -m bench.speed.stages writes both"
+    assert f"{read_result(RESULT)['machine']['cores']} cores" in read_rates().machine

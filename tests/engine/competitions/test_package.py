@@ -15,8 +15,8 @@ import pytest
 
 from bench.protocols import cut_scenarios
 from engine.catalogue.catalog import Catalog
-from engine.commands.main import challenge_estimate, main, within_hours
-from engine.competitions.package import Rates, estimate
+from engine.commands.main import main
+from engine.competitions.running_time import Rates, challenge_estimate, estimate, within_hours
 from engine.competitions.scenarios import read_scenarios
 from engine.competitions.submission import check_submission
 from engine.search.candidates import ShortlistSettings
@@ -96,7 +96,7 @@ def test_a_metric_of_one_s_own_is_carried(tmp_path: Path) -> None:
 
 def test_the_time_is_reckoned_from_measured_rates() -> None:
     lists = ShortlistSettings(size=50, second_look=10, expansion=0)
-    one = estimate([(100, 1000), (50, 20)], lists, Rates(photographs=10, quick_looks=50, second_looks=5))
+    one = estimate([(100, 1000), (50, 20)], lists, Rates(10, 50, 5, "a machine"))
     assert one.pairs == 100 * 50 + 50 * 20
     assert one.photographs == 1000 + 150
     assert one.hours == pytest.approx((115 + 120 + 300) / 3600)

@@ -1,0 +1,107 @@
+"""How long the challenge's ten scenarios take, reckoned from measured rates, and settings that keep its limit.
+
+The rates and the machine that they were measured on lie beside this file in ``measured_rates.json``, which
+``python -m bench.speed.stages CATALOG --result stages`` writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
+
+if TYPE_CHECKING:
+    from engine.search.candidates import ShortlistSettings
+    from engine.search.matcher import MatcherSettings
+
+#: The challenge's limit in hours.
+HOURS = 3.0
+RATES_FILE = Path(__file__).with_name("measured_rates.json")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the default settings do in a second, as it was measured.
+
+    Attributes:
+        photographs_per_second: photographs described.
+        quick_looks_per_second: pairs looked at quickly.
+        second_looks_per_second: pairs that LightGlue sees.
+        machine: what they were measured on, as a person reads it.
+    """
+
+    photographs_per_second: float
+    quick_looks_per_second: float
+    second_looks_per_second: float
+    machine: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long scenarios take.
+
+    Attributes:
+        photographs: photographs described, at most (as if no two scenarios shared a query).
+        pairs: pairs matched, at most.
+        hours: at the rates measured.
+    """
+
+    photographs: int
+    pairs: int
+    hours: float
+
+    def __str__(self) -> str:
+        return f"{self.pairs:,} pairs and at most {self.photographs:,} photographs: {self.hours:.1f} of {HOURS:g} hours"
+
+
+def read_rates(file: Path = RATES_FILE) -> Rates:
+    """Return the rates that were measured last."""
+    return Rates(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def write_rates(figures: Mapping[str, float], machine: str, file: Path = RATES_FILE) -> None:
+    """Keep measured rates, by the names that :class:`Rates` has, for :func:`read_rates`."""
+    rates = Rates(
+        photographs_per_second=figures["photographs_per_second"],
+        quick_looks_per_second=figures["quick_looks_per_second"],
+        second_looks_per_second=figures["second_looks_per_second"],
+        machine=machine,
+    )
+    file.write_text(json.dumps(asdict(rates), indent=1) + "\n", encoding="utf-8")
+
+
+def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rates: Rates) -> Estimate:
+    """Return how long scenarios take at measured rates, every query with a full list and no pair asked twice.
+
+    Args:
+        sizes: (queries, database) of each scenario.
+        shortlist: how many candidates a query gets, and how many of them LightGlue sees.
+        rates: what was measured.
+    """
+    listed = [(queries, min(shortlist.longest, database)) for queries, database in sizes]
+    pairs = sum(queries * count for queries, count in listed)
+    second = sum(queries * shortlist.second_looks(count) for queries, count in listed)
+    # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
+    photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
+    seconds = photographs / rates.photographs_per_second
+    seconds += pairs / rates.quick_looks_per_second + second / rates.second_looks_per_second
+    return Estimate(photographs, pairs, seconds / 3600.0)
+
+
+def challenge_estimate(settings: MatcherSettings) -> Estimate:
+    """Return how long the challenge's ten scenarios would take at the rates that were measured."""
+    sizes = [(scenario.n_queries, scenario.n_database) for scenario in CHALLENGE_SCENARIOS]
+    return estimate(sizes, settings.shortlist, read_rates())
+
+
+def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
+    """Return settings with as few second looks less as bring the challenge's scenarios within so many hours."""
+    looks = settings.shortlist.second_looks(settings.shortlist.longest)
+    while looks > 1 and challenge_estimate(settings).hours > hours:
+        looks -= 1
+        settings = settings.with_option("shortlist.second_look", str(looks))
+    return settings
