@@ -34,7 +34,6 @@ from bench.held_out import (
     shipped_name,
 )
 from bench.machine import write_result
-from bench.metrics import average_precision_at_k, bootstrap_by_group, paired_bootstrap
 from bench.pairs import plain_score
 from bench.progress import Say, say
 from bench.protocols import (
@@ -50,6 +49,7 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.search.matcher import Matcher
 from engine.training.ranker_training import choose_queries, in_turn, labelled_pairs, train_on_pairs
+from reranker.metrics import average_precision, bootstrap_by_group, paired_bootstrap
 from reranker.training import TrainingSettings
 
 #: Methods of the table: name -> column of the out-of-fold scores.
@@ -144,7 +144,7 @@ def _per_query(rows: pd.DataFrame, column: str, asked: pd.Series) -> pd.DataFram
     hits = {str(name): part["same"].to_numpy(bool) for name, part in ordered.groupby("query_id")}
     empty = np.zeros(0, bool)
     values = [
-        (average_precision_at_k(hits.get(name, empty)[:20], int(count)), bool(hits.get(name, empty)[:1].any()))
+        (average_precision(hits.get(name, empty)[:20], int(count)), bool(hits.get(name, empty)[:1].any()))
         for name, count in zip(asked.index.astype(str), asked, strict=True)
     ]
     return pd.DataFrame(values, columns=["ap", "top1"], index=asked.index)

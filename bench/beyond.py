@@ -28,7 +28,6 @@ import pandas as pd
 
 from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.metrics import Interval, auc, balanced_accuracy, bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import OutOfFold, add_options, matcher_from, protocol_from, rankers_for
 from bench.progress import Say, say
 from bench.protocols import Protocol, evaluate, select, years_of
@@ -36,6 +35,7 @@ from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.search.individuals import NEW_INDIVIDUAL, new_individual_probability, rank_encounters, rank_individuals
 from engine.training.ranker_training import in_turn
+from reranker.metrics import Interval, auc, balanced_accuracy, bootstrap_by_group, paired_bootstrap
 
 PER_INDIVIDUAL = (1, 2, 4, 8)
 SHARES = (0.25, 0.5, 1.0)

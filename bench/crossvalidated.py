@@ -28,17 +28,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t as student
+from scipy.stats import wilcoxon as signed_rank
 
 from bench.accuracy import RULES, gather, tasks_of
 from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.metrics import average_precision_at_k, bootstrap_by_group, macro_f1, paired_bootstrap, wilcoxon
 from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pairs import plain_score
 from bench.progress import Say, say
 from engine.catalogue.catalog import Catalog
 from engine.search.matcher import Matcher
 from engine.training.ranker_training import train_on_pairs
+from reranker.metrics import average_precision, bootstrap_by_group, macro_f1, paired_bootstrap
 from reranker.training import TrainingSettings
 
 LOCAL = "plain_score"
@@ -130,7 +131,7 @@ def per_query(rows: pd.DataFrame, column: str, counts: pd.Series) -> pd.DataFram
             "individual": who,
             "fold": int(part["fold"].iloc[0]),
             "guess": names[0],
-            "ap20": average_precision_at_k(part["same"].to_numpy(bool)[:20], int(counts[query])),
+            "ap20": average_precision(part["same"].to_numpy(bool)[:20], int(counts[query])),
             "gain5": 1.0 / (names.index(who) + 1) if who in names else 0.0,
         }
     return pd.DataFrame.from_dict(records, orient="index")
@@ -183,7 +184,8 @@ def tests_between(judged: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
         before, after = judged[first], judged[second].reindex(judged[first].index)
         who = before["individual"].to_numpy(str)
         means = [table["ap20"].groupby(before["individual"]).mean().to_numpy(float) for table in (before, after)]
-        statistic, p = wilcoxon(means[1], means[0])
+        differ = not np.array_equal(means[0], means[1])
+        statistic, p = map(float, signed_rank(means[1], means[0])) if differ else (0.0, 1.0)
         difference = paired_bootstrap(after["ap20"].to_numpy(float), before["ap20"].to_numpy(float), who)
         records.append(
             {

@@ -28,7 +28,6 @@ import pandas as pd
 
 from bench.held_out import HELD_OUT, HELP, INDIVIDUALS, individuals_of, unseeing
 from bench.machine import write_result
-from bench.metrics import Interval, bootstrap_by_group
 from bench.protocols import (
     Evaluation,
     Protocol,
@@ -43,6 +42,7 @@ from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettin
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import FloatArray
 from features.training.data import box_of
+from reranker.metrics import Interval, bootstrap_by_group
 
 log = logging.getLogger("bench.descriptor")
 SIZES = (20, 50, 100, 200)

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import spearmanr
 
-from bench.metrics import bootstrap_by_group
 from engine.catalogue.index import CatalogIndex, refs_of
 from features.describe import Describer
 from features.photo import PhotoError
 from features.records import FloatArray
+from reranker.metrics import bootstrap_by_group
 
 logger = logging.getLogger(__name__)
 #: A query lies in the worst fifth of a measure: that measure is a likely cause.

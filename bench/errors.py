@@ -36,7 +36,6 @@ from bench.error_causes import CAUSES, Photographs, by_cause, likely_causes
 from bench.error_page import draw_page
 from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.metrics import bootstrap_by_group
 from bench.out_of_fold import (
     OutOfFold,
     add_options,
@@ -52,6 +51,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.search.individuals import rank_individuals
 from features.describe import Describer
 from features.store import FeatureStore
+from reranker.metrics import bootstrap_by_group
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TASKS = ("top: all years", "lateral -> top", "top -> lateral")

@@ -33,7 +33,6 @@ import pandas as pd
 
 from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.metrics import Floats, auc, bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import (
     OutOfFold,
     add_options,
@@ -54,7 +53,7 @@ from engine.search.individuals import (
     rank_individuals,
 )
 from engine.training.ranker_training import in_turn
-from reranker.blend import reciprocal_place
+from reranker.metrics import Floats, auc, bootstrap_by_group, paired_bootstrap, reciprocal_rank
 from reranker.protocols import assign_folds
 
 RULES = ("all", "other_encounter")
@@ -226,7 +225,7 @@ def by_knn(queries: CatalogIndex, database: CatalogIndex, candidates: CandidateF
 def _at(decision: Decision, threshold: float, truth: Sequence[str]) -> dict[str, Floats]:
     """Return what each query earns at one threshold: reciprocal place, and whether known/new is decided rightly."""
     lists = decision.predictions(threshold)
-    gain = [reciprocal_place(labels, label, TOP) for labels, label in zip(lists, truth, strict=True)]
+    gain = [reciprocal_rank(labels, label, TOP) for labels, label in zip(lists, truth, strict=True)]
     is_new = np.array([label == NEW_INDIVIDUAL for label in truth])
     return {"gain": np.array(gain), "right": ((decision.evidence > threshold) == is_new).astype(float)}
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.error_causes import Photographs
-from bench.metrics import bootstrap_by_group
 from bench.pair_draw import MIXED_KINDS, DrawnPair
+from reranker.metrics import bootstrap_by_group
 
 #: Column -> (what it is, whether little of it is bad).
 MEASURES = {

@@ -35,7 +35,6 @@ import pandas as pd
 from bench.error_causes import Photographs
 from bench.held_out import EVERYBODY, HELD_OUT, HELP, INDIVIDUALS, measured_part, settings_for
 from bench.machine import write_result
-from bench.metrics import auc, bootstrap_by_group
 from bench.pair_causes import found_by_measure
 from bench.pair_causes import render as render_causes
 from bench.pair_draw import IMPOSTOR_KINDS, MIXED_KINDS, PARTS, TRUE_KINDS, DrawnPair, draw_pairs
@@ -46,6 +45,7 @@ from features.describe import Describer
 from features.store import FeatureStore
 from features.training.data import fold_of
 from reranker.local_evidence import QUICK_TERMS, TERMS, LocalEvidence, cross_fitted
+from reranker.metrics import auc, bootstrap_by_group
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.metrics import Interval, bootstrap_by_group, recall_at
 from bench.relations import RULES, Protocol, ProtocolError, Relations, Rule, select, years_of
 from bench.scenario_cutting import CutScenarios, cut_scenarios
 from engine.catalogue.catalog import Catalog
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, LATERAL, ScenarioRule
 from features.records import BoolArray
+from reranker.metrics import Interval, bootstrap_by_group, cmc
 
 __all__ = [
     "CHALLENGE_SCENARIOS",
@@ -144,7 +144,9 @@ class Evaluation:
             interval: Interval = bootstrap_by_group(table[column].to_numpy(float), groups, n=n, seed=seed)
             summary[name] = interval._asdict()
         ranks = table["first_rank"].to_numpy(float)
-        summary["recall"] = {str(k): v for k, v in recall_at(ranks, sizes).items()} if len(ranks) else {}
+        summary["recall"] = (
+            {str(k): float(v) for k, v in zip(sizes, cmc(ranks, sizes), strict=True)} if len(ranks) else {}
+        )
         return summary
 
 
@@ -245,7 +247,7 @@ def _evaluate_table(ranking: pd.DataFrame, relations: Relations, k: int, chunk: 
 
 
 def _judge(hits: BoolArray, n_relevant: npt.NDArray[np.int64], k: int) -> pd.DataFrame:
-    """Return ap20, top1 and first_rank for (q, L) ranked hits: :func:`bench.metrics.average_precision_at_k` in bulk."""
+    """Return ap20, top1 and first_rank for (q, L) ranked hits: the average precision in bulk."""
     top = hits[:, :k]
     precision = np.cumsum(top, axis=1) / np.arange(1, top.shape[1] + 1)
     found = hits.any(axis=1)

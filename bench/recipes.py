@@ -16,8 +16,9 @@ import pandas as pd
 
 from engine.catalogue.catalog import CatalogError
 from reranker.calibration import Values
+from reranker.metrics import average_precision
 from reranker.pair_features import build
-from reranker.protocols import assign_folds, average_precision, protocol_tables, same_encounter, split_masks
+from reranker.protocols import assign_folds, protocol_tables, same_encounter, split_masks
 from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
 from reranker.support import fit_and_raise

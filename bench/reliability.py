@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.machine import RESULTS, write_result
-from bench.metrics import Floats
 from bench.out_of_fold import matcher_from
 from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare
@@ -35,6 +34,7 @@ from engine.report.sheets import save_png
 from engine.search.matcher import shipped_ranker
 from features.records import ByteArray
 from reranker.calibration import fit_calibration, fit_platt
+from reranker.metrics import Floats
 from reranker.ranker import Ranker, RankerSettings, rank_order
 from reranker.support import fit_and_raise
 

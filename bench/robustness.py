@@ -34,7 +34,6 @@ from bench.degradations import DEGRADATIONS, Degradation, named, spoil
 from bench.descriptor import describe_catalog
 from bench.held_out import measured_part
 from bench.machine import RESULTS, write_result
-from bench.metrics import bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import OutOfFold, add_options, matcher_from, protocol_from, rankers_for
 from bench.progress import Say, say
 from bench.protocols import Protocol as Questions
@@ -49,6 +48,7 @@ from engine.training.ranker_training import choose_queries
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 from features.photo import PhotoError, read_photo
 from features.records import ByteArray
+from reranker.metrics import bootstrap_by_group, paired_bootstrap
 
 RULES: dict[Rule, str] = {"all": "all matches", "other_encounter": "other encounters"}
 COSINE, ENGINE = "cosine", "engine"

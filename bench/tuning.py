@@ -26,12 +26,12 @@ import numpy as np
 import pandas as pd
 
 from bench.machine import write_result
-from bench.metrics import bootstrap_by_group, paired_bootstrap
 from bench.out_of_fold import matcher_from
 from bench.pair_draw import part_of
 from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.progress import say
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
+from reranker.metrics import bootstrap_by_group, paired_bootstrap
 from reranker.ranker import RankerSettings
 
 #: Protocols whose mean mAP@20 chooses the trial.

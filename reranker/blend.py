@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker.calibration import Values
+from reranker.metrics import reciprocal_rank
 from reranker.protocols import assign_folds
 from scarmatch.settings import Settings, SettingsError
 
@@ -108,13 +109,7 @@ def map_at(blended: Ranking, truth: Mapping[str, str], top: int = 5) -> float:
     """Return the mean over queries of 1 / place of the true label within the first ``top`` places (0 if absent)."""
     if not truth:
         raise ValueError("no query has a known answer")
-    return sum(reciprocal_place(blended.get(query, ()), label, top) for query, label in truth.items()) / len(truth)
-
-
-def reciprocal_place(labels: Sequence[str], label: str, top: int = 5) -> float:
-    """Return 1 / place of a label among the first ``top``, 0 if it is not there; a repeated label counts once."""
-    places = list(dict.fromkeys(labels))[:top]
-    return 1.0 / (places.index(label) + 1) if label in places else 0.0
+    return sum(reciprocal_rank(blended.get(query, ()), label, top) for query, label in truth.items()) / len(truth)
 
 
 def coordinate_ascent(

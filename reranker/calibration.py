@@ -159,26 +159,6 @@ def fit_calibration(
     return Calibration("isotonic", slope, offset, tuple(knots.tolist()), tuple(rising.tolist()))
 
 
-def reliability_table(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 10) -> pd.DataFrame:
-    """Return one row per non-empty bin of equal width: low, high, count, mean probability, observed share."""
-    p, y = _check(probabilities, labels)
-    which = np.minimum((p * bins).astype(int), bins - 1)
-    frame = pd.DataFrame({"bin": which, "probability": p, "share": y.astype(np.float64)})
-    table = frame.groupby("bin").agg(
-        count=("share", "size"), probability=("probability", "mean"), share=("share", "mean")
-    )
-    table.insert(0, "low", table.index / bins)
-    table.insert(1, "high", (table.index + 1) / bins)
-    return table.reset_index(drop=True)
-
-
-def expected_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 10) -> float:
-    """Return the mean over rows of |mean probability - observed share| in bins of equal width (Naeini et al., 2015)."""
-    table = reliability_table(probabilities, labels, bins)
-    gap = (table["probability"] - table["share"]).abs()
-    return float((gap * table["count"]).sum() / table["count"].sum())
-
-
 def strictly_decreasing(probabilities: npt.ArrayLike, step: float = 1e-12) -> Values:
     """Make a ranked list of probabilities strictly decreasing inside [0, 1], changing each as little as needed.
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from reranker.metrics import average_precision
 from reranker.ranker import rank_order
 
 Mask = npt.NDArray[np.bool_]
@@ -43,26 +44,6 @@ def split_masks(individual0: npt.ArrayLike, individual1: npt.ArrayLike, held_out
     return ~query_out & ~candidate_out, query_out
 
 
-def average_precision(same: npt.ArrayLike, total: float | None = None, top: int = 20) -> float:
-    """Average precision at ``top`` of one ranked list, as the challenge defines it.
-
-    The sum of the precisions at each match within the first ``top`` places, divided by min(total, top).
-
-    Args:
-        same: (n,) True for a match, best first. total: matches that could be found; those of the list if None.
-
-    Returns:
-        A value in [0, 1]; NaN if there is nothing to find.
-    """
-    hits = np.asarray(same).astype(bool)
-    total = float(hits.sum()) if total is None else float(total)
-    if not total > 0:
-        return float("nan")
-    hits = hits[:top]
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return float(precision[hits].sum() / min(total, top))
-
-
 def evaluate(table: pd.DataFrame, scores: npt.ArrayLike, top: int = 20) -> dict[str, float]:
     """Rank the lists of a table by scores and return {"map", "top1", "queries"}.
 
@@ -74,18 +55,16 @@ def evaluate(table: pd.DataFrame, scores: npt.ArrayLike, top: int = 20) -> dict[
     same = table["same"].to_numpy(dtype=bool)[order]
     queries = np.unique(table["query_id"].to_numpy(dtype=str)[order], return_inverse=True)[1]
     starts = np.flatnonzero(np.diff(queries, prepend=-1))
-    place = np.arange(len(same)) - starts[queries]
-    found = np.cumsum(same) - (np.cumsum(same) - same)[starts][queries]
-    gain = np.where(same & (place < top), found / (place + 1), 0.0)
-    total = np.bincount(queries, weights=same)
+    totals = np.bincount(queries, weights=same)
     if "n_true" in table.columns:
-        total = table["n_true"].to_numpy(dtype=np.float64)[order][starts]
-    asked = total > 0
-    if not asked.any():
+        totals = table["n_true"].to_numpy(dtype=np.float64)[order][starts]
+    lists = np.split(same, starts[1:])
+    asked = [(hits, total) for hits, total in zip(lists, totals, strict=True) if total > 0]
+    if not asked:
         return {"map": float("nan"), "top1": float("nan"), "queries": 0}
-    precision = np.bincount(queries, weights=gain)[asked] / np.minimum(total[asked], top)
-    first = same[starts][asked]
-    return {"map": float(precision.mean()), "top1": float(first.mean()), "queries": int(asked.sum())}
+    precision = [average_precision(hits, total, top) for hits, total in asked]
+    first = [bool(hits[0]) for hits, _ in asked]
+    return {"map": float(np.mean(precision)), "top1": float(np.mean(first)), "queries": len(asked)}
 
 
 def same_encounter(raw: pd.DataFrame) -> Mask:

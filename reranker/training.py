@@ -19,14 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reranker.calibration import (
-    Calibration,
-    Values,
-    expected_calibration_error,
-    fit_calibration,
-    fit_platt,
-)
+from reranker.calibration import Calibration, Values, fit_calibration, fit_platt
 from reranker.fusion import fit_fusion, fuse
+from reranker.metrics import expected_calibration_error
 from reranker.pair_features import build
 from reranker.protocols import Mask, assign_folds, evaluate, protocol_tables, same_encounter, split_masks
 from reranker.ranker import Kind, LabelledRows, Member, Ranker, RankerSettings, check_disjoint, rank_order

@@ -18,6 +18,8 @@ MAY_IMPORT = {
 }
 #: The modules of `engine` that may join the ranker (pair_table makes the table that it reads)).
 JOINS_RANKER = {"matcher.py", "pair_table.py", "ranker_training.py", "info.py", "blending.py"}
+#: Scoring a competition's answers joins no ranker.
+METRICS = "reranker.metrics"
 
 
 def folder_of(package: str) -> Path:
@@ -32,7 +34,7 @@ def imports_of(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level and node.module != METRICS:
             found.add(node.module.split(".")[0])
     return found & set(MAY_IMPORT)
 

@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics import average_precision_at_k, bootstrap_by_group, paired_bootstrap
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.training.ranker_training import choose_queries
 from features.records import BoolArray
+from reranker.metrics import average_precision, bootstrap_by_group, paired_bootstrap
 
 RULES = {"all": "all matches", "other_encounter": "other encounters", "other_year": "other years"}
 TOP = 20
@@ -129,9 +129,7 @@ def judge(sheet: Sheet, answers: Answers) -> dict[str, Any]:
         q.relevant[ranked(np.asarray(s, np.float64), q.allowed)]
         for q, s in zip(sheet.questions, answers.scores, strict=True)
     ]
-    precision = [
-        average_precision_at_k(h, int(q.relevant.sum()), TOP) for q, h in zip(sheet.questions, hits, strict=True)
-    ]
+    precision = [average_precision(h, int(q.relevant.sum()), TOP) for q, h in zip(sheet.questions, hits, strict=True)]
     return {
         "ap20": np.array(precision),
         "top1": np.array([bool(h[:1].any()) for h in hits], float),

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics import bootstrap_by_group
 from bench.out_of_fold import OutOfFold
 from bench.progress import Say
 from bench.protocols import Evaluation, Protocol, evaluate, evaluate_similarity
@@ -25,6 +24,7 @@ from engine.competitions.challenge import rank_challenge
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.competitions.scenarios import Scenario
 from engine.competitions.submission import average_precision_per_query, write_submission
+from reranker.metrics import bootstrap_by_group
 
 SIZES = (20, 50, 100)
 #: Private mAP@20 of the challenge's winners, all by ensembles of 7 to 15 networks on GPUs (the winners' repository,

@@ -37,7 +37,6 @@ import torch
 
 from bench.held_out import measured_part
 from bench.machine import write_result
-from bench.metrics import paired_bootstrap
 from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pair_draw import draw_pairs
 from bench.progress import Say, say
@@ -62,6 +61,7 @@ from engine.matching.matchers import FeaturePair, LightGlueMatcher, MatchingSett
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.ranker_training import choose_queries
 from engine.workers import TaskPool, default_workers
+from reranker.metrics import paired_bootstrap
 from scarmatch.settings import SettingsError
 
 TARGETS = {"batched": 8.0, "adaptive": 3.0, "recall": 0.99, "map20": 0.003}

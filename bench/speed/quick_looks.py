@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics import auc
 from bench.pair_draw import DrawnPair
 from bench.pairs import honest_score, keypoint_score, mark_score, nearest_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
@@ -31,6 +30,7 @@ from engine.matching.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
 from engine.search.matcher import Matcher
 from engine.workers import single_thread
 from reranker.local_evidence import QUICK_TERMS
+from reranker.metrics import auc
 
 LOSSES = (0.01, 0.02, 0.05)
 Scores = npt.NDArray[np.float64]

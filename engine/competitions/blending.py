@@ -27,7 +27,6 @@ from engine.competitions.submission import (
     COLUMNS,
     LIMIT,
     SubmissionError,
-    average_precision,
     read_submission,
     write_submission,
 )
@@ -38,8 +37,8 @@ from reranker.blend import (
     blend_scores,
     cross_fit,
     fit_weights,
-    reciprocal_place,
 )
+from reranker.metrics import average_precision, reciprocal_rank
 
 Labels = Literal["individuals", "photographs"]
 Method = Literal["table", "mean"]
@@ -239,13 +238,12 @@ class _Blender:
         """Return the reciprocal place of the true individual, or the average precision, at each query."""
         blended = self(weights, queries)
         if self.labels == "individuals":
-            return [reciprocal_place(list(blended.get(q, {})), answers[q], PREDICTIONS) for q in queries]
+            return [reciprocal_rank(list(blended.get(q, {})), answers[q], PREDICTIONS) for q in queries]
         values = []
         for query in queries:
             row = list(blended.get(query, {}).items())[:LIMIT]
             relevant = [label in answers[query] for label, _ in row]
-            # By place: the file that is written has no ties.
-            values.append(average_precision(relevant, -np.arange(len(row), dtype=float), len(answers[query])))
+            values.append(average_precision(relevant, len(answers[query]), LIMIT))
         return values
 
 

@@ -32,6 +32,7 @@ from engine.search.individuals import (
     rank_encounters,
 )
 from features.photo_formats import is_photo
+from reranker.metrics import reciprocal_rank
 from scarmatch.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -272,11 +273,7 @@ def map_at_k(predictions: Mapping[str, Sequence[str]], truth: Mapping[str, str],
     """
     if not truth:
         raise ValueError("no image to score")
-    total = 0.0
-    for image, individual in truth.items():
-        ranked = list(predictions.get(image, ()))[:k]
-        total += 1.0 / (ranked.index(individual) + 1) if individual in ranked else 0.0
-    return total / len(truth)
+    return sum(reciprocal_rank(list(predictions.get(image, ())), who, k) for image, who in truth.items()) / len(truth)
 
 
 def write_happywhale(predictions: Mapping[str, Sequence[str]], path: Path | str) -> None:

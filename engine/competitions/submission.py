@@ -25,6 +25,7 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import CatalogError, Problem, Problems
 from engine.competitions.scenarios import Scenario, all_against_all, answers_from_catalog, read_scenarios
+from reranker.metrics import average_precision
 from scarmatch.errors import ScarmatchError
 
 COLUMNS = ["query_id", "database_image_id", "score"]
@@ -62,38 +63,6 @@ class Score:
         }
 
 
-def average_precision(relevant: npt.ArrayLike, scores: npt.ArrayLike, n_matches: int, k: int = LIMIT) -> float:
-    """Return the official average precision of one query.
-
-    Args:
-        relevant: (N,) bool, whether each returned row is a true match.
-        scores: (N,) float, the rows' scores (any order; higher is better); at most the k best rows count.
-        n_matches: true matches in the database (without the query itself), at least the relevant rows.
-        k: most rows that may be returned; k right ones are a recall of 1.
-
-    Returns:
-        A value in [0, 1]; 0 if nothing relevant was returned.
-
-    Raises:
-        ValueError: the lengths differ, a score is not a number, or n_matches is below the relevant rows.
-    """
-    found, values = np.asarray(relevant, dtype=bool).ravel(), np.asarray(scores, dtype=np.float64).ravel()
-    if len(found) != len(values) or np.isnan(values).any():
-        raise ValueError("relevant and scores must have the same length, and no score may be NaN")
-    order = np.argsort(-values, kind="stable")[:k]
-    found, values = found[order], values[order]
-    if found.sum() > n_matches:
-        raise ValueError(
-            f"{int(found.sum())} relevant rows but only {n_matches} matches: a row occurs twice, or counts wrong"
-        )
-    if not found.any():
-        return 0.0
-    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
-    true_positives = np.cumsum(found)[ends]
-    precision = true_positives / (ends + 1)
-    return float((np.diff(true_positives, prepend=0) * precision).sum() / min(n_matches, k))
-
-
 def average_precision_per_query(submission: pd.DataFrame, answers: pd.DataFrame, k: int = LIMIT) -> pd.Series:
     """Return the average precision of every query that has a true match, indexed by query_id in order of the answers.
 
@@ -122,7 +91,7 @@ def average_precision_per_query(submission: pd.DataFrame, answers: pd.DataFrame,
     ends = np.searchsorted(codes[order], np.arange(len(n_matches) + 1))
     counts = n_matches.to_numpy()
     values = [
-        average_precision(relevant[start:end], scores[start:end], int(count), k)
+        average_precision(relevant[start:end], int(count), k, scores[start:end])
         for start, end, count in zip(ends[:-1], ends[1:], counts, strict=True)
     ]
     return pd.Series(values, index=n_matches.index, name="average_precision", dtype=float)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bench.metrics import auc
 
 from bench.beyond import (
     _encounters,
@@ -22,7 +23,6 @@ from bench.beyond import (
     run,
     time_forward,
 )
-from bench.metrics import auc
 from bench.out_of_fold import OutOfFold
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bench.metrics import average_precision_at_k
 from bench.protocols import (
     RULES,
     Protocol,
@@ -29,6 +28,7 @@ from bench.protocols import (
 from bench.scenario_cutting import CuttingError, choose_scenarios
 from engine.catalogue.catalog import Catalog
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
+from reranker.metrics import average_precision
 
 # image, individual, encounter, date, viewpoint
 HAND = [
@@ -238,7 +238,7 @@ def test_all_ways_of_evaluating_agree_with_a_plain_loop(random_catalog: Catalog,
         if not any(hits):
             assert q not in judged.index
             continue
-        assert judged.loc[q, "ap20"] == pytest.approx(average_precision_at_k(hits, sum(hits)))
+        assert judged.loc[q, "ap20"] == pytest.approx(average_precision(hits, sum(hits)))
         assert judged.loc[q, "first_rank"] == hits.index(True) + 1
         assert judged.loc[q, "n_relevant"] == sum(hits)
 

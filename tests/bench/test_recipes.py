@@ -12,10 +12,10 @@ import pytest
 from bench import ablation, reliability, tuning
 from bench.held_out import settings_for
 from bench.machine import read_result
-from bench.metrics import expected_calibration_error
 from bench.pair_file import read_pairs, write_pairs
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
 from engine.catalogue.catalog import CatalogError
+from reranker.metrics import expected_calibration_error
 from reranker.pair_features import FEATURE_NAMES, GROUPS
 from reranker.ranker import Ranker, RankerSettings
 

@@ -18,7 +18,6 @@ from reranker.blend import (
     cross_fit,
     fit_blend_weights,
     map_at,
-    reciprocal_place,
 )
 from scarmatch.settings import SettingsError
 
@@ -127,8 +126,3 @@ def test_weights_are_judged_on_groups_that_had_no_say() -> None:
         assert all(sum(groups[q] == name for q in queries) == 3 for name in names), "a group is never divided"
     with pytest.raises(ValueError, match="two"):
         cross_fit(per_query, {"q0": "w0", "q3": "w0"}, 1)
-
-
-def test_a_repeated_label_counts_at_its_first_place_only() -> None:
-    assert reciprocal_place(["a", "a", "b"], "b") == 0.5
-    assert reciprocal_place(["a", "b"], "b", top=1) == 0.0

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from reranker.calibration import (
     SLIVER,
     Calibration,
-    expected_calibration_error,
     fit_calibration,
     fit_platt,
     log_odds,
-    reliability_table,
     sigmoid,
     strictly_decreasing,
 )
@@ -106,15 +104,6 @@ def test_bad_scores_are_refused() -> None:
         fit_calibration([0.0, np.nan], [True, False])
     with pytest.raises(ValueError, match="at least one"):
         fit_calibration([], [])
-
-
-def test_calibration_error_worked_out_by_hand() -> None:
-    # Bin [0, 0.5): mean 0.2, observed 1/2 -> 0.3; bin [0.5, 1]: mean 0.8, observed 1 -> 0.2.
-    p, y = [0.1, 0.3, 0.7, 0.9], [False, True, True, True]
-    assert expected_calibration_error(p, y, bins=2) == pytest.approx((2 * 0.3 + 2 * 0.2) / 4)
-    table = reliability_table(p, y, bins=2)
-    assert table["count"].tolist() == [2, 2] and table["high"].tolist() == [0.5, 1.0]
-    assert reliability_table([1.0], [True], bins=4)["low"].tolist() == [0.75]
 
 
 def test_the_sliver_stays_below_what_calibration_can_see() -> None:

@@ -16,7 +16,6 @@ from engine.competitions.happywhale import check_happywhale, map_at_k, read_happ
 from engine.competitions.scenarios import Scenario, all_against_all, answers_from_catalog, write_scenarios
 from engine.competitions.submission import (
     SubmissionError,
-    average_precision,
     average_precision_per_query,
     check_submission,
     mean_average_precision,
@@ -43,42 +42,6 @@ def official(submission: pd.DataFrame, answers: pd.DataFrame) -> float:
         plain = average_precision_score(right, mine["score"]) if right.any() else 0.0
         values.append(plain * right.sum() / min(len(truth), 20))
     return float(np.mean(values))
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=20),
-    st.integers(0, 40),
-)
-def test_average_precision_is_scikit_learns_rescaled(pairs: list[tuple[bool, int]], missed: int) -> None:
-    relevant = np.array([right for right, _ in pairs])
-    scores = np.array([score / 6 for _, score in pairs])
-    n_matches = int(relevant.sum()) + missed
-    got = average_precision(relevant, scores, n_matches)
-    if not relevant.any():
-        assert got == 0.0
-        return
-    expected = average_precision_score(relevant, scores) * relevant.sum() / min(n_matches, 20)
-    assert got == pytest.approx(expected, abs=1e-12)
-    assert 0.0 < got <= 1.0 + 1e-12
-
-
-def test_average_precision_by_hand() -> None:
-    assert average_precision([1, 0, 1], [0.9, 0.8, 0.7], 2) == pytest.approx((1 + 2 / 3) / 2)
-    assert average_precision([0, 1], [0.9, 0.8], 4) == pytest.approx(0.5 / 4)
-    assert average_precision([1, 0], [0.5, 0.5], 1) == pytest.approx(0.5)
-    assert average_precision([0, 1], [0.1, 0.9], 1) == 1.0
-    assert average_precision([1] * 20, np.linspace(1, 0, 20), 57) == 1.0
-    assert average_precision([0] * 20 + [1], np.linspace(1, 0, 21), 1) == 0.0
-    assert average_precision([], [], 3) == 0.0
-
-
-def test_average_precision_refuses_nonsense() -> None:
-    with pytest.raises(ValueError, match="length"):
-        average_precision([1], [0.5, 0.4], 1)
-    with pytest.raises(ValueError, match="NaN"):
-        average_precision([1], [float("nan")], 1)
-    with pytest.raises(ValueError, match="only 1 matches"):
-        average_precision([1, 1], [0.5, 0.4], 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
