@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.records import FloatArray, Frame, LocalFeatures, Photo, Regions
-from features.store import FeatureStore
+from features.store import FeatureStore, LostEntryError
 from scarmatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Describer:
         """Return the stored local features of a described photograph, with their places on the body.
 
         Raises:
-            KeyError: they are not in the store (describe the photograph again).
+            LostEntryError: they are not in the store (describe the photograph again).
         """
         return self._stored(key, self._local_key(key), self.settings.keypoints.kind)
 
@@ -231,7 +231,7 @@ class Describer:
         """Return the stored mark descriptors of a described photograph, with their places on the body.
 
         Raises:
-            KeyError: they are not in the store (describe the photograph again).
+            LostEntryError: they are not in the store (describe the photograph again).
         """
         from features.skin.descriptors import KIND
 
@@ -241,19 +241,19 @@ class Describer:
         """Return the stored mid-line and sides of a described photograph's body.
 
         Raises:
-            KeyError: they are not in the store (describe the photograph again).
+            LostEntryError: they are not in the store (describe the photograph again).
         """
         from features.body_frame import BodyFrame
 
         arrays = self.store.get(self._body_key(key)) if self.store is not None else None
         if arrays is None:
-            raise KeyError(key)
+            raise LostEntryError(key)
         return BodyFrame.from_array(arrays["body"])
 
     def _stored(self, key: str, name: str, kind: str) -> LocalFeatures:
         arrays = self.store.get(name) if self.store is not None else None
         if arrays is None:
-            raise KeyError(key)
+            raise LostEntryError(key)
         features = unpack_local(arrays, kind)
         return replace(features, body_xy=self.body_frame(key).to_body(features.canonical_xy))
 
