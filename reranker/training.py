@@ -12,6 +12,7 @@ like in use.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,6 +104,8 @@ def train_ranker(
     ranker: RankerSettings | None = None,
     keypoint_kind: str = "",
     descriptor: str = "",
+    hidden: Collection[str] = (),
+    protocols: Mapping[str, pd.DataFrame] | None = None,
 ) -> TrainedRanker:
     """Fit and calibrate a ranker on a labelled raw table of pairs, and measure it out of fold beside its baselines.
 
@@ -111,12 +114,15 @@ def train_ranker(
             stay in the lists); optional ``encounter0``, ``encounter1``, ``n_true`` (see :func:`protocol_tables`).
         ranker: options of the models (its kind is overruled by ``settings.kind``).
         keypoint_kind, descriptor: what the table was made with; stored in the ranker.
+        hidden: features that no model may see (they are unknown to it), to measure what they are worth.
+        protocols: name -> rows of ``raw`` that are judged, "all" among them; those of :func:`protocol_tables` if None.
 
     Raises:
         TrainingError: labels are missing or too few individuals have a match.
     """
     settings, ranker_settings = settings or TrainingSettings(), ranker or RankerSettings()
-    tables = {name: _Table.of(table) for name, table in protocol_tables(raw).items() if len(table)}
+    judged = protocols or protocol_tables(raw)
+    tables = {name: _Table.of(table, hidden) for name, table in judged.items() if len(table)}
     training = tables.get("other_encounter", tables["all"]) if settings.drop_same_encounter else tables["all"]
     weights = _encounter_weights(training.raw, settings)
     folds, count = _folds(training, tables["all"], settings)
@@ -175,7 +181,7 @@ class _Table:
     individual1: npt.NDArray[Any]
 
     @classmethod
-    def of(cls, raw: pd.DataFrame) -> _Table:
+    def of(cls, raw: pd.DataFrame, hidden: Collection[str] = ()) -> _Table:
         missing = [name for name in LABEL_COLUMNS if name not in raw.columns]
         if missing:
             raise TrainingError(f"training needs the column(s) {', '.join(missing)}")
@@ -183,7 +189,8 @@ class _Table:
         raw = raw.sort_values(["query_id", "candidate_id"], kind="stable").reset_index(drop=True)
         known = (raw["individual0"].notna() & raw["individual1"].notna()).to_numpy()
         names = [raw[name].astype(object).where(raw[name].notna(), "").astype(str).to_numpy() for name in LABEL_COLUMNS]
-        return cls(raw, build(raw), known, known & (names[0] == names[1]), names[0], names[1])
+        features = build(raw).assign(**dict.fromkeys(hidden, np.float32(np.nan)))
+        return cls(raw, features, known, known & (names[0] == names[1]), names[0], names[1])
 
     def rows(self, mask: Mask, weights: Values) -> LabelledRows:
         """Return labelled rows for fitting."""
@@ -366,26 +373,47 @@ def _calibrate(frame: pd.DataFrame, kind: Kind) -> Calibration:
     return fit_calibration(judged[kind], judged["same"])
 
 
+def cross_fitted_probabilities(frame: pd.DataFrame, base: pd.DataFrame, method: str) -> Values:
+    """Return (rows,) probabilities of a frame's out-of-fold scores: no individual has a say in its own calibration.
+
+    Args:
+        frame: out-of-fold scores (:attr:`TrainedRanker.scores`) without a NaN in the method's column.
+        base: the protocol's frame that calibrations are fitted on, each on the other folds; rows without a score
+            teach nothing.
+        method: column of the scores.
+
+    Returns:
+        NaN where the other folds hold no match.
+    """
+    probabilities = np.full(len(frame), np.nan)
+    for fold in np.unique(frame["fold"]):
+        mask = (frame["fold"] == fold).to_numpy()
+        others = base.loc[base["fold"] != fold].dropna(subset=[method])
+        if others["same"].any():
+            probabilities[mask] = fit_calibration(others[method], others["same"])(frame.loc[mask, method])
+    return probabilities
+
+
+def places_in_lists(frame: pd.DataFrame, method: str) -> npt.NDArray[np.int64]:
+    """Return (rows,) the place of each row in its query's list by a method's scores, from 0."""
+    order = rank_order(frame["query_id"], frame[method], frame["cosine"], frame["candidate_id"])
+    places = np.empty(len(frame), dtype=np.int64)
+    places[order] = frame.iloc[order].groupby("query_id", sort=False).cumcount()
+    return places
+
+
 def _calibration_errors(frame: pd.DataFrame, base: pd.DataFrame, kind: Kind, top: int) -> dict[str, float]:
-    """Expected calibration errors when each fold is judged by a calibration fitted on the other folds.
+    """Expected calibration errors of cross-fitted probabilities.
 
     Over all pairs ("pairs"), over the first ``top`` of every list ("shown") and over the first alone ("first"): most
     pairs are hopeless and easily right, so the figure over all pairs flatters.
     """
     judged = frame.dropna(subset=[kind]).reset_index(drop=True)
-    probabilities = np.full(len(judged), np.nan)
-    for fold in np.unique(judged["fold"]):
-        mask = (judged["fold"] == fold).to_numpy()
-        others = base.loc[base["fold"] != fold].dropna(subset=[kind])
-        if others["same"].any():
-            probabilities[mask] = _calibrate(others, kind)(judged.loc[mask, kind])
-    order = rank_order(judged["query_id"], judged[kind], judged["cosine"], judged["candidate_id"])
-    place = np.empty(len(judged), dtype=np.int64)
-    place[order] = judged.iloc[order].groupby("query_id", sort=False).cumcount()
+    probabilities, place = cross_fitted_probabilities(judged, base, kind), places_in_lists(judged, kind)
     same, errors = judged["same"].to_numpy(), {}
     for name, last in (("pairs", len(judged)), ("shown", top), ("first", 1)):
         rows = (place < last) & ~np.isnan(probabilities)
-        errors[name] = expected_calibration_error(probabilities[rows], same[rows]) if rows.any() else float("nan")
+        errors[name] = expected_calibration_error(probabilities[rows], same[rows])
     return errors
 
 

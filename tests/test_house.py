@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "engine": {"engine", "features", "reranker", "scarmatch"},
     "bench": {"bench", "engine", "features", "reranker", "scarmatch"},
 }
-#: The modules of `engine` that may join the ranker (pair_table makes the table that it reads)).
+#: The modules of `engine` that may join the ranker (pair_table makes the table that it reads).
 JOINS_RANKER = {"matcher.py", "pair_table.py", "ranker_training.py", "info.py", "blending.py"}
 #: Scoring a competition's answers joins no ranker.
 METRICS = "reranker.metrics"

@@ -227,3 +227,26 @@ def test_too_few_individuals_for_early_stopping_train_all_trees(pairs: pd.DataFr
     assert _can_rank(table.rows(np.ones(len(pairs), bool), np.ones(len(pairs))))
     settings, ranker = TrainingSettings(), RankerSettings()
     assert _count_trees(lonely, np.ones(len(pairs), bool), settings, ranker, np.ones(len(pairs))) == ranker.n_trees
+
+
+def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
+    hidden = [name for name in build(pairs).columns if name != "cosine" and not name.startswith("cosine")]
+    settings = TrainingSettings(folds=2, kind="lambdamart", support=False)
+    frames = [
+        train_ranker(raw, settings, QUICK, hidden=hidden, protocols={"all": raw}).scores["all"]
+        for raw in (pairs, pairs.assign(n_inliers=0.0, confidence_sum=1.0))
+    ]
+    np.testing.assert_array_equal(frames[0]["lambdamart"], frames[1]["lambdamart"])
+    seen = train_ranker(pairs, settings, QUICK, protocols={"all": pairs}).scores
+    assert list(seen) == ["all"]
+    assert (seen["all"]["lambdamart"] != frames[0]["lambdamart"]).any()
+
+
+def test_nobody_has_a_say_in_the_own_calibration(trained: TrainedRanker) -> None:
+    frame = trained.scores["all"].dropna(subset=["blend"]).reset_index(drop=True)
+    before = training.cross_fitted_probabilities(frame, frame, "blend")
+    mine = (frame["fold"] == 0).to_numpy()
+    turned = frame.assign(same=np.where(mine, ~frame["same"], frame["same"]))
+    after = training.cross_fitted_probabilities(turned, turned, "blend")
+    np.testing.assert_array_equal(before[mine], after[mine])
+    assert (before[~mine] != after[~mine]).any()
