@@ -3,6 +3,10 @@
 Two threads on one task collapse when anything else runs on the machine; two processes with one thread each are as fast
 on a quiet machine and far steadier on a busy one. A task's result depends on the task alone, so neither the number of
 processes nor the order in which they finish changes an answer.
+
+The processes are spawned, on every system, and know nothing of the program that started them: its main module is not
+imported again, so that a script needs no ``if __name__ == "__main__"`` and may come from standard input or a notebook.
+They end with the program, whatever ends it.
 """
 
 from __future__ import annotations
@@ -11,16 +15,29 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
+
+from scarmatch.errors import ScarmatchError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 #: State of a worker process (or of the main process when it works alone), made once by the initialiser.
 _STATE: dict[str, Any] = {}
+
+_start_lock = threading.Lock()
+
+
+class WorkerError(ScarmatchError, RuntimeError):
+    """A worker process ended before its task did; the message says how, and the likely cause."""
 
 
 def default_workers() -> int:
@@ -51,6 +68,9 @@ class TaskPool:
         Args:
             function: a module-level function (it travels to other processes).
             tasks: picklable tasks.
+
+        Raises:
+            WorkerError: a process ended by itself (what was yielded before stays good).
         """
         if not tasks:
             return
@@ -58,9 +78,8 @@ class TaskPool:
             yield from self._run_here(function, tasks)
             return
         if self._executor is None:
-            context = multiprocessing.get_context("spawn")
             make = (self._make_state,)
-            self._executor = ProcessPoolExecutor(self._workers, context, initializer=_initialise, initargs=make)
+            self._executor = ProcessPoolExecutor(self._workers, _Context(), initializer=_initialise, initargs=make)
         pending: dict[Future[Result], int] = {}
         try:
             # Only a few tasks wait in the queue, so that a stop does not leave a long tail of work behind.
@@ -70,8 +89,13 @@ class TaskPool:
                     yield from _collect(pending)
             while pending:
                 yield from _collect(pending)
+        except BrokenProcessPool as error:
+            how = _how_they_ended(self._processes)
+            self.close(at_once=True)
+            raise WorkerError(how) from error
         except BaseException:
-            self.close()
+            # An error, Ctrl-C, or a caller who has seen enough: nobody waits for what is being computed.
+            self.close(at_once=True)
             raise
 
     def _run_here(self, function: Callable[[Any, Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
@@ -81,11 +105,21 @@ class TaskPool:
             for index, task in enumerate(tasks):
                 yield index, function(self._state, task)
 
-    def close(self) -> None:
-        """End the processes; work that has not begun is dropped."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = None
+    @property
+    def _processes(self) -> list[SpawnProcess]:
+        # Private, but there is no public way to end a task that runs (until Python 3.14's `kill_workers`).
+        return list((getattr(self._executor, "_processes", None) or {}).values())
+
+    def close(self, at_once: bool = False) -> None:
+        """End the processes; work that has not begun is dropped, and with ``at_once`` also what has."""
+        if self._executor is None:
+            return
+        processes = self._processes
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor = None
+        if at_once:
+            for process in processes:
+                process.kill()
 
 
 def run_tasks(
@@ -105,14 +139,93 @@ def _collect(pending: dict[Future[Result], int]) -> Iterator[tuple[int, Result]]
         yield pending.pop(future), future.result()
 
 
+class _Process(SpawnProcess):
+    """A spawned process that does not import the program's main module, and that Ctrl-C does not reach."""
+
+    def start(self) -> None:
+        with _start_lock, _main_module_hidden(), _interrupts_held_back():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Leave out of what this thread sends to a spawned process how to import the main module.
+
+    Spawning imports it again, which runs a script without a guard once more in every process, and fails for one that is
+    no file. Tasks and their functions come from importable modules, so that nobody needs it.
+    """
+    complete, thread = spawn.get_preparation_data, threading.get_ident()
+
+    def without_main(name: str) -> dict[str, Any]:
+        data = dict(complete(name))
+        if threading.get_ident() == thread:
+            for key in ("init_main_from_name", "init_main_from_path"):
+                data.pop(key, None)
+        return data
+
+    spawn.get_preparation_data = without_main
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = complete
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start a process that keeps SIGINT blocked: Ctrl-C goes to all of a terminal's, and the first alone must act."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _initialise(make_state: Callable[[], Any]) -> None:
+    threading.Thread(target=_end_with_the_program, name="end-with-the-program", daemon=True).start()
+    if not hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_large_blocks()
     _limit_threads(1)
-    _STATE["state"] = make_state()
+    try:
+        _STATE["state"] = make_state()
+    except Exception as error:  # an initialiser's error would break the pool without a word of what it was
+        _STATE["error"] = error
+
+
+def _end_with_the_program() -> None:
+    """Wait for the process that started this one, however it ends, and end at once."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(function: Callable[[Any, Task], Result], task: Task) -> Result:
+    if "error" in _STATE:
+        raise _STATE["error"]
     return function(_STATE["state"], task)
+
+
+def _how_they_ended(processes: Sequence[SpawnProcess]) -> str:
+    """Say how the processes of a broken pool ended, what the cause is likely to be, and the way out."""
+    for process in processes:
+        process.join(2.0)  # the executor ends the others, so the first that ended is told by its exit code
+    codes = [process.exitcode for process in processes if process.exitcode not in (None, 0, -signal.SIGTERM)]
+    again = "what was done is kept: run the same command again"
+    if codes and codes[0] == -getattr(signal, "SIGKILL", 9):
+        return f"a worker process was killed, most likely because memory ran out; {again} with --workers 1"
+    if codes and codes[0] is not None and codes[0] < 0:
+        name = signal.Signals(-codes[0]).name
+        return f"a worker process crashed ({name}), perhaps because memory ran out; {again} with --workers 1"
+    how = f"ended with status {codes[0]}" if codes else "ended"
+    return f"a worker process {how} before its work was done; {again}, with --workers 1 to see why"
 
 
 @contextlib.contextmanager
