@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.catalogue.catalog import Catalog, CatalogError
-from engine.commands.main import with_overrides
+from engine.commands.options import with_overrides
 from engine.search.matcher import MatcherSettings
 from features.global_descriptor.descriptor import ALIASES
 from features.training.data import split_half

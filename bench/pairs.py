@@ -39,7 +39,7 @@ from bench.pair_causes import found_by_measure
 from bench.pair_causes import render as render_causes
 from bench.pair_draw import IMPOSTOR_KINDS, MIXED_KINDS, PARTS, TRUE_KINDS, DrawnPair, draw_pairs
 from engine.catalogue.catalog import Catalog
-from engine.commands.main import ProgressBar
+from engine.commands.console import ProgressBar
 from engine.search.matcher import Matcher
 from features.describe import Describer
 from features.store import FeatureStore

@@ -25,7 +25,7 @@ from bench.scenario_cutting import CuttingError
 from bench.scenarios.asking import QuestionSheet, cut, has_own_scenarios, take_published
 from bench.scenarios.running import render, rules_named, run
 from engine.catalogue.catalog import Catalog, CatalogError
-from engine.commands.main import EXIT_DATA
+from engine.commands.exit_status import EXIT_DATA
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.search.matcher import Matcher
 from scarmatch.settings import SettingsError

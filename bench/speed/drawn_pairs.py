@@ -13,7 +13,8 @@ from bench.out_of_fold import add_options, matcher_from, protocol_from
 from bench.pair_draw import DrawnPair, draw_pairs
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.catalogue.index import CatalogIndex
-from engine.commands.main import EXIT_DATA, ProgressBar
+from engine.commands.console import ProgressBar
+from engine.commands.exit_status import EXIT_DATA
 from engine.search.matcher import Matcher
 
 Figures = dict[str, Any]

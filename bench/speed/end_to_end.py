@@ -36,7 +36,7 @@ from bench.scenarios.measuring import MeasuredMatcher
 from bench.speed import peak
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.catalogue.index import CatalogIndex
-from engine.commands.main import EXIT_DATA
+from engine.commands.exit_status import EXIT_DATA
 from engine.competitions.challenge import rank_challenge
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 from engine.competitions.scenarios import Scenario

@@ -56,7 +56,9 @@ from bench.speed.contestants import (
 )
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.catalogue.index import CatalogIndex
-from engine.commands.main import EXIT_DATA, ProgressBar, with_overrides
+from engine.commands.console import ProgressBar
+from engine.commands.exit_status import EXIT_DATA
+from engine.commands.options import with_overrides
 from engine.matching.matchers import FeaturePair, LightGlueMatcher, MatchingSettings
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.ranker_training import choose_queries

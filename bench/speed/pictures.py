@@ -30,7 +30,8 @@ from bench.browser import open_tab
 from bench.machine import write_result
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
-from engine.commands.main import ProgressBar, positive, with_overrides
+from engine.commands.console import ProgressBar
+from engine.commands.options import positive, with_overrides
 from engine.report import PICTURES_PER_QUERY, MatchRun, write_report
 from engine.report.explain import heat_maps
 from engine.report.pictures import PictureBook, pair_data

@@ -25,7 +25,7 @@ import numpy as np
 from bench.machine import read_result, write_result
 from bench.scenarios.measuring import Ledger, MeasuredMatcher
 from engine.catalogue.catalog import Catalog
-from engine.commands.main import with_overrides
+from engine.commands.options import with_overrides
 from engine.competitions.running_time import RATES_FILE, write_rates
 from engine.search.matcher import MatcherSettings
 

@@ -1,12 +1,16 @@
-"""What a user is asked for when something is wrong: versions, device, weights, store."""
+"""The command that tells what a user is asked for when something is wrong: versions, device, weights, store."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import reranker
+from engine.commands.options import Command
 from features.store import FeatureStore
 from features.weights import SHIPPED_FOLDER, file_sha256, known_weights, locate
 
@@ -95,8 +99,6 @@ def _weights(model: Any) -> dict[str, Any]:
 
 
 def _shipped() -> list[dict[str, Any]]:
-    import reranker
-
     rankers = Path(reranker.__file__).parent / "models"
     files = [*sorted(SHIPPED_FOLDER.rglob("*.safetensors")), *sorted(rankers.glob("*.json"))]
     return [
@@ -110,3 +112,17 @@ def _shipped() -> list[dict[str, Any]]:
         }
         for path in files
     ]
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, help="folder whose size is told")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def _info(options: argparse.Namespace) -> int:
+    info = collect_info(options.store)
+    print(json.dumps(info, indent=2) if options.json else render_info(info))
+    return 0
+
+
+COMMANDS = {"info": Command(_info_arguments, _info)}

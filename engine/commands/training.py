@@ -1,41 +1,35 @@
-"""The commands that train: the ranker, a global descriptor, mark descriptors, the metric of keypoints."""
+"""The commands that train: train-ranker, train-descriptor, train-marks, train-keypoints.
+
+Modules that load torch are imported late: `--help` must not wait for it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from engine.commands.main import (
-    ProgressBar,
+from engine.catalogue.boxes import read_boxes
+from engine.catalogue.catalog import Catalog
+from engine.commands.console import ProgressBar, say, show_over_last
+from engine.commands.options import (
+    AnySettings,
+    Command,
     add_catalog,
-    add_command,
     add_engine_options,
     matcher_from,
     positive,
     with_overrides,
 )
-from scarmatch.settings import Settings
-
-#: Of :data:`features.training.settings.RECIPES`, which costs a fifth of a second to import.
-RECIPE_NAMES = ("skin", "colour")
-AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-def add(commands: Any) -> None:
-    """Add the commands of this module to the parser's."""
-    _add_train_ranker(commands)
-    _add_train_descriptor(commands)
-    _add_train_marks(commands)
-    _add_train_keypoints(commands)
+from engine.training.keypoint_training import train_keypoint_metric
+from engine.training.ranker_training import render_report, train_on_catalog
+from engine.training.skin_training import train_mark_descriptors
+from features.training.settings import RECIPES, TrainSettings
 
 
-def _add_train_ranker(commands: Any) -> None:
-    text = "Fit the ranker and its calibration on a labelled catalogue, split by individual."
-    parser = add_command(commands, "train-ranker", _train_ranker, text)
+def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="MODEL", help="the ranker's JSON file")
     parser.add_argument("--queries", type=positive, help="use so many queries at most (default: all)")
@@ -48,9 +42,6 @@ def _add_train_ranker(commands: Any) -> None:
 
 
 def _train_ranker(options: argparse.Namespace) -> int:
-    from engine.catalogue.catalog import Catalog
-    from engine.training.ranker_training import render_report, train_on_catalog
-
     trained = train_on_catalog(
         Catalog.read(options.catalog, options.format),
         matcher_from(options),
@@ -61,17 +52,15 @@ def _train_ranker(options: argparse.Namespace) -> int:
     )
     trained.ranker.save(options.output)
     print(json.dumps(trained.report, indent=2) if options.json else render_report(trained.report))
-    print(f"saved to {options.output}", file=sys.stderr)
+    say(f"saved to {options.output}")
     return 0
 
 
-def _add_train_descriptor(commands: Any) -> None:
-    text = "Train a global descriptor on a labelled catalogue; a stopped training goes on with --resume."
-    parser = add_command(commands, "train-descriptor", _train_descriptor, text)
+def _train_descriptor_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
     parser.add_argument(
         "--recipe",
-        choices=RECIPE_NAMES,
+        choices=tuple(RECIPES),
         default="skin",
         help="skin (default): flattened photographs from above, as beluga-skin was trained; colour: photographs as "
         "they are, from all sides",
@@ -92,10 +81,7 @@ def _add_train_descriptor(commands: Any) -> None:
 
 
 def _train_descriptor(options: argparse.Namespace) -> int:
-    from engine.catalogue.boxes import read_boxes
-    from engine.catalogue.catalog import Catalog
     from features.training.loop import train_descriptor
-    from features.training.settings import TrainSettings
 
     recipe = TrainSettings.recipe(options.recipe, options.backbone)
     settings = _settings_from(options, recipe, ("epochs", "seed"))
@@ -104,11 +90,11 @@ def _train_descriptor(options: argparse.Namespace) -> int:
     if options.boxes is not None:
         boxes = read_boxes(options.boxes, catalog)
         table = table.assign(more_boxes=table["image_id"].map(boxes))
-        print(f"{sum(map(len, boxes.values()))} further boxes of {len(boxes)} photographs", file=sys.stderr)
+        say(f"{sum(map(len, boxes.values()))} further boxes of {len(boxes)} photographs")
 
     def show(record: dict[str, Any]) -> None:
         place = f"epoch {record['epoch'] + 1}/{settings.epochs} step {record['step']}/{record['steps']}"
-        _show(f"{place}  loss {record['loss']:.3f}  about {record['eta_seconds'] / 60:.0f} min left")
+        show_over_last(f"{place}  loss {record['loss']:.3f}  about {record['eta_seconds'] / 60:.0f} min left")
 
     report = train_descriptor(table, options.output, settings, options.resume, show)
     print(f"\n{report.model}: use it with --descriptor {report.model}")
@@ -116,9 +102,7 @@ def _train_descriptor(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_train_marks(commands: Any) -> None:
-    text = "Train mark descriptors on a labelled catalogue; a stopped training goes on with --resume."
-    parser = add_command(commands, "train-marks", _train_marks, text)
+def _train_marks_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
     parser.add_argument("--steps", type=positive, help="steps on made-up views (500)")
     parser.add_argument("--everybody", action="store_true", help="hold nobody out: the best network to use")
@@ -126,8 +110,6 @@ def _add_train_marks(commands: Any) -> None:
 
 
 def _train_marks(options: argparse.Namespace) -> int:
-    from engine.catalogue.catalog import Catalog
-    from engine.training.skin_training import train_mark_descriptors
     from features.training.skin import MarkTrainSettings
 
     settings = _settings_from(options, MarkTrainSettings(), ("steps", "seed"))
@@ -138,9 +120,7 @@ def _train_marks(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_train_keypoints(commands: Any) -> None:
-    text = "Train the metric by which keypoints are compared on a labelled catalogue."
-    parser = add_command(commands, "train-keypoints", _train_keypoints, text)
+def _train_keypoints_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the metric is written")
     parser.add_argument("--rounds", type=positive, help="look for pairs so many times (4)")
@@ -153,8 +133,6 @@ def _add_train_keypoints(commands: Any) -> None:
 
 
 def _train_keypoints(options: argparse.Namespace) -> int:
-    from engine.catalogue.catalog import Catalog
-    from engine.training.keypoint_training import train_keypoint_metric
     from features.training.keypoint_metric import KeypointTrainSettings
 
     settings = _with_named(options, KeypointTrainSettings(), ("rounds", "seed"))
@@ -191,9 +169,12 @@ def _with_named(options: argparse.Namespace, settings: AnySettings, named: Seque
 def _show_stage(record: dict[str, Any]) -> None:
     """Show how far a training's stage is, with the figures that it has."""
     figures = "".join(f"  {name} {record[name]:.3f}" for name in ("loss", "accuracy") if name in record)
-    _show(f"{record['stage']} {record['done']}/{record['total']}{figures}")
+    show_over_last(f"{record['stage']} {record['done']}/{record['total']}{figures}")
 
 
-def _show(line: str) -> None:
-    """Write a line of progress over the last one."""
-    print(f"{line}   ", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)
+COMMANDS = {
+    "train-ranker": Command(_train_ranker_arguments, _train_ranker),
+    "train-descriptor": Command(_train_descriptor_arguments, _train_descriptor),
+    "train-marks": Command(_train_marks_arguments, _train_marks),
+    "train-keypoints": Command(_train_keypoints_arguments, _train_keypoints),
+}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from engine.catalogue.catalog import Catalog
-from engine.commands.main import ProgressBar, print_answers
+from engine.catalogue.index import Progress
 from engine.demo.synthetic_catalog import SyntheticSettings, make_catalog
 from engine.report.match_report import report_matches
 from engine.report.sheets import save_png
@@ -23,7 +23,13 @@ DEMO = SyntheticSettings(individuals=16, photographs=110)
 
 
 def run_demo(
-    output: Path, n_queries: int = 4, workers: int | None = None, say: Callable[[str], None] | None = None
+    output: Path,
+    n_queries: int = 4,
+    workers: int | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    show_answers: Callable[[str, pd.DataFrame, float], None] = lambda *_: None,
+    progress: Callable[[str], Progress | None] = lambda _: None,
 ) -> Path:
     """Draw a catalogue, match queries of its last year against the earlier years, and write pictures and a page.
 
@@ -32,26 +38,27 @@ def run_demo(
         n_queries: number of queries.
         workers: processes, None for one per core.
         say: called with each line for the user.
+        show_answers: called with each query's title, its best five candidates and the probability that it is new.
+        progress: stage -> what is called with (done, total) of that stage.
 
     Returns:
         The page.
     """
-    tell = say or (lambda line: None)
     started = time.perf_counter()
-    tell(f"drawing {DEMO.photographs} photographs of {DEMO.individuals} made-up whales into {output / 'catalog'}")
+    say(f"drawing {DEMO.photographs} photographs of {DEMO.individuals} made-up whales into {output / 'catalog'}")
     catalog = Catalog.read(make_catalog(output / "catalog", DEMO))
     matcher = Matcher(store=output / "store", workers=workers)
-    index = matcher.index(catalog, ProgressBar("describing"))
+    index = matcher.index(catalog, progress("describing"))
     asked, database = choose_demo_queries(catalog, n_queries)
     queries, candidates = index.subset(asked), index.subset(database)
-    tell(f"matching {len(queries)} photographs of the last year against {len(candidates)} of the years before")
-    raw = matcher.pairs(queries, candidates, progress=ProgressBar("matching"))
+    say(f"matching {len(queries)} photographs of the last year against {len(candidates)} of the years before")
+    raw = matcher.pairs(queries, candidates, progress=progress("matching"))
     answers = matcher.rank(raw)
     new = new_individual_probability(answers, queries.catalog.ids)
     for query_id in queries.catalog.ids:
         truth = queries.catalog.row(query_id)["individual_id"]
         rows = answers[(answers["query_id"] == query_id) & (answers["rank"] <= 5)]
-        print_answers(f"{query_id} (in truth {truth})", rows, float(new[query_id]))
+        show_answers(f"{query_id} (in truth {truth})", rows, float(new[query_id]))
     folder = output / "pairs"
     folder.mkdir(parents=True, exist_ok=True)
     best = answers[answers["rank"] == 1]
@@ -65,10 +72,10 @@ def run_demo(
         answers,
         output / "report",
         f"{len(candidates)} candidates",
-        ProgressBar("drawing"),
+        progress("drawing"),
         raw=raw,
     )
-    tell(f"\npictures of matched keypoints: {folder}\npage: {page}\ndone in {time.perf_counter() - started:.0f} s")
+    say(f"\npictures of matched keypoints: {folder}\npage: {page}\ndone in {time.perf_counter() - started:.0f} s")
     return page
 
 

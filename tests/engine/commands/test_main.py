@@ -6,13 +6,17 @@ import csv
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from bench.protocols import cut_scenarios
 from engine.catalogue.catalog import Catalog
-from engine.commands.main import build_parser, main, queries_from
+from engine.commands import catalogue
+from engine.commands.main import COMMANDS, build_parser, main
+from engine.commands.matching import queries_from
+from scarmatch.errors import ScarmatchError
 
 
 @pytest.fixture
@@ -22,12 +26,58 @@ def store(shared_store: Path) -> str:
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     commands = next(a for a in build_parser()._actions if a.dest == "command").choices
-    assert set(commands) >= {"demo", "check", "index", "match", "rank", "score", "train-ranker", "info"}
+    assert set(commands) == set(COMMANDS)
     for name in commands:
         with pytest.raises(SystemExit) as stop:
             main([name, "--help"])
         assert stop.value.code == 0
-        assert "usage: scarmatch" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert "usage: scarmatch" in text and "--verbose" in text
+
+
+def test_a_family_has_the_commands_that_are_listed_and_no_others() -> None:
+    for family in {entry.family for entry in COMMANDS.values()}:
+        listed = {name for name, entry in COMMANDS.items() if entry.family == family}
+        assert set(import_module(f"engine.commands.{family}").COMMANDS) == listed
+
+
+def test_the_list_of_commands_and_each_help_load_nothing_heavy() -> None:
+    code = (
+        "import sys; from engine.commands.main import COMMANDS, build_parser;"
+        "build_parser(''); assert 'pandas' not in sys.modules;"
+        "build_parser();"
+        "print([m for m in ('torch', 'kornia', 'lightgbm', 'sklearn', 'matplotlib') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_an_error_of_ours_is_one_line_and_anything_else_a_fault_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ending(error: BaseException) -> tuple[int, str]:
+        def run(_: object) -> int:
+            raise error
+
+        monkeypatch.setitem(catalogue.COMMANDS, "check", catalogue.COMMANDS["check"]._replace(run=run))
+        status = main(["check", "somewhere"])
+        return status, capsys.readouterr().err
+
+    assert ending(ScarmatchError("the file\nis odd: do this")) == (1, "scarmatch check: the file is odd: do this\n")
+    assert ending(PermissionError(13, "Permission denied", "/x/y")) == (1, "scarmatch check: /x/y: Permission denied\n")
+    status, text = ending(ZeroDivisionError("division by zero"))
+    assert status == 70
+    assert "Traceback" in text and "ZeroDivisionError" in text
+    assert text.splitlines()[-1].startswith("scarmatch check: this is a fault of scarmatch")
+    status, text = ending(KeyboardInterrupt())
+    assert status == 130 and "Traceback" not in text
+
+
+def test_verbose_shows_where_an_error_came_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(tmp_path / "nowhere"), "--verbose"]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.splitlines()[-1].startswith("scarmatch index: ")
 
 
 def test_check_says_what_is_there(made_up_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

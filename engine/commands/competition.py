@@ -1,29 +1,35 @@
-"""The commands that answer for individuals: identify, blend, audit, package."""
+"""The commands for competitions, and those that answer for individuals: identify, rank, score, blend, package."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 from pathlib import Path
-from typing import Any
 
-from engine.commands import main as cli
+from engine.catalogue.catalog import Catalog
+from engine.commands.console import ProgressBar, say
+from engine.commands.exit_status import EXIT_DATA
+from engine.commands.options import (
+    Command,
+    add_catalog_option,
+    add_engine_options,
+    matcher_from,
+    positive,
+    settings_from,
+)
+from engine.competitions import blending
+from engine.competitions.challenge import rank_challenge
+from engine.competitions.happywhale import identify_photographs, read_test_photographs, write_happywhale
+from engine.competitions.package import write_package
+from engine.competitions.running_time import HOURS, challenge_estimate, read_rates, within_hours
+from engine.competitions.scenarios import read_scenarios
+from engine.competitions.submission import check_submission, read_answers, read_submission, score_submission
+from engine.search.individuals import IdentifySettings, KnnSettings
 
 
-def add(commands: Any) -> None:
-    """Add the commands to the parser."""
-    _add_identify(commands)
-    _add_blend(commands)
-    _add_audit(commands)
-    _add_package(commands)
-
-
-def _add_identify(commands: Any) -> None:
-    text = "Name the individual of every photograph: five predictions each, new_individual among them (Happywhale)."
-    parser = cli.add_command(commands, "identify", _identify, text)
+def _identify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test", type=Path, metavar="TEST_DIR", help="photographs to identify: a folder, or a catalogue")
-    parser.add_argument("--catalog", type=Path, required=True, help="the known animals: folder, CSV or COCO file")
-    parser.add_argument("--format", default="auto", help="layout of the catalogue (default: found out)")
+    add_catalog_option(parser, "the known animals: folder, CSV or COCO file")
     parser.add_argument("--output", type=Path, required=True, help="the submission's CSV file: image, predictions")
     parser.add_argument("--details", type=Path, metavar="CSV", help="probabilities and supporting photographs")
     parser.add_argument("--by-encounter", action="store_true", help="ask all photographs of an encounter as one")
@@ -43,45 +49,86 @@ def _add_identify(commands: Any) -> None:
     rule.add_argument(
         "--classifier-weight", type=float, default=0.5, metavar="W", help="ranker: of what that head says (0.5)"
     )
-    rule.add_argument("--neighbours", type=cli.positive, default=50, help="knn: photographs that vote (50)")
+    rule.add_argument("--neighbours", type=positive, default=50, help="knn: photographs that vote (50)")
     rule.add_argument("--max-distance", type=float, default=0.62, help="knn: beyond it the animal is new (0.62)")
     rule.add_argument("--min-confidence", type=float, default=0.38, help="knn: below it the animal is new (0.38)")
-    cli.add_engine_options(parser)
+    add_engine_options(parser)
 
 
 def _identify(options: argparse.Namespace) -> int:
-    from engine.catalogue.catalog import Catalog
-    from engine.competitions.happywhale import identify_photographs, read_test_photographs, write_happywhale
-    from engine.search.individuals import IdentifySettings, KnnSettings
-    from features.global_descriptor.classifier import TrainedHead
+    from features.global_descriptor.classifier import TrainedHead  # loads torch
 
     catalog = Catalog.read(options.catalog, options.format)
     run = identify_photographs(
         read_test_photographs(options.test, catalog),
         catalog,
-        cli.matcher_from(options),
+        matcher_from(options),
         IdentifySettings(new_odds=options.new_odds),
         head=options.head,
         knn=KnnSettings(options.neighbours, options.max_distance, options.min_confidence),
         by_encounter=options.by_encounter,
         classifier=TrainedHead(options.classifier) if options.classifier is not None else None,
         classifier_weight=options.classifier_weight,
-        progress=cli.ProgressBar("identifying"),
+        progress=ProgressBar("identifying"),
     )
     write_happywhale(run.predictions, options.output)
     if options.details:
         run.write_details(options.details)
     for failure in run.failures:
-        print(f"skipped: {failure.reason}", file=sys.stderr)
+        say(f"skipped: {failure.reason}")
     print(f"{len(run.predictions):,} rows written to {options.output}")
     if run.score is not None:
         print(f"MAP@5  {run.score:.4f}  over {len(run.truth):,} photographs with a label")
     return 0
 
 
-def _add_blend(commands: Any) -> None:
-    text = "Blend several files of rankings: by places (rank table) or by probabilities (calibrated mean)."
-    parser = cli.add_command(commands, "blend", _blend, text)
+def _rank_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data_dir", type=Path, metavar="DATA_DIR", help="metadata.csv, images/, query_scenarios.csv, ..."
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the submission's CSV file")
+    add_engine_options(parser)
+
+
+def _rank(options: argparse.Namespace) -> int:
+    run = rank_challenge(options.data_dir, options.output, matcher_from(options), ProgressBar("ranking"), say)
+    problems = [item for item in check_submission(run.submission, run.scenarios) if item.severity == "error"]
+    rows, queries = len(run.submission), run.submission["query_id"].nunique()
+    print(f"{rows:,} rows for {queries:,} queries written to {options.output}")
+    for problem in problems:
+        say(f"error: {problem}")
+    return EXIT_DATA if problems or run.unanswered else 0
+
+
+def _score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="CSV: query_id, database_image_id, score")
+    parser.add_argument("answers", type=Path, metavar="ANSWERS", help="CSV of true matches, or a labelled catalogue")
+    parser.add_argument(
+        "--scenarios", type=Path, help="folder of query_scenarios.csv, to check queries and databases too"
+    )
+    parser.add_argument("--json", action="store_true", help="print the score as JSON")
+
+
+def _score(options: argparse.Namespace) -> int:
+    given = read_scenarios(options.scenarios) if options.scenarios else None
+    answers, scenarios = read_answers(options.answers, given)
+    problems = check_submission(options.submission, scenarios or given, answers)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in problems:
+        say(f"{problem.severity}: {problem}")
+    if errors:
+        return EXIT_DATA
+    score = score_submission(read_submission(options.submission), answers)
+    if options.json:
+        print(json.dumps(score.to_dict(), indent=2))
+    else:
+        for name, value in score.per_scenario.items():
+            print(f"{name}  {value:.4f}")
+        print(f"mAP@20  {score.mean_average_precision:.4f}  over {len(score.per_query):,} queries")
+    return 0
+
+
+def _blend_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="image, predictions; identify's --details; or submissions"
     )
@@ -101,9 +148,6 @@ def _add_blend(commands: Any) -> None:
 
 
 def _blend(options: argparse.Namespace) -> int:
-    from engine.catalogue.catalog import Catalog
-    from engine.competitions import blending
-
     counts: dict[str, int] = {}
     if options.catalog:
         found = Catalog.read(options.catalog).table["individual_id"].value_counts()
@@ -126,50 +170,16 @@ def _blend(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_audit(commands: Any) -> None:
-    text = "Find individuals that are probably the same, photographs under the wrong name, and near-duplicates."
-    parser = cli.add_command(commands, "audit", _audit, text)
-    cli.add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="tables, pictures and a page")
-    parser.add_argument(
-        "--limit", type=cli.positive, default=20_000, help="pairs matched at most, the most suspicious first (20000)"
-    )
-    parser.add_argument("--min-probability", type=float, default=0.05, help="leave out what is less probable (0.05)")
-    parser.add_argument("--pictures", type=int, default=30, help="pictures of each kind of finding (30)")
-    cli.add_engine_options(parser)
-
-
-def _audit(options: argparse.Namespace) -> int:
-    from engine.catalogue.catalog import Catalog
-    from engine.report.audit import AuditSettings, audit_catalog
-    from engine.report.audit_page import write_audit
-
-    matcher = cli.matcher_from(options)
-    settings = AuditSettings(limit=options.limit, min_probability=options.min_probability)
-    catalog = Catalog.read(options.catalog, options.format)
-    audit = audit_catalog(catalog, matcher, settings, cli.ProgressBar("auditing"))
-    page = write_audit(audit, matcher, options.output, options.pictures, cli.ProgressBar("drawing"))
-    print(f"{len(audit.merges):,} pairs of individuals that may be one, {len(audit.wrong):,} photographs that may be")
-    print(f"under the wrong name, {len(audit.copies):,} near-duplicates; {audit.left_out:,} photographs not asked")
-    print(f"page: {page}")
-    return 0
-
-
-def _add_package(commands: Any) -> None:
-    text = "Write the archive of the challenge's code-execution form: main.py answers data/ without network."
-    parser = cli.add_command(commands, "package", _package, text)
+def _package_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="ZIP", help="the archive, e.g. submission.zip")
-    cli.add_engine_options(parser)
+    add_engine_options(parser)
 
 
 def _package(options: argparse.Namespace) -> int:
-    from engine.competitions.package import write_package
-    from engine.competitions.running_time import HOURS, challenge_estimate, read_rates, within_hours
-
-    asked = cli.settings_from(options)
+    wanted = settings_from(options)
     # A tenth is kept back: the container's machine is not the one that was measured.
-    settings = within_hours(asked, 0.9 * HOURS)
-    if settings != asked:
+    settings = within_hours(wanted, 0.9 * HOURS)
+    if settings != wanted:
         print(f"second looks a query: {settings.shortlist.second_look}, so that the limit of {HOURS:g} hours is kept")
     names = write_package(options.output, settings, options.ranker)
     print(f"{len(names)} files, {options.output.stat().st_size / 1e6:.0f} MB: {options.output}")
@@ -177,6 +187,15 @@ def _package(options: argparse.Namespace) -> int:
     print(f"the challenge's ten scenarios: {expected}, at the rates that the default settings")
     print(f"reached on {read_rates().machine} (fewer keypoints are faster)")
     if expected.hours > HOURS:
-        print("too long: try --shortlist 30, or --set describe.keypoints.max_keypoints=256", file=sys.stderr)
-        return cli.EXIT_DATA
+        say("too long: try --shortlist 30, or --set describe.keypoints.max_keypoints=256")
+        return EXIT_DATA
     return 0
+
+
+COMMANDS = {
+    "identify": Command(_identify_arguments, _identify),
+    "rank": Command(_rank_arguments, _rank),
+    "score": Command(_score_arguments, _score),
+    "blend": Command(_blend_arguments, _blend),
+    "package": Command(_package_arguments, _package),
+}

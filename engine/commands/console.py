@@ -1,0 +1,87 @@
+"""What commands show while they work and when they end: progress, tables, and text that any terminal can print."""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+#: Seconds between two lines of progress where no terminal shows a bar.
+LINE_EVERY = 30.0
+
+
+class ProgressBar:
+    """Progress on standard error: a bar with the time left on a terminal, a line now and then in a file."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: tqdm[Any] | None = None
+        self._last_line = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done; a new total starts a new bar."""
+        if not sys.stderr.isatty():
+            self._write_line(done, total)
+            return
+        if self._bar is not None and self._bar.total != total:
+            self.close()
+        if self._bar is None:
+            # Work found in the store is no measure of speed, so the clock starts behind it.
+            self._bar = tqdm(total=total, initial=done, desc=self._label, dynamic_ncols=True, file=sys.stderr)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def _write_line(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last_line >= LINE_EVERY:
+            print(f"{self._label}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+            self._last_line = now
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def printable(text: object) -> str:
+    """Return a text without the control characters that could steer a terminal."""
+    return "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def say(line: str) -> None:
+    """Write one line to standard error, which leaves standard output to the answers."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_over_last(line: str) -> None:
+    """Write a line of progress over the last one on a terminal, below it in a file."""
+    print(f"{line}   ", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)
+
+
+def print_answers(title: str, answers: pd.DataFrame, new: float) -> None:
+    """Print one query's candidates as a table.
+
+    Args:
+        title: the query.
+        answers: its rows of the answer table, best first.
+        new: probability that the animal is none of them.
+    """
+    print(f"\n{printable(title)}")
+    if answers.empty:
+        print("  no candidates")
+        return
+    # Keypoints that one placement explains: those that are each other's nearest, and LightGlue's where it looked.
+    print("  rank  probability  individual      date        view    nearest  LightGlue  photograph")
+    for row in answers.to_dict("records"):
+        date = "-" if pd.isna(row["date"]) else str(row["date"])[:10]
+        name, view = printable(row["individual_id"] or "-"), printable(row["viewpoint"] or "-")
+        nearest, lightglue = ("-" if pd.isna(row[n]) else row[n] for n in ("nearest_inliers", "n_inliers"))
+        counts = f"{nearest:>7}  {lightglue:>9}  {printable(row['image_id'])}"
+        print(f"  {row['rank']:>4}  {row['probability']:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {counts}")
+    print(f"  probability that it is none of them: {new:.1%}")

@@ -1,0 +1,165 @@
+"""The commands that compare photographs: match, explain."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.commands.console import ProgressBar, print_answers, say
+from engine.commands.exit_status import EXIT_DATA
+from engine.commands.options import (
+    Command,
+    add_catalog_option,
+    add_engine_options,
+    matcher_from,
+    positive,
+    shown_candidates,
+)
+from engine.report.explain import DEFAULT_LAYERS, explain_pair, write_explanation
+from engine.report.match_report import report_matches
+from engine.report.page import PICTURES_PER_QUERY
+from engine.search.individuals import new_individual_probability, rank_individuals
+from features.describe import Failure
+
+
+def _match_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("queries", nargs="+", metavar="QUERY", help="photographs, or folders of them")
+    add_catalog_option(parser)
+    parser.add_argument("--top", type=positive, default=20, help="candidates per query (20)")
+    parser.add_argument("--query-viewpoint", help="viewpoint of the queries (top, left, right; default: unknown)")
+    parser.add_argument("--query-date", help="date of the queries (YYYY-MM-DD; default: unknown)")
+    rules = parser.add_argument_group("candidates")
+    rules.add_argument("--viewpoint", action="append", help="allowed viewpoint (may be repeated; unknown ones stay)")
+    rules.add_argument("--since", help="first allowed date (YYYY-MM-DD)")
+    rules.add_argument("--until", help="last allowed date")
+    rules.add_argument("--exclude-encounter", action="store_true", help="leave out the query's own encounter")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--report", type=Path, metavar="DIR", help="write a page with pictures of the matched keypoints"
+    )
+    output.add_argument(
+        "--layers-for",
+        type=shown_candidates,
+        default=PICTURES_PER_QUERY,
+        metavar="N",
+        help=f"candidates of each query whose keypoints, matches and maps the page can show ({PICTURES_PER_QUERY}; "
+        "at most 20)",
+    )
+    shape = output.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the answers as JSON")
+    shape.add_argument("--csv", action="store_true", help="print the answers as CSV")
+    add_engine_options(parser)
+
+
+def _match(options: argparse.Namespace) -> int:
+    catalog = Catalog.read(options.catalog, options.format)
+    photographs = queries_from(options.queries, catalog, options.query_viewpoint, options.query_date)
+    candidates = CandidateFilter(
+        viewpoints=tuple(options.viewpoint) if options.viewpoint else None,
+        since=options.since,
+        until=options.until,
+        exclude_encounter=options.exclude_encounter,
+    )
+    matcher = matcher_from(options)
+    bar = ProgressBar("matching")
+    index = matcher.index(catalog, bar)
+    queries = matcher.index(photographs, bar, matcher.store_for(catalog))
+    raw = matcher.pairs(queries, index, candidates, bar)
+    answers = matcher.rank(raw, options.top)
+    rules = str(matcher.filter_report(index, candidates))
+    left_out = {
+        name: str(candidates.report_for(queries.catalog.row(name), index.catalog)[1]) for name in queries.catalog.ids
+    }
+    if options.csv:
+        answers.to_csv(sys.stdout, index=False)
+    elif options.json:
+        print(_answers_as_json(answers, queries, rules, queries.failures + index.failures))
+    else:
+        print(rules)
+        _print_all(answers, queries, left_out if options.exclude_encounter else {})
+    if options.report:
+        page = report_matches(
+            matcher,
+            queries,
+            index,
+            answers,
+            options.report,
+            rules,
+            ProgressBar("drawing"),
+            raw=raw,
+            query_filters=left_out,
+            pictures_per_query=options.layers_for,
+        )
+        say(f"report: {page}")
+    return 0 if len(queries) else EXIT_DATA
+
+
+def queries_from(paths: Sequence[str], catalog: Catalog, viewpoint: str | None, date: str | None) -> Catalog:
+    """Return the queries as a catalogue.
+
+    A photograph of the catalogue itself keeps what the catalogue knows of it (its encounter can then be left out, and
+    it is never its own candidate).
+    """
+    id_of = dict(zip(catalog.table["path"], catalog.ids, strict=True))
+    inside = [id_of.get(str(Path(path).absolute())) for path in paths]
+    if all(name is not None for name in inside):
+        return catalog.subset(list(dict.fromkeys(name for name in inside if name is not None)))
+    return Catalog.from_photos(paths, viewpoint, date, avoid=catalog.ids)
+
+
+def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str, str]) -> None:
+    """Print a table a query, and below it what the filter left out for this query where that is asked for."""
+    new = new_individual_probability(answers, queries.catalog.ids)
+    for query_id in queries.catalog.ids:
+        print_answers(query_id, answers[answers["query_id"] == query_id], float(new[query_id]))
+        if query_id in left_out:
+            print(f"  {left_out[query_id]}")
+
+
+def _answers_as_json(answers: pd.DataFrame, queries: CatalogIndex, rules: str, failures: Sequence[Failure]) -> str:
+    individuals = rank_individuals(answers)
+    new = new_individual_probability(answers, queries.catalog.ids, individuals)
+    record = {
+        "filter": rules,
+        "answers": json.loads(answers.to_json(orient="records", date_format="iso")),
+        "individuals": json.loads(individuals.to_json(orient="records")),
+        "new_individual": {str(name): float(value) for name, value in new.items()},
+        "skipped": [{"image_id": item.image_id, "path": str(item.path), "reason": item.reason} for item in failures],
+    }
+    return json.dumps(record, indent=2)
+
+
+def _explain_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY", help="image id of the catalogue, or a file")
+    parser.add_argument("candidate", metavar="CANDIDATE", help="image id of the catalogue, or a file")
+    add_catalog_option(parser)
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write pictures, a page and a JSON file")
+    parser.add_argument(
+        "--layers",
+        help="pictures to write, separated by commas; layers of one picture joined by + (default: each layer alone)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the explanation as JSON")
+    add_engine_options(parser)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    layers = tuple(options.layers.split(",")) if options.layers else DEFAULT_LAYERS
+    catalog = Catalog.read(options.catalog, options.format)
+    explanation = explain_pair(
+        matcher_from(options), options.query, options.candidate, catalog, ProgressBar("matching")
+    )
+    print(json.dumps(explanation.to_dict(), indent=2) if options.json else explanation.render())
+    if options.output:
+        files = write_explanation(explanation, options.output, layers)
+        say(f"page: {files[0]} (and {len(files) - 1} files beside it)")
+    return 0
+
+
+COMMANDS = {"match": Command(_match_arguments, _match), "explain": Command(_explain_arguments, _explain)}

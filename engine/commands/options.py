@@ -1,0 +1,132 @@
+"""Options that several commands share, and what they mean for the engine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from engine.search.matcher import Matcher, MatcherSettings
+from scarmatch.settings import Settings, SettingsError
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+class Command(NamedTuple):
+    """One command of a family: how its arguments are declared, and what runs them and returns the exit status."""
+
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def shown_candidates(text: str) -> int:
+    """Read how many of a query's candidates something is done for: 0 to 20, which is how many are shown."""
+    value = int(text)
+    if not 0 <= value <= 20:
+        raise argparse.ArgumentTypeError("must be from 0 to 20: so many candidates are shown")
+    return value
+
+
+def add_catalog(parser: argparse.ArgumentParser) -> None:
+    """Add the catalogue as the command's argument, and its layout."""
+    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="folder, CSV or COCO file")
+    add_format(parser)
+
+
+def add_catalog_option(parser: argparse.ArgumentParser, text: str = "folder, CSV or COCO file") -> None:
+    """Add the catalogue as ``--catalog``, and its layout."""
+    parser.add_argument("--catalog", type=Path, required=True, help=text)
+    add_format(parser)
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the catalogue's layout."""
+    parser.add_argument(
+        "--format",
+        default="auto",
+        choices=("auto", "challenge", "coco", "happywhale", "csv", "folders"),
+        help="layout of the catalogue (default: found out)",
+    )
+
+
+def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
+    """Add the options of :func:`settings_from` and :func:`matcher_from`."""
+    group = parser.add_argument_group("engine")
+    group.add_argument("--store", type=Path, help="folder that keeps what was computed (default: your cache folder)")
+    group.add_argument(
+        "--workers", type=positive, help="processes (default: one per core); answers do not depend on it"
+    )
+    group.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where networks run (default: a GPU where there is one)"
+    )
+    group.add_argument("--descriptor", metavar="MODEL[,MODEL...]", help="global descriptor: a name or a file")
+    group.add_argument("--keypoints", choices=("aliked", "disk", "xfeat", "sift"), help="keypoint type")
+    group.add_argument(
+        "--shortlist", type=positive, metavar="N", help="most alike photographs that are matched, a query (50)"
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.OPTION=VALUE",
+        dest="overrides",
+        help="any other option, e.g. --set describe.keypoints.max_keypoints=256 (may be repeated)",
+    )
+    if ranker:
+        group.add_argument(
+            "--ranker", metavar="FILE", help='trained ranker, or "fusion" for none (default: the shipped one)'
+        )
+
+
+def settings_from(options: argparse.Namespace) -> MatcherSettings:
+    """Return the engine's settings that the command line asks for.
+
+    Raises:
+        SettingsError: an option or value is unknown.
+    """
+    settings = MatcherSettings()
+    named = {
+        "describe.descriptor.model": options.descriptor,
+        "describe.keypoints.kind": options.keypoints,
+        "shortlist.size": options.shortlist,
+    }
+    for name, value in named.items():
+        if value is not None:
+            settings = settings.with_option(name, str(value))
+    return with_overrides(settings, options.overrides)
+
+
+def with_overrides(settings: AnySettings, overrides: Sequence[str]) -> AnySettings:
+    """Return settings changed by the texts of ``--set OPTION=VALUE``.
+
+    Raises:
+        SettingsError: a text has no "=", or the option or value is unknown.
+    """
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not equals:
+            raise SettingsError(
+                f"--set {override}: write OPTION=VALUE, with the stage before a dot where there are stages"
+            )
+        settings = settings.with_option(name, value)
+    return settings
+
+
+def matcher_from(options: argparse.Namespace) -> Matcher:
+    """Return the matcher that the command line asks for."""
+    return Matcher(
+        settings_from(options),
+        store=options.store,
+        ranker=getattr(options, "ranker", None),
+        workers=options.workers,
+        device=options.device,
+    )
