@@ -1,7 +1,6 @@
 """Small closed-form solvers for plane-to-plane models, compiled by numba and free of memory allocation.
 
-Models are (3, 3) matrices kept as flat arrays of 9 float64, row by row, with the last entry 1. Points are normalised:
-the frame's centre is the origin and the unit is the frame's longer side, so that every sum below is well scaled.
+Points and models are as in :mod:`engine.geometry.arrays`.
 
 Sources: the two-point similarity and the weighted similarity are Umeyama's closed form (PAMI 1991) written out for the
 plane; the four-point homography is the change of projective basis (Hartley & Zisserman, Multiple View Geometry, 2nd
@@ -15,27 +14,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-Vector = npt.NDArray[np.float64]
-
-# Re-ordering sums lets loops use vector registers; NaN and infinity keep their meaning (no "nnan", no "ninf").
-REORDER = {"reassoc", "contract", "nsz"}
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
-
-
-@njit
-def random_bits(state: npt.NDArray[np.uint64]) -> np.uint64:
-    """Advance a (1,) uint64 state and return 64 random bits (SplitMix64, Steele, Lea & Flood, OOPSLA 2014)."""
-    state[0] += _GOLDEN
-    bits = state[0]
-    bits = (bits ^ (bits >> np.uint64(30))) * _MIX1
-    bits = (bits ^ (bits >> np.uint64(27))) * _MIX2
-    return bits ^ (bits >> np.uint64(31))
+from engine.geometry.arrays import Vector
 
 
 @njit(error_model="numpy")

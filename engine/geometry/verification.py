@@ -1,7 +1,7 @@
 """Geometric verification: from the correspondences of many pairs to one consistency record per pair.
 
 Everything happens in the canonical (head-up) frames, so that a true pair shows about the same scale, little rotation
-and little shear; :mod:`engine.geometry.ransac` does the estimation.
+and little shear; :mod:`engine.geometry.batch` does the estimation.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.geometry.limits import KIND_NAMES, Limits
 from engine.records import Correspondences, Verification
 from features.records import FloatArray, LocalFeatures
 from scarmatch.settings import Settings, SettingsError
-
-_KINDS = ("similarity", "affine", "homography")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class VerificationSettings(Settings):
         seed: together with a pair's two ids, the seed of that pair's random numbers.
     """
 
-    kinds: tuple[str, ...] = _KINDS
+    kinds: tuple[str, ...] = KIND_NAMES
     threshold: float = 0.01
     threshold_px: float = 2.0
     max_scale: float = 2.5
@@ -75,7 +75,7 @@ class VerificationSettings(Settings):
         """
         object.__setattr__(self, "kinds", tuple(self.kinds))
         checks = {
-            "kinds": bool(self.kinds) and set(self.kinds) <= set(_KINDS),
+            "kinds": bool(self.kinds) and set(self.kinds) <= set(KIND_NAMES),
             "threshold": self.threshold >= 0 and self.threshold + self.threshold_px > 0,
             "threshold_px": self.threshold_px >= 0,
             "max_scale": self.max_scale > 1,
@@ -133,27 +133,31 @@ def transfer(model: npt.NDArray[np.float64], xy: npt.NDArray[np.floating]) -> np
     return np.where(fine, homogeneous[:, :2] / np.where(fine, depth, 1.0), np.inf)
 
 
-def _limits(settings: VerificationSettings) -> npt.NDArray[np.float64]:
-    """Return the vector of limits of :func:`engine.geometry.ransac.estimate_batch`."""
+def limits_of(settings: VerificationSettings) -> Limits:
+    """Return the settings as the kernels take them."""
     rotation = math.radians(settings.max_rotation)
     ratio = 1.0 - settings.max_shear
     # A shear with singular values 1 and r turns a direction by at most atan((1 - r) / (2 sqrt(r))).
     angles = (rotation, rotation + math.atan((1.0 - ratio) / (2.0 * math.sqrt(ratio))))
     tangents = [math.tan(angle) if angle < math.radians(89.9) else 0.0 for angle in angles]
-    numbers = (
-        settings.max_scale,
-        rotation,
-        settings.max_shear,
-        settings.max_perspective,
-        settings.confidence,
-        settings.threshold,
-        settings.threshold_px,
-        settings.duplicate_radius,
-        settings.mark_level,
-        settings.least_share,
-        *tangents,
+    return Limits(
+        max_scale=float(settings.max_scale),
+        max_rotation=rotation,
+        max_shear=float(settings.max_shear),
+        max_perspective=float(settings.max_perspective),
+        max_tangent_similarity=tangents[0],
+        max_tangent=tangents[1],
+        threshold=float(settings.threshold),
+        threshold_px=float(settings.threshold_px),
+        duplicate_radius=float(settings.duplicate_radius),
+        mark_level=float(settings.mark_level),
+        confidence=float(settings.confidence),
+        least_share=float(settings.least_share),
+        max_draws=settings.max_draws,
+        min_draws=settings.min_draws,
+        min_inliers=settings.min_inliers,
+        kinds=sum(1 << KIND_NAMES.index(kind) for kind in set(settings.kinds)),
     )
-    return np.array(numbers, np.float64)
 
 
 def _flat(parts: Sequence[npt.ArrayLike], columns: int) -> FloatArray:
@@ -193,7 +197,8 @@ def verify_pairs(
     Raises:
         ValueError: the sequences or the arrays of a pair differ in length.
     """
-    from engine.geometry import ransac
+    # numba
+    from engine.geometry.batch import estimate_batch
 
     settings = settings or VerificationSettings()
     lengths = [len(part) for part in points0]
@@ -204,8 +209,7 @@ def verify_pairs(
         raise ValueError(f"{len(keys)} keys for {len(lengths)} pairs")
     frames = np.hstack([np.asarray(sizes, np.float64).reshape(len(lengths), 2) for sizes in (sizes0, sizes1)])
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    bits = sum(1 << _KINDS.index(kind) for kind in set(settings.kinds))
-    kinds, models, inliers, stats = ransac.estimate_batch(
+    kinds, models, inlier_mask, statistics = estimate_batch(
         _flat(points0, 2),
         _flat(points1, 2),
         _flat(confidence, 1),
@@ -213,53 +217,35 @@ def verify_pairs(
         offsets,
         np.maximum(np.nan_to_num(frames, nan=1.0), 1.0),
         np.frombuffer(b"".join([_seed_bytes(settings.seed, *key) for key in keys]), "<u8").astype(np.uint64),
-        _limits(settings),
-        np.array([settings.max_draws, settings.min_draws, settings.min_inliers, bits], np.int64),
+        limits_of(settings),
         settings.threads,
     )
-    return _records(kinds, models, inliers, stats, offsets, settings)
+    return _records(kinds, models, inlier_mask, statistics, offsets, settings)
 
 
 def _records(
     kinds: npt.NDArray[np.int64],
     models: npt.NDArray[np.float64],
-    inliers: npt.NDArray[np.bool_],
-    stats: npt.NDArray[np.float64],
+    inlier_mask: npt.NDArray[np.bool_],
+    statistics: npt.NDArray[np.void],
     offsets: npt.NDArray[np.int64],
     settings: VerificationSettings,
 ) -> list[Verification]:
-    """Turn the answer of :func:`engine.geometry.ransac.estimate_batch` into records."""
-    found: list[Verification] = []
+    """Turn the answer of :func:`engine.geometry.batch.estimate_batch` into records."""
+    records: list[Verification] = []
     neutral = vars(Verification.none(0))
-    bounds = offsets.tolist()
-    squares = models.reshape(-1, 3, 3)
-    for pair, (kind, numbers) in enumerate(zip(kinds.tolist(), stats.tolist(), strict=True)):
-        model, chosen = squares[pair], inliers[bounds[pair] : bounds[pair + 1]]
+    names, bounds, matrices = statistics.dtype.names or (), offsets.tolist(), models.reshape(-1, 3, 3)
+    for pair, (kind, numbers) in enumerate(zip(kinds.tolist(), statistics.tolist(), strict=True)):
+        model, inliers = matrices[pair], inlier_mask[bounds[pair] : bounds[pair + 1]]
         if kind < 0:
-            found.append(Verification.of({**neutral, "model": model, "inliers": chosen}))
+            records.append(Verification.of({**neutral, "model": model, "inliers": inliers}))
             continue
-        kept, n, trust, residual, along, across, scale, rotation, shear, gap, mark_share, score, _ = numbers
-        fields = {
-            "ok": True,
-            "kind": _KINDS[kind],
-            "model": model,
-            "inliers": chosen,
-            "n_inliers": int(n),
-            "inlier_ratio": n / kept,
-            "confidence_sum": trust,
-            "residual": residual,
-            "spread_along": along,
-            "spread_across": across,
-            "scale": scale,
-            "rotation": rotation,
-            "shear": shear,
-            "position_gap": gap,
-            "mark_share": mark_share,
-            "plausibility": plausibility(scale, rotation, shear, settings),
-            "score": score,
-        }
-        found.append(Verification.of(fields))
-    return found
+        fields: dict[str, Any] = dict(zip(names, numbers, strict=True))
+        fields["ok"], fields["kind"], fields["model"], fields["inliers"] = True, KIND_NAMES[kind], model, inliers
+        fields["n_inliers"] = int(fields["n_inliers"])
+        fields["plausibility"] = plausibility(fields["scale"], fields["rotation"], fields["shear"], settings)
+        records.append(Verification.of(fields))
+    return records
 
 
 def verify_many(
