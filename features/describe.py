@@ -6,7 +6,6 @@ keypoints and the body's own coordinates are stored apart, so that a new global 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -393,13 +392,9 @@ def content_key(ref: PhotoRef) -> str:
     Raises:
         PhotoError: the file cannot be read.
     """
-    from features.photo import PhotoError
+    from features.photo import photo_digest
 
-    try:
-        with ref.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise PhotoError(ref.path, error.strerror or str(error)) from error
+    digest = photo_digest(ref.path)
     box = ",".join(map(str, ref.box)) if ref.box is not None else ""
     return f"{digest}:{box}:{ref.viewpoint or ''}"
 

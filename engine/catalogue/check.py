@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -202,14 +201,12 @@ def _look_at_all(paths: list[str], decode: bool, workers: int | None) -> Iterato
 
 
 def _look_at(path: str, decode: bool) -> _Looked:
-    from features.photo import PhotoError, image_size, read_photo
+    from features.photo import PhotoError, image_size, photo_digest, read_photo
 
     try:
         if decode:
-            photo = read_photo(Path(path))
-            return _Looked(photo.size, photo.sha256)
-        size = image_size(Path(path))
-        return _Looked(size, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+            return _Looked(image_size(path), read_photo(path).sha256)
+        return _Looked(image_size(path), photo_digest(path))
     except PhotoError as error:
         return _Looked(fault=error.reason)
     except OSError as error:
