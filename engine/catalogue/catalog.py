@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine.catalogue.fields import normalise_viewpoint, parse_date
-from engine.catalogue.filters import CandidateFilter, CandidateKeys, FilterReport, derive_encounters, same_encounter
+from engine.catalogue.dates import When, parse_when
+from engine.catalogue.encounters import CandidateKeys, derive_encounters, same_encounter
+from engine.catalogue.fields import name_or_none, normalise_viewpoint, text_of
+from engine.catalogue.filters import CandidateFilter, FilterReport
+from engine.catalogue.formats import read_catalog
+from engine.catalogue.paths import photo_files, real_path
 from engine.catalogue.problems import CatalogError
-from features.photo_formats import is_photo
+from engine.catalogue.summary import CatalogSummary, summary_of
+from features.photo import PhotoError, image_size
 
 __all__ = [
     "COLUMNS",
@@ -41,58 +45,16 @@ COLUMNS = (
     "height",
     "box",
     "species",
+    "photo_size",
+    "earliest",
+    "latest",
+    "utc_offset",
 )
 """The columns of every catalogue's table, in this order."""
 
-_TEXT = ("image_id", "path", "individual_id", "viewpoint", "encounter_id", "species")
-
-
-@dataclass(frozen=True)
-class CatalogSummary:
-    """What is in a catalogue, in numbers.
-
-    Attributes:
-        photographs, individuals, encounters: counts (of the known ones).
-        unlabelled: photographs without an individual.
-        first_date, last_date: ISO dates, None where no date is known.
-        undated: photographs without a date.
-        viewpoints: viewpoint -> photographs; "unknown" for those without one.
-        species: species -> photographs (empty where none is known).
-        per_individual: photographs per individual: min, 25 %, median, 75 %, max (empty without labels).
-        single: individuals with one photograph only.
-    """
-
-    photographs: int
-    individuals: int
-    encounters: int
-    unlabelled: int
-    first_date: str | None
-    last_date: str | None
-    undated: int
-    viewpoints: dict[str, int]
-    species: dict[str, int]
-    per_individual: dict[str, float]
-    single: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return dict(self.__dict__)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.photographs:,} photographs, {self.individuals:,} individuals, {self.encounters:,} encounters",
-        ]
-        if self.unlabelled:
-            lines.append(f"{self.unlabelled:,} photographs without an individual")
-        span = f"{self.first_date} to {self.last_date}" if self.first_date else "none known"
-        lines.append(f"dates: {span}" + (f" ({self.undated:,} undated)" if self.undated and self.first_date else ""))
-        lines.append("viewpoints: " + ", ".join(f"{view} {count:,}" for view, count in self.viewpoints.items()))
-        if self.species:
-            lines.append("species: " + ", ".join(f"{name} {count:,}" for name, count in self.species.items()))
-        if self.per_individual:
-            spread = ", ".join(f"{name} {value:g}" for name, value in self.per_individual.items())
-            lines.append(f"photographs per individual: {spread} ({self.single:,} individuals with one only)")
-        return "\n".join(lines)
+_IDS = ("image_id", "path")
+_NAMES = ("individual_id", "viewpoint", "encounter_id", "species")
+_DAYS = ("date", "earliest", "latest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +69,8 @@ class Catalog:
             height) in whole pixels of the upright photograph, or None). Copied when the catalogue is made; treat it as
             read-only.
         root: the folder it was read from.
-        source: the format it was read from ("challenge", "coco", "happywhale", "csv", "folders", "photos", "table").
+        source: the format it was read from ("challenge", "coco", "megadetector", "happywhale", "csv", "folders",
+            "photos", "table").
 
     Raises:
         CatalogError: image_id or path is missing, or two rows share an image_id.
@@ -127,15 +90,13 @@ class Catalog:
 
         Args:
             path: a folder, a CSV or a COCO JSON file.
-            format: "auto", "challenge", "coco", "happywhale", "csv" or "folders".
+            format: "auto" or one of :data:`engine.catalogue.formats.FORMATS`.
             allow_outside: accept photographs whose path leads out of the catalogue's folder.
 
         Raises:
             CatalogError: on the first thing that makes the catalogue unusable. Photographs are not opened
                 (:func:`engine.catalogue.check.check_catalog` does).
         """
-        from engine.catalogue.formats import read_catalog
-
         reading = read_catalog(Path(path), format=format, allow_outside=allow_outside)
         reading.problems.log()
         return cls(reading.table, reading.root, reading.source)
@@ -152,8 +113,9 @@ class Catalog:
         """Make a catalogue of loose photographs, for instance queries.
 
         Args:
-            paths: files; a folder stands for the photographs in it (not in its sub-folders).
-            viewpoint, date: the same for all, None = unknown.
+            paths: files; a folder stands for the photographs in it (not in its sub-folders). A file that is named
+                twice counts once.
+            viewpoint, date: the same for all, None = unknown; the date may be a month or a year.
             avoid: ids that must not be given (those of the catalogue to be searched: ``IMG_0001`` is a common name).
 
         Returns:
@@ -162,24 +124,13 @@ class Catalog:
         Raises:
             CatalogError: no photograph given, a file does not exist, or the date cannot be read.
         """
-        files: list[Path] = []
-        for path in map(Path, paths):
-            if path.is_dir():
-                files += sorted(child for child in path.iterdir() if child.is_file() and is_photo(child))
-            elif path.is_file():
-                files.append(path)
-            else:
-                raise CatalogError(f"{path}: no such photograph")
-        if not files:
-            raise CatalogError("no photographs given; name at least one file, or a folder that holds some")
-        try:
-            day = parse_date(date)[0] if isinstance(date, str) else date
-        except ValueError as error:
-            raise CatalogError(str(error)) from None
+        files = photo_files(paths)
+        when = when_given(date)
         taken = set(avoid)
         table = pd.DataFrame([{"image_id": _unique(file.stem, taken), "path": str(file.absolute())} for file in files])
         table["viewpoint"] = normalise_viewpoint(viewpoint)[0]
-        table["date"] = pd.Timestamp(day) if day is not None else pd.NaT
+        for name in _DAYS:
+            table[name] = pd.NaT if when is None else pd.Timestamp(getattr(when, name))
         return cls(table, files[0].absolute().parent, "photos")
 
     def __len__(self) -> int:
@@ -196,6 +147,17 @@ class Catalog:
     @cached_property
     def _positions(self) -> Mapping[str, int]:
         return {image_id: position for position, image_id in enumerate(self.table["image_id"])}
+
+    @cached_property
+    def _rows_of_file(self) -> Mapping[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for position, path in enumerate(self.table["path"]):
+            rows.setdefault(real_path(path), []).append(position)
+        return rows
+
+    def rows_of(self, path: Path | str) -> list[int]:
+        """Return the row numbers of a file, by whatever path it is named: one for each animal in it, or none."""
+        return list(self._rows_of_file.get(real_path(path), []))
 
     @cached_property
     def keys(self) -> CandidateKeys:
@@ -226,7 +188,11 @@ class Catalog:
 
     def take(self, positions: Iterable[int]) -> Catalog:
         """Return the catalogue of the photographs at these row numbers, in the order given."""
-        return Catalog(self.table.iloc[list(positions)], self.root, self.source)
+        part = object.__new__(Catalog)  # the rows are as they must be: nothing to check or convert again
+        table = self.table.iloc[list(positions)].reset_index(drop=True)
+        for name, value in (("table", table), ("root", self.root), ("source", self.source)):
+            object.__setattr__(part, name, value)
+        return part
 
     def filter(self, candidates: CandidateFilter) -> tuple[Catalog, FilterReport]:
         """Apply the rules that hold for every query.
@@ -240,8 +206,6 @@ class Catalog:
 
     def with_sizes(self) -> Catalog:
         """Return the catalogue with unknown sizes read from the files' headers (those of unreadable files stay NA)."""
-        from features.photo import PhotoError, image_size
-
         sizes = []
         for path, box, width, height in zip(*(self.table[c] for c in ("path", "box", "width", "height")), strict=True):
             size = (width, height)
@@ -256,24 +220,34 @@ class Catalog:
 
     def summary(self) -> CatalogSummary:
         """Return what is in the catalogue, in numbers."""
-        table = self.table
-        counts = table["individual_id"].dropna().value_counts()
-        quantiles = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
-        dates = table["date"].dropna()
-        views = table["viewpoint"].fillna("unknown").value_counts()
-        return CatalogSummary(
-            photographs=len(table),
-            individuals=len(counts),
-            encounters=int(table["encounter_id"].nunique()),
-            unlabelled=int(table["individual_id"].isna().sum()),
-            first_date=None if dates.empty else dates.min().date().isoformat(),
-            last_date=None if dates.empty else dates.max().date().isoformat(),
-            undated=int(table["date"].isna().sum()),
-            viewpoints={str(view): int(count) for view, count in views.items()},
-            species={str(name): int(count) for name, count in table["species"].dropna().value_counts().items()},
-            per_individual={k: float(counts.quantile(q)) for k, q in quantiles.items()} if len(counts) else {},
-            single=int((counts == 1).sum()),
-        )
+        return summary_of(self.table)
+
+
+def when_given(date: dt.date | str | None) -> When | None:
+    """Return what a person's date means: a day, or text that may also be a month or a year.
+
+    Raises:
+        CatalogError: the text cannot be read.
+    """
+    if date is None:
+        return None
+    try:
+        return parse_when(date) if isinstance(date, str) else When(date, date)
+    except ValueError as error:
+        raise CatalogError(str(error)) from None
+
+
+def _id_or_none(value: object) -> str | None:
+    return text_of(value) or None
+
+
+def _text(value: object, column: str, read: Callable[[object], str | None]) -> str | None:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    try:
+        return read(value)
+    except ValueError as error:
+        raise CatalogError(f"column {column!r} of the table: {error}") from None
 
 
 def _unique(stem: str, taken: set[str]) -> str:
@@ -295,19 +269,26 @@ def _normalise(table: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for name in COLUMNS:
         given = table[name].reset_index(drop=True) if name in table.columns else pd.Series([None] * len(table))
-        if name in _TEXT:
-            columns[name] = pd.Series([None if v is None or pd.isna(v) else str(v) for v in given], dtype=object)
-        elif name == "box":
-            boxes = np.empty(len(table), dtype=object)  # filled one by one: NumPy would unpack a list of tuples
-            for position, box in enumerate(given):
-                boxes[position] = tuple(int(side) for side in box) if isinstance(box, tuple | list) else None
-            columns[name] = pd.Series(boxes)
+        if name in _IDS or name in _NAMES:
+            read = name_or_none if name in _NAMES else _id_or_none
+            columns[name] = pd.Series([_text(v, name, read) for v in given], dtype=object)
+        elif name in ("box", "photo_size"):
+            tuples = np.empty(len(table), dtype=object)  # filled one by one: NumPy would unpack a list of tuples
+            for position, sides in enumerate(given):
+                tuples[position] = tuple(int(side) for side in sides) if isinstance(sides, tuple | list) else None
+            columns[name] = pd.Series(tuples)
         elif name in ("width", "height"):
             columns[name] = pd.to_numeric(given).astype("Int64")
+        elif name == "utc_offset":
+            columns[name] = pd.to_numeric(given).astype("Float64")
         else:
             times = pd.to_datetime(given).astype("datetime64[s]")
-            columns[name] = times.dt.normalize() if name == "date" else times
+            columns[name] = times.dt.normalize() if name in _DAYS else times
     columns["date"] = columns["date"].fillna(columns["timestamp"].dt.normalize())
+    # a day is its own first and last; without it, one day alone is what is left of a date that was taken away
+    stale = columns["date"].isna() & (columns["earliest"] == columns["latest"])
+    for name in ("earliest", "latest"):
+        columns[name] = columns["date"].fillna(columns[name].mask(stale))
     result = pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
     for name in ("image_id", "path"):
         if result[name].isna().any():

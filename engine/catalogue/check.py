@@ -14,7 +14,9 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog, CatalogSummary
 from engine.catalogue.formats import Reading, read_catalog
 from engine.catalogue.problems import CatalogError, Problem, Problems
+from engine.catalogue.sizes import compare_sizes
 from engine.competitions.scenarios import read_scenarios
+from features.photo import PhotoError, image_size, photo_digest, read_photo
 
 _SEVERITIES = ("error", "warning", "info")
 
@@ -137,15 +139,18 @@ def _check_photographs(
         if progress is not None:
             progress(done, len(paths))
     owners: dict[str, tuple[str, str, object]] = {}
-    columns = zip(*(reading.table[name] for name in ("image_id", "path", "individual_id", "box")), strict=True)
-    for position, (image_id, path, individual, box) in enumerate(columns):
+    names = ("image_id", "path", "individual_id", "box", "photo_size")
+    columns = zip(*(reading.table[name] for name in names), strict=True)
+    for position, (image_id, path, individual, box, stated) in enumerate(columns):
         file, line = reading.places[position]
         where: dict[str, Any] = {"file": file, "line": line, "column": "path", "value": path}
         found = looked[path]
         if found.fault is not None:
             reading.problems.error(f"{path}: {found.fault}", **where)
             continue
-        _check_size(reading, position, found, box)
+        if found.size is not None:
+            for problem in compare_sizes(stated, found.size, box, file=str(file), line=line):
+                reading.problems.take(problem)
         first = owners.setdefault(found.sha256 or path, (image_id, path, individual))
         if first[1] != path:
             differ = individual is not None and first[2] is not None and individual != first[2]
@@ -154,40 +159,6 @@ def _check_photographs(
                 f"'{image_id}' holds the same bytes as '{first[0]}'{labels}",
                 **where,
                 hint="keep one of them: a copy always matches itself",
-            )
-
-
-def _check_size(reading: Reading, position: int, found: _Looked, box: tuple[int, int, int, int] | None) -> None:
-    file, line = reading.places[position]
-    stated = reading.photo_sizes[position]
-    if stated is not None and found.size is not None and stated != found.size:
-        turned = "; EXIF turns it by a quarter" if stated == found.size[::-1] else ""
-        wide, tall = found.size
-        reading.problems.warning(
-            f"the table says {stated[0]} x {stated[1]} pixels, the file has {wide} x {tall}{turned}",
-            file=file,
-            line=line,
-            column="width, height",
-            value=f"{stated[0]} x {stated[1]}",
-            hint="sizes are those of the upright photograph",
-        )
-    if box is not None and found.size is not None:
-        x, y, width, height = box
-        if x >= found.size[0] or y >= found.size[1]:
-            reading.problems.error(
-                f"the box lies outside the photograph of {found.size[0]} x {found.size[1]} pixels",
-                file=file,
-                line=line,
-                column="box",
-                value=box,
-            )
-        elif x + width > found.size[0] + 1 or y + height > found.size[1] + 1:
-            reading.problems.warning(
-                f"the box reaches beyond the photograph of {found.size[0]} x {found.size[1]} pixels and is cut there",
-                file=file,
-                line=line,
-                column="box",
-                value=box,
             )
 
 
@@ -201,8 +172,6 @@ def _look_at_all(paths: list[str], decode: bool, workers: int | None) -> Iterato
 
 
 def _look_at(path: str, decode: bool) -> _Looked:
-    from features.photo import PhotoError, image_size, photo_digest, read_photo
-
     try:
         if decode:
             return _Looked(image_size(path), read_photo(path).sha256)

@@ -1,16 +1,40 @@
-"""Single values as people write them in tables: viewpoints, dates, boxes, sizes, paths inside a catalogue."""
+"""Single values as people write them in tables: names, viewpoints, sizes. Dates, boxes and paths have their own files.
+
+Every function takes any value that a CSV cell or a JSON document can hold and returns a typed one, None for "not
+known", or raises ``ValueError`` with a message that names the value; nothing else.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-import os
 import re
-from functools import lru_cache
-from pathlib import Path
+import unicodedata
 
-UNKNOWN = frozenset({"", "na", "n/a", "nan", "nat", "none", "null", "unknown", "unidentified", "?", "-", "____"})
+UNKNOWN = frozenset(
+    (
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "<na>",
+        "nan",
+        "nat",
+        "none",
+        "null",
+        "unknown",
+        "unidentified",
+        "not_specified",
+        "not specified",
+        "?",
+        "-",
+        "____",
+    )
+)
 """Spellings of "not known" (lower case); ``____`` is what Wildbook writes for an animal without a name."""
+
+MAX_SIDE = 1_000_000
+"""Pixels; no photograph is wider or taller."""
 
 _VIEWPOINTS = {
     "top": "top up aerial dorsal above overhead drone",
@@ -21,21 +45,76 @@ _VIEWPOINT_OF = {word: view for view, words in _VIEWPOINTS.items() for word in w
 KNOWN_VIEWPOINTS = tuple(_VIEWPOINTS)
 """The viewpoints that the rest of the project understands."""
 
-_TIME = r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*(?:Z|UTC|[+-]\d{2}:?\d{2})?)?"
-_YEAR_FIRST = re.compile(rf"(\d{{4}})([-/:.])(\d{{1,2}})\2(\d{{1,2}}){_TIME}", re.IGNORECASE)
-_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
-_YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.IGNORECASE)
-_DAY_NAMED = re.compile(rf"(\d{{1,2}})[-. ]+([A-Za-z]{{3,9}})[-., ]+(\d{{4}}){_TIME}", re.IGNORECASE)
-_NAMED_DAY = re.compile(rf"([A-Za-z]{{3,9}})[-. ]+(\d{{1,2}})(?:st|nd|rd|th)?,?[- ]+(\d{{4}}){_TIME}", re.IGNORECASE)
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff]")  # zero-width spaces and a stray byte order mark
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_EXACT_FLOAT = 2**53
+_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d{2,}", re.IGNORECASE)
+
+
+def text_of(value: object) -> str:
+    """Return a cell or JSON value as stripped text, "" for None and NaN.
+
+    Raises:
+        ValueError: a list, an object or true/false; a number too large to be exact; or text that holds half a character
+            (a lone surrogate) or a control character.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool | dict | list | tuple | set):
+        raise ValueError(f"{_short(value)} is no text or number")
+    if isinstance(value, float) and value == int(value if math.isfinite(value) else 0):
+        if abs(value) >= _EXACT_FLOAT:
+            raise ValueError(f"{value!r} is too large a number to be told from its neighbours; write it as text")
+        value = int(value)
+    text = str(value)
+    if not text.isprintable():  # quick way out: neither controls nor surrogates are printable
+        for character in text:
+            kind = unicodedata.category(character)
+            if kind == "Cs" or (kind == "Cc" and character not in "\t\n\r\v\f\x85\x1c\x1d\x1e\x1f"):
+                what = "half a character" if kind == "Cs" else "a control character"
+                raise ValueError(f"{text!a} holds {what} (U+{ord(character):04X})")
+    return text.strip()
 
 
 def text_or_none(value: object) -> str | None:
-    """Return the value as stripped text, or None where it means "not known"."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    text = str(value).strip()
+    """Return the value as stripped text, or None where it means "not known".
+
+    Raises:
+        ValueError: see :func:`text_of`.
+    """
+    text = text_of(value)
     return None if text.lower() in UNKNOWN else text
+
+
+def name_or_none(value: object) -> str | None:
+    """Return the name or number of an animal, an encounter or a species in its one spelling, None where not known.
+
+    Spellings that certainly mean the same become one: ``12.0`` is ``12`` (what a spreadsheet makes of a column with
+    gaps), the forms in which Unicode writes one letter, runs of spaces, no-break ones too, invisible characters.
+
+    Raises:
+        ValueError: see :func:`text_of`.
+    """
+    text = text_or_none(value)
+    if text is None:
+        return None
+    whole = _WHOLE.fullmatch(text)
+    if whole is not None:
+        return whole[1]
+    if text.isascii() and "  " not in text and text.isprintable():
+        return text
+    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split()) or None
+
+
+def likeness(name: str) -> str:
+    """Return what two names have in common that differ only in case, leading zeros, or the sign between their parts."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", re.sub(r"[\s_-]+", " ", folded)).strip()
+
+
+def is_shortened_number(text: str) -> bool:
+    """Return whether a spreadsheet has cut a long number to this (``1.23457E+11``): several become one."""
+    return _SHORTENED.fullmatch(text) is not None
 
 
 def normalise_viewpoint(value: object) -> tuple[str | None, bool]:
@@ -43,68 +122,22 @@ def normalise_viewpoint(value: object) -> tuple[str | None, bool]:
 
     "Top", "up", "aerial", "dorsal" … become "top", "L" and "R" become "left" and "right"; not known becomes None. A
     word that is not understood is kept in lower case, with ``understood`` False.
+
+    Raises:
+        ValueError: see :func:`text_of`.
     """
-    text = text_or_none(value)
+    text = name_or_none(value)
     if text is None:
         return None, True
     word = re.sub(r"[\s-]+", "_", text.lower())
     return _VIEWPOINT_OF.get(word, text.lower()), word in _VIEWPOINT_OF
 
 
-@lru_cache(maxsize=65536)
-def parse_date(text: str) -> tuple[dt.date, dt.datetime | None]:
-    """Read a date, with the time of day if there is one.
-
-    Understood: ISO 8601 (2017-08-07, 2017-08-07T20:38:36), year first with other separators (2017/08/07, EXIF's
-    2017:08:07 20:38:36), 20170807, month by name (7 Aug 2017, August 7, 2017), day.month.year with dots, and
-    day/month/year or month/day/year where only one reading is possible. A time zone is read and dropped: the day is
-    the one that stands in the table.
-
-    Returns:
-        (date, timestamp); timestamp is None where no time of day is given.
-
-    Raises:
-        ValueError: no date, an impossible one, or one that can be read in two ways.
-    """
-    text = text.strip()
-    for pattern, order in ((_YEAR_FIRST, "y-md"), (_DAY_NAMED, "dmy"), (_NAMED_DAY, "mdy"), (_COMPACT, "ymd")):
-        match = pattern.fullmatch(text)
-        if match:
-            groups = list(match.groups())
-            if order == "y-md":
-                del groups[1]
-                order = "ymd"
-            named = dict(zip(order, groups[:3], strict=True))
-            return _build(text, named["y"], named["m"], named["d"], groups[3:])
-    match = _YEAR_LAST.fullmatch(text)
-    if match is None:
-        raise ValueError(f"'{text}' is not a date; write it as YYYY-MM-DD")
-    first, separator, second, year, *time = match.groups()
-    if separator == ".":
-        return _build(text, year, second, first, time)
-    if int(first) <= 12 and int(second) <= 12 and int(first) != int(second):
-        raise ValueError(f"'{text}' can be read as day/month or as month/day; write it as YYYY-MM-DD")
-    day, month = (first, second) if int(second) <= 12 else (second, first)
-    return _build(text, year, month, day, time)
-
-
-def _build(text: str, year: str, month: str, day: str, time: list[str | None]) -> tuple[dt.date, dt.datetime | None]:
-    try:
-        number = int(month) if month.isdigit() else 1 + _MONTHS.index(month.lower()[:3])
-        date = dt.date(int(year), number, int(day))
-        if not time or time[0] is None:
-            return date, None
-        hour, minute, second = (int(part or 0) for part in time)
-        return date, dt.datetime(date.year, date.month, date.day, hour, minute, second)
-    except ValueError:
-        raise ValueError(f"'{text}' is no day of the calendar or no time of day; write it as YYYY-MM-DD") from None
-
-
 def parse_size(value: object) -> int | None:
     """Read a width or height in pixels (None where not known).
 
     Raises:
-        ValueError: not a whole number above 0.
+        ValueError: not a whole number from 1 to :data:`MAX_SIDE`.
     """
     text = text_or_none(value)
     if text is None:
@@ -113,52 +146,11 @@ def parse_size(value: object) -> int | None:
         number = float(text)
     except ValueError:
         raise ValueError(f"'{text}' is not a number of pixels") from None
-    if not math.isfinite(number) or number != int(number) or number <= 0:
-        raise ValueError(f"'{text}' is not a whole number of pixels above 0")
+    if not math.isfinite(number) or number != int(number) or not 0 < number <= MAX_SIDE:
+        raise ValueError(f"'{text}' is not a whole number of pixels from 1 to {MAX_SIDE:,}")
     return int(number)
 
 
-def parse_box(values: list[object] | tuple[object, ...], size: tuple[int, int] | None) -> tuple[int, int, int, int]:
-    """Turn x, y, width, height (pixels, fractions allowed) into the smallest whole-pixel box that covers it.
-
-    Args:
-        values: the four numbers, or their spellings.
-        size: (width, height) of the photograph, to which the box is clipped; None if not known (then it is only
-            clipped at the left and upper edge).
-
-    Raises:
-        ValueError: not four numbers, or nothing of the box lies on the photograph.
-    """
-    try:
-        x, y, width, height = (float(str(v)) for v in values)
-    except (TypeError, ValueError):
-        raise ValueError(f"{list(values)} is not a box; give x, y, width, height in pixels") from None
-    if not all(math.isfinite(v) for v in (x, y, width, height)) or width <= 0 or height <= 0:
-        raise ValueError(f"box {list(values)} has no area; give x, y, width, height in pixels")
-    left, top = max(0, math.floor(x)), max(0, math.floor(y))
-    right, bottom = math.ceil(x + width), math.ceil(y + height)
-    if size is not None:
-        right, bottom = min(right, size[0]), min(bottom, size[1])
-    if right <= left or bottom <= top:
-        raise ValueError(f"box {list(values)} lies outside the photograph")
-    return left, top, right - left, bottom - top
-
-
-def inside(root: Path, path: str, allow_outside: bool = False) -> Path:
-    """Return the absolute path of a photograph named in a table that lies in ``root``.
-
-    The test goes by the path as it is written (``..`` resolved, backslashes read as separators); links that the owner
-    of the catalogue placed inside it are followed as usual.
-
-    Raises:
-        ValueError: the path leads out of ``root`` and ``allow_outside`` is False.
-    """
-    text = path.strip().replace("\\", "/")
-    if "\0" in text:
-        raise ValueError("the path holds a zero byte")
-    base = os.path.abspath(root)  # noqa: PTH100 - Path.resolve() would follow links; only the text counts here
-    full = os.path.normpath(os.path.join(base, text))  # noqa: PTH118
-    drive = re.match(r"[A-Za-z]:/", text) is not None and os.name != "nt"
-    if not allow_outside and (drive or not (full == base or full.startswith(base.rstrip("/\\") + os.sep))):
-        raise ValueError(f"'{path}' leads out of the catalogue's folder {base}")
-    return Path(full)
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

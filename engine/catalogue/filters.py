@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from engine.catalogue.fields import normalise_viewpoint, parse_date
+from engine.catalogue.dates import parse_when
+from engine.catalogue.encounters import is_known, same_encounter
+from engine.catalogue.fields import name_or_none, normalise_viewpoint
 from features.records import BoolArray
 from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from engine.catalogue.catalog import Catalog
-
-ENCOUNTER_GAP = pd.Timedelta(hours=1)
-"""Two photographs of one individual at most this far apart belong to one encounter (the challenge's own rule)."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,9 @@ class CandidateFilter(Settings):
 
     Attributes:
         viewpoints: allowed candidate viewpoints (None = all); a candidate of unknown viewpoint always stays.
-        since, until: first and last allowed date, inclusive ("YYYY-MM-DD" or a date); unknown dates stay.
-        require_date: drop candidates of unknown date.
+        since, until: first and last allowed day, inclusive (a date, "YYYY-MM-DD", or a month or year as text); unknown
+            dates stay, and months and years that reach into the time allowed.
+        require_date: drop candidates of which not even the year is known.
         exclude_encounter: drop candidates of the query's own encounter (see :func:`same_encounter`).
         exclude_own_individual: drop candidates that carry the query's own name (an audit asks whom else it shows).
         exclude_individuals, exclude_ids: individuals and image ids to leave out.
@@ -85,6 +84,10 @@ class CandidateFilter(Settings):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for name in ("species", "exclude_individuals"):  # in the one spelling that catalogues have
+            if getattr(self, name) is not None:
+                names = (name_or_none(value) for value in getattr(self, name))
+                object.__setattr__(self, name, tuple(value for value in names if value is not None))
         if self.viewpoints is not None:
             views = tuple(view for view in (normalise_viewpoint(v)[0] for v in self.viewpoints) if view is not None)
             object.__setattr__(self, "viewpoints", views or None)
@@ -95,11 +98,12 @@ class CandidateFilter(Settings):
         if self.viewpoints is not None:
             kept = table["viewpoint"].isin(self.viewpoints) | table["viewpoint"].isna()
             masks.append((f"viewpoint (kept: {', '.join(self.viewpoints)})", _array(kept)))
-        unknown = table["date"].isna()
+        unknown = table["latest"].isna()
+        first, last = table["earliest"], table["latest"]
         if self.since is not None:
-            masks.append((f"date before {self.since}", _array((table["date"] >= pd.Timestamp(self.since)) | unknown)))
+            masks.append((f"date before {self.since}", _array((last >= pd.Timestamp(self.since)) | unknown)))
         if self.until is not None:
-            masks.append((f"date after {self.until}", _array((table["date"] <= pd.Timestamp(self.until)) | unknown)))
+            masks.append((f"date after {self.until}", _array((first <= pd.Timestamp(self.until)) | unknown)))
         if self.require_date:
             masks.append(("unknown date", _array(~unknown)))
         if self.species is not None:
@@ -120,8 +124,9 @@ class CandidateFilter(Settings):
     ) -> BoolArray:
         """Return the (N,) bool mask of the candidates allowed for one query, by the rules that depend on it.
 
-        The query itself never is a candidate: neither a photograph of the same ``image_id``, nor the same file under
-        another id. It depends on this query and the catalogue alone.
+        The query itself never is a candidate: neither a photograph of the same ``image_id``, nor anything that is cut
+        from the same file, whatever its box: two boxes of one picture show two animals. It depends on this query and
+        the catalogue alone.
 
         Args:
             query: a row of a catalogue's table (missing fields count as unknown).
@@ -136,101 +141,16 @@ class CandidateFilter(Settings):
         """Like :meth:`mask_for`, with the counts."""
         keys = catalog.keys
         itself = keys.image_id == query["image_id"]
-        if _known(query.get("path")):
-            # two boxes of one picture share a path and are different photographs: the box must agree as well
-            box = _plain_box(query.get("box"))
-            for position in np.flatnonzero(keys.path == query["path"]):
-                itself[position] |= _plain_box(catalog.table["box"].iloc[position]) == box
+        if is_known(query.get("path")):
+            itself = itself | (keys.path == query["path"])
         if same_content is not None:
             itself = itself | np.asarray(same_content, bool)
         masks = [("being the query itself", ~itself)]
         if self.exclude_encounter:
             masks.append(("encounter of the query", ~same_encounter(query, keys)))
-        if self.exclude_own_individual and _known(query.get("individual_id")):
+        if self.exclude_own_individual and is_known(query.get("individual_id")):
             masks.append(("individual of the query", keys.individual_id != query["individual_id"]))
         return _combine(len(itself), masks)
-
-
-@dataclass(frozen=True, eq=False)
-class CandidateKeys:
-    """A catalogue's columns as plain arrays, so that asking once per query stays cheap.
-
-    Attributes:
-        image_id, path, individual_id, encounter_id: (N,) object arrays of str, None where not known.
-        date, timestamp: (N,) datetime64[s], NaT where not known.
-    """
-
-    image_id: npt.NDArray[np.object_]
-    path: npt.NDArray[np.object_]
-    individual_id: npt.NDArray[np.object_]
-    encounter_id: npt.NDArray[np.object_]
-    date: npt.NDArray[np.datetime64]
-    timestamp: npt.NDArray[np.datetime64]
-
-    @classmethod
-    def of(cls, table: pd.DataFrame) -> CandidateKeys:
-        """Take the columns of a catalogue's table."""
-        texts = ("image_id", "path", "individual_id", "encounter_id")
-        columns = {name: table[name].astype(object).where(table[name].notna(), None).to_numpy() for name in texts}
-        times = {name: table[name].to_numpy(dtype="datetime64[s]") for name in ("date", "timestamp")}
-        return cls(**columns, **times)
-
-
-def same_encounter(query: pd.Series | Mapping[Any, Any], candidates: CandidateKeys | pd.DataFrame) -> BoolArray:
-    """Return the (N,) bool mask of the photographs taken in the query's own encounter.
-
-    * Both encounter ids known: they are equal; or the two are known to be the same individual within one hour, because
-      published ids may be given per viewpoint (those of the Cook Inlet photographs are), and a lateral photograph of
-      the same minute is no independent sighting.
-    * Otherwise: the two are not known to be different individuals, and were taken at most one hour apart (both times
-      known) or on the same day (only dates known). So a query of which nothing but the date is known shares its
-      encounter with every photograph of that day that may show the same animal: rather one candidate too few than one
-      that is recognised by the light of the same minute.
-    * Neither encounter nor date known of one of the two: not the same.
-
-    Args:
-        query: a row of a catalogue's table (missing fields count as unknown).
-        candidates: a catalogue's ``keys``, or its table.
-    """
-    keys = candidates if isinstance(candidates, CandidateKeys) else CandidateKeys.of(candidates)
-    nothing = np.zeros(len(keys.image_id), bool)
-    near, close, same = nothing, nothing, nothing
-    may_be_same = ~nothing
-    if _known(query.get("date")):
-        near = keys.date == np.datetime64(pd.Timestamp(query["date"]), "s")
-    if _known(query.get("timestamp")):
-        gap = np.abs(keys.timestamp - np.datetime64(pd.Timestamp(query["timestamp"]), "s"))
-        close = gap <= ENCOUNTER_GAP.to_timedelta64()  # False where NaT
-        near = np.where(np.isnat(keys.timestamp), near, close)
-    if _known(query.get("individual_id")):
-        same = keys.individual_id == query["individual_id"]
-        may_be_same = same | _missing(keys.individual_id)
-    result = near & may_be_same
-    if _known(query.get("encounter_id")):
-        equal = keys.encounter_id == query["encounter_id"]
-        result = np.where(_missing(keys.encounter_id), result, equal | (close & same))
-    return result.astype(bool)
-
-
-def derive_encounters(table: pd.DataFrame) -> pd.Series:
-    """Return encounter ids by the one-hour rule: ``individual-000``, ``individual-001`` … in order of time.
-
-    Runs of photographs of one individual that are at most one hour apart, from one to the next, form an encounter.
-    Photographs without individual or time of day get None (:func:`same_encounter` then goes by the date).
-
-    Args:
-        table: with the columns individual_id and timestamp.
-    """
-    encounters = pd.Series([None] * len(table), index=table.index, dtype=object)
-    known = table[table["individual_id"].notna() & table["timestamp"].notna()]
-    if known.empty:
-        return encounters
-    known = known.sort_values(["individual_id", "timestamp"], kind="stable")
-    starts = known.groupby("individual_id", sort=False)["timestamp"].diff() > ENCOUNTER_GAP
-    numbers = starts.groupby(known["individual_id"], sort=False).cumsum().astype(int)
-    names = [f"{who}-{number:03d}" for who, number in zip(known["individual_id"], numbers, strict=True)]
-    encounters.loc[known.index] = names
-    return encounters
 
 
 def _combine(n_candidates: int, masks: list[tuple[str, BoolArray]]) -> tuple[BoolArray, FilterReport]:
@@ -250,22 +170,11 @@ def _as_date(name: str, value: object) -> dt.date | None:
     if isinstance(value, dt.date):
         return value
     try:
-        return parse_date(str(value))[0]
+        when = parse_when(str(value))
+        return when.earliest if name == "since" else when.latest
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
 
 
 def _array(series: pd.Series) -> BoolArray:
     return series.fillna(False).to_numpy(dtype=bool)
-
-
-def _known(value: object) -> bool:
-    return value is not None and not bool(pd.isna(value))  # type: ignore[call-overload]
-
-
-def _missing(values: npt.NDArray[np.object_]) -> BoolArray:
-    return np.asarray(values == None, dtype=bool)  # noqa: E711 - elementwise
-
-
-def _plain_box(box: object) -> tuple[int, ...] | None:
-    return tuple(box) if isinstance(box, tuple | list) else None

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.catalog import Catalog
+from engine.catalogue.problems import Problems
+from engine.catalogue.sizes import compare_sizes
 from engine.workers import run_tasks
 from features.describe import Describer, DescribeSettings, Description, Failure, PhotoRef
-from features.photo import PhotoError
+from features.photo import PhotoError, image_size
 from features.records import FloatArray
 from features.store import FeatureStore
 
@@ -50,8 +52,8 @@ class CatalogIndex:
 
     @cached_property
     def contents(self) -> npt.NDArray[np.object_]:
-        """(N,) content of each photograph without its viewpoint: equal for two copies of one picture."""
-        return np.array([item.key.rsplit(":", 1)[0] for item in self.descriptions], object)
+        """(N,) digest of each photograph's file: equal for copies of one picture and for all boxes of it."""
+        return np.array([item.key.split(":", 1)[0] for item in self.descriptions], object)
 
     def take(self, positions: npt.NDArray[np.int_] | list[int]) -> CatalogIndex:
         """Return the index of the photographs at these row numbers, in the order given."""
@@ -68,6 +70,27 @@ def refs_of(catalog: Catalog) -> list[PhotoRef]:
     table = catalog.table
     columns = (table[name] for name in ("image_id", "path", "viewpoint", "box"))
     return [PhotoRef(image_id, Path(path), view, box) for image_id, path, view, box in zip(*columns, strict=True)]
+
+
+def compare_stated_sizes(catalog: Catalog) -> None:
+    """Warn of boxes that were not meant for the photographs as they are: of other sizes, or beyond their edges.
+
+    Only photographs with a box are opened (their headers): without one, a stated size changes nothing that is seen.
+    """
+    ledger = Problems(strict=False)
+    boxed = catalog.table[catalog.table["box"].notna()]
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for path, box, stated in zip(boxed["path"], boxed["box"], boxed["photo_size"], strict=True):
+        if path not in sizes:
+            try:
+                sizes[path] = image_size(path)
+            except PhotoError:  # said when it is described
+                sizes[path] = None
+        found = sizes[path]
+        if found is not None:
+            for problem in compare_sizes(stated, found, box, file=path):
+                ledger.take(problem)
+    ledger.log()
 
 
 def describe_catalog(
@@ -91,6 +114,7 @@ def describe_catalog(
     Returns:
         The index. A photograph that cannot be read is reported in ``failures`` and left out; it stops nothing.
     """
+    compare_stated_sizes(catalog)
     refs = refs_of(catalog)
     describer = Describer(settings, FeatureStore(store), device)
     found: dict[int, Description | Failure] = {}

@@ -109,8 +109,15 @@ class Problems:
         text = None if value is None else str(value)
         if text is not None and len(text) > 80:
             text = f"{text[:77]}..."
-        problem = Problem(severity, message, None if file is None else str(file), line, column, text, hint)
-        if self.strict and severity == "error":
+        self.take(Problem(severity, message, None if file is None else str(file), line, column, text, hint))
+
+    def take(self, problem: Problem) -> None:
+        """Note a problem that was put into words elsewhere.
+
+        Raises:
+            CatalogError: the ledger is strict and the problem is an error.
+        """
+        if self.strict and problem.severity == "error":
             raise CatalogError(problem)
         self.items.append(problem)
 
@@ -127,9 +134,13 @@ class Problems:
         self.add("info", message, **where)
 
     def log(self, limit: int = 5) -> None:
-        """Send the warnings to the log, at most ``limit`` in full, the rest as a count."""
-        warnings = [p for p in self.items if p.severity == "warning"]
-        for problem in warnings[:limit]:
-            logger.warning("%s", problem)
-        if len(warnings) > limit:
-            logger.warning("... and %d more warnings; `scarmatch check` lists them all", len(warnings) - limit)
+        """Send the warnings and what is worth knowing to the log, at most ``limit`` of each in full.
+
+        Errors are not sent: whoever keeps them in a ledger shows them.
+        """
+        for severity, level in (("warning", logging.WARNING), ("info", logging.INFO)):
+            chosen = [problem for problem in self.items if problem.severity == severity]
+            for problem in chosen[:limit]:
+                logger.log(level, "%s", problem)
+            if len(chosen) > limit:
+                logger.log(level, "... and %d more; `scarmatch check` lists them all", len(chosen) - limit)

@@ -1,43 +1,32 @@
-"""Delimited text with exact line numbers, and the builder that turns its values into a catalogue's table."""
+"""Delimited text as spreadsheets and people write it, read with exact line numbers.
+
+The one reader of every table: UTF-8, UTF-16 and UTF-32 with or without byte order mark, Windows-1252 as a last resort
+(said so), comma, semicolon, tab or bar, any line ending, Excel's ``sep=;`` line. What cannot be read without guessing
+is a problem with its line, never another table.
+"""
 
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from engine.catalogue.fields import (
-    KNOWN_VIEWPOINTS,
-    inside,
-    normalise_viewpoint,
-    parse_box,
-    parse_date,
-    parse_size,
-    text_or_none,
-)
 from engine.catalogue.problems import Problems
 
-_FIRST_YEAR = 1839  # of photography
-_FIELDS = (
-    "image_id",
-    "path",
-    "individual_id",
-    "viewpoint",
-    "date",
-    "timestamp",
-    "encounter_id",
-    "width",
-    "height",
-    "box",
-    "species",
+_DELIMITERS = "\t;,|"
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
 )
+_HEAD_BYTES = 65536
+_END = "\0end of the table"  # a last line that shows whether a quote is still open
 
 
 @dataclass(frozen=True)
@@ -49,74 +38,157 @@ class TextTable:
         columns: names of the columns, stripped.
         rows: one dict per data row, column -> text.
         lines: the line of the file on which each row ends, counted from 1.
+        header_line: the line that names the columns.
     """
 
     file: Path
     columns: list[str]
     rows: list[dict[str, str]]
     lines: list[int]
+    header_line: int = 1
 
 
-def decode(data: bytes) -> str:
-    """Decode UTF-8 (with or without byte order mark), UTF-16 with one, or else Latin-1 / Windows-1252."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+def decode(data: bytes) -> tuple[str, str]:
+    """Decode text of unknown encoding.
+
+    Returns:
+        (text without byte order mark, name of the encoding). What is neither marked nor valid UTF-8 is read as
+        UTF-16 where every other byte is zero, as it is in Western text, and as Windows-1252 otherwise: a guess.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if encoding is None and b"\0" in data[:_HEAD_BYTES]:
+        head = data[:_HEAD_BYTES]
+        zeros = [head[start::2].count(0) / max(1, len(head[start::2])) for start in (0, 1)]
+        if max(zeros) > 0.6 and min(zeros) < 0.2:
+            encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    for name in (encoding, "utf-8"):
+        try:
+            if name is not None:
+                return data.decode(name), name
+        except UnicodeDecodeError:
+            continue
+    return data.decode("cp1252", errors="replace"), "cp1252"
 
 
 def read_header(file: Path) -> list[str]:
     """Return the column names of a delimited text file (empty if it cannot be read or is empty)."""
     try:
         with file.open("rb") as stream:
-            head = decode(stream.readline(65536))
+            head = stream.read(_HEAD_BYTES)
     except OSError:
         return []
-    return next(iter(csv.reader([head.strip("\r\n")], delimiter=sniff_delimiter(head))), [])
+    # a character that the last byte cuts in two would make the whole look like another encoding
+    text = decode(head[: head.rfind(b"\n") + 2] if len(head) == _HEAD_BYTES else head)[0]
+    found = _read(text)
+    return found.columns if isinstance(found, _Rows) else []
 
 
 def sniff_delimiter(header: str) -> str:
-    """Return the delimiter of a header line: the one of tab, semicolon and comma that occurs most often."""
+    """Return the delimiter of a header line: the one of tab, semicolon, comma and bar that occurs most often."""
     outside = "".join(header.split('"')[::2])
-    return max("\t;,", key=outside.count) if any(outside.count(c) for c in "\t;,") else ","
+    return max(_DELIMITERS, key=outside.count) if any(outside.count(c) for c in _DELIMITERS) else ","
 
 
 def read_text_table(file: Path, problems: Problems) -> TextTable:
     """Read a delimited text file; blank lines are skipped, rows of the wrong length noted and skipped."""
     try:
-        text = decode(file.read_bytes())
+        data = file.read_bytes()
     except OSError as error:
         problems.error(f"cannot be read: {error.strerror or error}", file=file)
         return TextTable(file, [], [], [])
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sniff_delimiter(first))
-    columns: list[str] = []
+    if data.startswith(b"PK\x03\x04"):
+        problems.error("is an Excel workbook (or another archive), no text", file=file, hint="save it as CSV UTF-8")
+        return TextTable(file, [], [], [])
+    text, encoding = decode(data)
+    if encoding == "cp1252":
+        problems.warning(
+            "is neither UTF-8 nor marked as UTF-16; read as Windows-1252, which may misread accents",
+            file=file,
+            hint="save it as CSV UTF-8",
+        )
+    found = _read(text)
+    if isinstance(found, str):
+        problems.error(f"is no delimited text: {found}", file=file)
+        return TextTable(file, [], [], [])
+    if not found.columns:
+        problems.error("the file is empty", file=file, hint="the first line must name the columns")
+        return TextTable(file, [], [], [])
+    if found.open_quote is not None:
+        problems.error(
+            'a quote (") is opened and never closed; what follows cannot be told apart',
+            file=file,
+            line=found.open_quote,
+            hint="close it, or double a quote that belongs to the text",
+        )
+    for sign, severity in (("\0", "error"), ("\ufffd", "warning")):
+        if sign in text:
+            message, hint = "holds bytes that are no text", "export the table anew as CSV UTF-8"
+            line = text.count("\n", 0, text.index(sign)) + 1
+            (problems.error if severity == "error" else problems.warning)(message, file=file, line=line, hint=hint)
+    _check_header(file, found.columns, found.header_line, problems)
     rows: list[dict[str, str]] = []
     lines: list[int] = []
+    for values, line in zip(found.rows, found.lines, strict=True):
+        extra = values[len(found.columns) :]
+        if len(values) < len(found.columns) or any(value.strip() for value in extra):
+            problems.error(
+                f"the row has {len(values)} values, the header {len(found.columns)} columns",
+                file=file,
+                line=line,
+                hint="put values that hold the delimiter into double quotes",
+            )
+        else:
+            rows.append(dict(zip(found.columns, values, strict=False)))
+            lines.append(line)
+    return TextTable(file, found.columns, rows, lines, found.header_line)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Text taken apart: the header, the other rows with the lines on which they end, and where a quote stays open."""
+
+    columns: list[str]
+    header_line: int
+    rows: list[list[str]]
+    lines: list[int]
+    open_quote: int | None
+
+
+def _read(text: str) -> _Rows | str:
+    """Take delimited text apart; the csv module's message where it cannot."""
+    # Python's own universal newlines, inside quotes too; the other line separators of Unicode are text
+    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    filled = text.lstrip("\n \t")
+    excel = re.match(r"sep=(.)[ \t]*(?:\n|$)", filled, re.IGNORECASE)
+    first = filled.split("\n", 2)[1 if excel else 0 :][:1]
+    delimiter = excel[1] if excel else sniff_delimiter(first[0] if first else "")
+    stream = io.StringIO(text if text.endswith("\n") else text + "\n", newline="\n")
+    reader = csv.reader(itertools.chain(stream, [_END]), delimiter=delimiter)
+    columns: list[str] = []
+    header_line, before = 1, 0
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    open_quote = None
     try:
         for values in reader:
+            start, before = before + 1, reader.line_num
+            if values == [_END]:
+                break
+            if values and values[-1].endswith(_END):
+                open_quote = start
+                break
             if not any(value.strip() for value in values):
                 continue
+            if not columns and excel and delimiter.join(values).strip().lower().startswith("sep="):
+                continue
             if not columns:
-                columns = [value.strip() for value in values]
-                _check_header(file, columns, reader.line_num, problems)
-            elif len(values) != len(columns):
-                problems.error(
-                    f"the row has {len(values)} values, the header {len(columns)} columns",
-                    file=file,
-                    line=reader.line_num,
-                    hint="put values that hold the delimiter into double quotes",
-                )
+                columns, header_line = [value.strip() for value in values], reader.line_num
             else:
-                rows.append(dict(zip(columns, values, strict=True)))
+                rows.append(values)
                 lines.append(reader.line_num)
     except csv.Error as error:
-        problems.error(f"is no delimited text: {error}", file=file, line=reader.line_num)
-    if not columns:
-        problems.error("the file is empty", file=file, hint="the first line must name the columns")
-    return TextTable(file, columns, rows, lines)
+        return f"{error} (line {reader.line_num})"
+    return _Rows(columns, header_line, rows, lines, open_quote)
 
 
 def _check_header(file: Path, columns: Sequence[str], line: int, problems: Problems) -> None:
@@ -124,148 +196,3 @@ def _check_header(file: Path, columns: Sequence[str], line: int, problems: Probl
         problems.error(
             f"the column '{name}' occurs twice", file=file, line=line, column=name, hint="rename one of them"
         )
-
-
-@dataclass
-class TableBuilder:
-    """Collects photographs row by row, reads their values, and notes what is wrong with them.
-
-    Args:
-        root: the folder that photographs must lie in.
-        problems: the ledger.
-        allow_outside: accept paths that lead out of ``root``.
-    """
-
-    root: Path
-    problems: Problems
-    allow_outside: bool = False
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    places: list[tuple[Path, int | None]] = field(default_factory=list)
-    photo_sizes: list[tuple[int, int] | None] = field(default_factory=list)
-    _seen: dict[str, tuple[Path, int | None]] = field(default_factory=dict)
-    _today: dt.date = field(default_factory=dt.date.today)
-
-    def add(
-        self,
-        values: Mapping[str, Any],
-        file: Path,
-        line: int | None,
-        columns: Mapping[str, str] | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        """Add one photograph.
-
-        Args:
-            values: field of the catalogue -> value as it stands in the source; missing fields are unknown.
-            file, line: where it stands.
-            columns: field -> the source's name for it, for messages.
-            folder: the folder that relative paths start from (default: the root).
-        """
-        names = columns or {}
-
-        def where(name: str) -> dict[str, Any]:
-            return {"file": file, "line": line, "column": names.get(name, name), "value": values.get(name)}
-
-        # only an empty id or path is missing: unlike an animal, a photograph may well be called "unknown"
-        image_id, path = (str(values.get(name) or "").strip() for name in ("image_id", "path"))
-        if not image_id or not path:
-            name = "path" if image_id else "image_id"
-            self.problems.error("the value is missing", **where(name), hint="every photograph needs one")
-            return
-        if image_id in self._seen:
-            other, other_line = self._seen[image_id]
-            line_text = "" if other_line is None else f"line {other_line}"
-            place = line_text if other == file and line_text else ", ".join(filter(None, [str(other), line_text]))
-            self.problems.error(
-                f"'{image_id}' occurs before, in {place}", **where("image_id"), hint="give every photograph its own id"
-            )
-            return
-        full = self._path(path, folder, where("path"))
-        if full is None:
-            return
-        self._seen[image_id] = (file, line)
-        date, timestamp = self._date_and_time(values, where)
-        size = self._size(values, where)
-        box = self._box(values, size, where)
-        used = (box[2], box[3]) if box is not None else size
-        row: dict[str, Any] = {
-            name: text_or_none(values.get(name)) for name in ("individual_id", "encounter_id", "species")
-        }
-        row |= {"image_id": image_id, "path": str(full), "viewpoint": self._viewpoint(values, where)}
-        row |= {"date": date, "timestamp": timestamp, "box": box}
-        row |= {"width": used[0] if used else None, "height": used[1] if used else None}
-        self.rows.append(row)
-        self.places.append((file, line))
-        self.photo_sizes.append(size)
-
-    def table(self) -> pd.DataFrame:
-        """Return what was collected, as columns of a catalogue."""
-        table = pd.DataFrame({name: pd.Series([row[name] for row in self.rows], dtype=object) for name in _FIELDS})
-        for name in ("date", "timestamp"):
-            # by way of NumPy: seconds hold any year, while pandas 2 would go through nanoseconds (1677 to 2262)
-            table[name] = pd.Series(np.array([row[name] for row in self.rows], dtype="datetime64[s]"))
-        return table
-
-    def _path(self, path: str, folder: Path | None, where: dict[str, Any]) -> Path | None:
-        try:
-            base = folder or self.root
-            relative = path if Path(path).is_absolute() else f"{base.absolute()}/{path}"
-            return inside(self.root, relative, self.allow_outside)
-        except ValueError as error:
-            self.problems.error(
-                str(error), **where, hint="move the photograph into the folder, or allow photographs from outside"
-            )
-            return None
-
-    def _date_and_time(self, values: Mapping[str, Any], where: Any) -> tuple[dt.date | None, dt.datetime | None]:
-        parsed: dict[str, tuple[dt.date, dt.datetime | None]] = {}
-        for name in ("date", "timestamp"):
-            text = text_or_none(values.get(name))
-            if text is None:
-                continue
-            try:
-                parsed[name] = parse_date(text)
-            except ValueError as error:
-                self.problems.error(str(error), **where(name))
-        date, timestamp = parsed.get("date"), parsed.get("timestamp")
-        if date and timestamp and date[0] != timestamp[0]:
-            self.problems.warning(f"the date {date[0]} is not the day of the timestamp {timestamp[0]}", **where("date"))
-        day = (date or timestamp or (None, None))[0]
-        if day is not None and (day > self._today or day.year < _FIRST_YEAR):
-            when = "in the future" if day > self._today else "before there were photographs"
-            self.problems.warning(f"the date {day} lies {when}", **where("date" if date else "timestamp"))
-        return day, (timestamp[1] if timestamp else None) or (date[1] if date else None)
-
-    def _size(self, values: Mapping[str, Any], where: Any) -> tuple[int, int] | None:
-        sides: list[int | None] = []
-        for name in ("width", "height"):
-            try:
-                sides.append(parse_size(values.get(name)))
-            except ValueError as error:
-                self.problems.error(str(error), **where(name))
-                sides.append(None)
-        width, height = sides
-        return None if width is None or height is None else (width, height)
-
-    def _box(
-        self, values: Mapping[str, Any], size: tuple[int, int] | None, where: Any
-    ) -> tuple[int, int, int, int] | None:
-        given = values.get("box")
-        if given is None:
-            return None
-        try:
-            box = parse_box(given, size)
-        except ValueError as error:
-            self.problems.error(str(error), **where("box"))
-            return None
-        return None if size is not None and box == (0, 0, *size) else box
-
-    def _viewpoint(self, values: Mapping[str, Any], where: Any) -> str | None:
-        viewpoint, understood = normalise_viewpoint(values.get("viewpoint"))
-        if not understood:
-            self.problems.warning(
-                f"the viewpoint '{viewpoint}' is not understood and kept as it is",
-                **where("viewpoint"),
-                hint=f"known ones: {', '.join(KNOWN_VIEWPOINTS)}; leave it empty where it is unknown",
-            )
-        return viewpoint

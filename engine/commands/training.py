@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.catalogue.boxes import read_boxes
+from engine.catalogue.further_boxes import read_boxes
 from engine.catalogue.catalog import Catalog
 from engine.commands.console import ProgressBar, say, show_over_last
 from engine.commands.options import (

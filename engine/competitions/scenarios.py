@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from engine.catalogue.catalog import Catalog
-from engine.catalogue.fields import inside
+from engine.catalogue.paths import inside
 from engine.catalogue.problems import Problems
 from engine.catalogue.tables import TextTable, read_text_table
 

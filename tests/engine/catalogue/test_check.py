@@ -124,7 +124,7 @@ def test_what_is_no_catalogue_is_one_error(tmp_path: Path, kind: str) -> None:
     if kind != "nowhere":
         folder.mkdir()
     if kind == "missing columns":
-        (folder / "metadata.csv").write_text("image_id,photo\na,a.jpg\n")
+        (folder / "metadata.csv").write_text("image_id,where\na,a.jpg\n")
     if kind == "header only":
         (folder / "metadata.csv").write_text(HEADER + "\n")
     report = check_catalog(folder)

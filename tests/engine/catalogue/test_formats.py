@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.catalogue.boxes import parse_box
 from engine.catalogue.catalog import Catalog, CatalogError
-from engine.catalogue.fields import inside, normalise_viewpoint, parse_box, parse_date
-from engine.catalogue.formats import match_columns, read_catalog, sniff
+from engine.catalogue.columns import match_columns
+from engine.catalogue.dates import parse_date
+from engine.catalogue.fields import normalise_viewpoint
+from engine.catalogue.formats import read_catalog, sniff
+from engine.catalogue.paths import inside
 from engine.catalogue.problems import Problems
 from engine.competitions.scenarios import (
     Scenario,
@@ -219,7 +223,8 @@ def test_outside_paths_are_read_when_allowed(tmp_path: Path) -> None:
 def test_missing_columns_are_named_with_those_found(tmp_path: Path) -> None:
     challenge(tmp_path, "a,b", header="image_id,photo")
     with pytest.raises(CatalogError, match=r"path is missing; found: image_id, photo"):
-        Catalog.read(tmp_path)
+        Catalog.read(tmp_path, format="challenge")
+    assert read_catalog(tmp_path).source == "csv", "a format of its own is not taken where a column would be lost"
     assert len(read_catalog(tmp_path, format="csv").table) == 1
 
 

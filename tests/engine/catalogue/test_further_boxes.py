@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.catalogue.boxes import read_boxes
 from engine.catalogue.catalog import Catalog
+from engine.catalogue.further_boxes import read_boxes
 from engine.catalogue.problems import CatalogError
 from engine.commands.main import main
 

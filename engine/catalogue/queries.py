@@ -1,0 +1,112 @@
+"""Questions to a catalogue: loose photographs, photographs of the catalogue itself, and animals in one frame."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from engine.catalogue.catalog import Catalog, when_given
+from engine.catalogue.dates import When
+from engine.catalogue.fields import normalise_viewpoint
+from engine.catalogue.paths import photo_files
+from engine.catalogue.problems import CatalogError
+
+logger = logging.getLogger(__name__)
+
+
+def query_catalog(
+    queries: Sequence[Path | str],
+    catalog: Catalog,
+    viewpoint: str | None = None,
+    date: dt.date | str | None = None,
+) -> Catalog:
+    """Return the photographs to ask about as a catalogue, with all that is known of them.
+
+    What is asked is decided photograph by photograph, by the file and not by how its path is written: one of the
+    catalogue's own keeps what the catalogue knows of it (its encounter can then be left out, and it is never its own
+    candidate), and a frame of several animals becomes one question for each. Any other becomes a new photograph.
+
+    Args:
+        queries: files, folders of photographs, or image ids of the catalogue (a file of that name goes first).
+        catalog: the catalogue to be searched.
+        viewpoint, date: of all photographs of which the catalogue does not know it; None = unknown.
+
+    Raises:
+        CatalogError: no photograph is given, a file does not exist, or the date cannot be read.
+    """
+    when = when_given(date)
+    view = normalise_viewpoint(viewpoint)[0]
+    parts: list[Catalog] = []
+    taken = set(catalog.ids)
+    asked: set[int] = set()
+    for name in queries:
+        if str(name) in catalog and not Path(name).exists():
+            files, rows_of = [], {Path(name): [catalog.position(str(name))]}
+        else:
+            files = photo_files([name])
+            rows_of = {file: catalog.rows_of(file) for file in files}
+        for file, rows in rows_of.items():
+            if len(rows) > 1:
+                ids = ", ".join(catalog.ids[row] for row in rows)
+                logger.warning("%s shows %d animals, and each is a question: %s", file, len(rows), ids)
+            new = [row for row in rows if row not in asked]
+            asked.update(new)
+            if new:
+                parts.append(_filled(catalog.take(new), view, when))
+        strangers = [file for file in files if not rows_of[file]]
+        if strangers:
+            parts.append(Catalog.from_photos(strangers, viewpoint, date, avoid=taken))
+            taken.update(parts[-1].ids)
+    if not parts:
+        raise CatalogError("no photographs given; name at least one file, or a folder that holds some")
+    if len(parts) == 1:
+        return parts[0]
+    source = parts[0].source if len({part.source for part in parts}) == 1 else "photos"
+    return Catalog(pd.concat([part.table for part in parts], ignore_index=True), parts[0].root, source)
+
+
+def _filled(part: Catalog, viewpoint: str | None, when: When | None) -> Catalog:
+    """Return photographs of the catalogue with what a person says of them where the catalogue knows nothing."""
+    table = part.table.copy()
+    if viewpoint is not None:
+        other = table["viewpoint"].notna() & (table["viewpoint"] != viewpoint)
+        if other.any():
+            names = ", ".join(table["image_id"][other])
+            logger.warning("the catalogue's own viewpoint of %s is kept, not %r", names, viewpoint)
+        table["viewpoint"] = table["viewpoint"].where(table["viewpoint"].notna(), viewpoint)
+    if when is not None:
+        unknown = table["latest"].isna()
+        known_otherwise = ~unknown & (
+            (table["latest"] < _time(when.earliest)) | (table["earliest"] > _time(when.latest))
+        )
+        if known_otherwise.any():
+            names = ", ".join(table["image_id"][known_otherwise])
+            logger.warning("the catalogue's own date of %s is kept, not %s", names, when.earliest)
+        for name in ("date", "earliest", "latest"):
+            value = getattr(when, name)
+            if value is not None:
+                table.loc[unknown, name] = _time(value)
+    return Catalog(table, part.root, part.source)
+
+
+def _time(day: dt.date) -> pd.Timestamp:
+    return pd.Timestamp(day)
+
+
+def find_photograph(name: Path | str, catalog: Catalog) -> str | None:
+    """Return the image id of one photograph of a catalogue, by its id or its file; None if the catalogue has it not.
+
+    Raises:
+        CatalogError: the file shows several animals; the message lists their ids.
+    """
+    if str(name) in catalog:
+        return str(name)
+    rows = catalog.rows_of(name)
+    if len(rows) > 1:
+        ids = ", ".join(catalog.ids[row] for row in rows)
+        raise CatalogError(f"{name} shows {len(rows)} animals; choose one by its id: {ids}")
+    return catalog.ids[rows[0]] if rows else None
