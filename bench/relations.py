@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.catalogue.catalog import Catalog
-from engine.catalogue.filters import ENCOUNTER_GAP
+from engine.catalogue.encounters import ENCOUNTER_GAP
 from features.records import BoolArray
 from scarmatch.errors import ScarmatchError
 

@@ -110,6 +110,8 @@ def _prepare_output(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
+    # what a reader of tables notes without warning (columns that are not used) is told too
+    logging.getLogger("engine.catalogue").setLevel(logging.DEBUG if verbose else logging.INFO)
     for noisy in ("numba", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex
+from engine.catalogue.queries import query_catalog
 from engine.commands.console import ProgressBar, print_answers, say
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import (
@@ -30,11 +31,13 @@ from features.describe import Failure
 
 
 def _match_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("queries", nargs="+", metavar="QUERY", help="photographs, or folders of them")
+    parser.add_argument(
+        "queries", nargs="+", metavar="QUERY", help="photographs, folders of them, or ids of the catalogue"
+    )
     add_catalog_option(parser)
     parser.add_argument("--top", type=positive, default=20, help="candidates per query (20)")
     parser.add_argument("--query-viewpoint", help="viewpoint of the queries (top, left, right; default: unknown)")
-    parser.add_argument("--query-date", help="date of the queries (YYYY-MM-DD; default: unknown)")
+    parser.add_argument("--query-date", help="date of the queries (YYYY-MM-DD, a month or a year; default: unknown)")
     rules = parser.add_argument_group("candidates")
     rules.add_argument("--viewpoint", action="append", help="allowed viewpoint (may be repeated; unknown ones stay)")
     rules.add_argument("--since", help="first allowed date (YYYY-MM-DD)")
@@ -60,7 +63,7 @@ def _match_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _match(options: argparse.Namespace) -> int:
     catalog = Catalog.read(options.catalog, options.format)
-    photographs = queries_from(options.queries, catalog, options.query_viewpoint, options.query_date)
+    photographs = query_catalog(options.queries, catalog, options.query_viewpoint, options.query_date)
     candidates = CandidateFilter(
         viewpoints=tuple(options.viewpoint) if options.viewpoint else None,
         since=options.since,
@@ -99,19 +102,6 @@ def _match(options: argparse.Namespace) -> int:
         )
         say(f"report: {page}")
     return 0 if len(queries) else EXIT_DATA
-
-
-def queries_from(paths: Sequence[str], catalog: Catalog, viewpoint: str | None, date: str | None) -> Catalog:
-    """Return the queries as a catalogue.
-
-    A photograph of the catalogue itself keeps what the catalogue knows of it (its encounter can then be left out, and
-    it is never its own candidate).
-    """
-    id_of = dict(zip(catalog.table["path"], catalog.ids, strict=True))
-    inside = [id_of.get(str(Path(path).absolute())) for path in paths]
-    if all(name is not None for name in inside):
-        return catalog.subset(list(dict.fromkeys(name for name in inside if name is not None)))
-    return Catalog.from_photos(paths, viewpoint, date, avoid=catalog.ids)
 
 
 def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str, str]) -> None:

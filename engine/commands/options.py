@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from engine.catalogue.formats import FORMATS
 from engine.search.matcher import Matcher, MatcherSettings
 from scarmatch.settings import Settings, SettingsError
 
@@ -53,7 +54,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="auto",
-        choices=("auto", "challenge", "coco", "happywhale", "csv", "folders"),
+        choices=("auto", *FORMATS),
         help="layout of the catalogue (default: found out)",
     )
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.catalogue.further_boxes import read_boxes
 from engine.catalogue.catalog import Catalog
+from engine.catalogue.further_boxes import read_boxes
 from engine.commands.console import ProgressBar, say, show_over_last
 from engine.commands.options import (
     AnySettings,

@@ -19,6 +19,7 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex, Progress
 from engine.catalogue.problems import CatalogError
+from engine.catalogue.queries import find_photograph
 from engine.report.reasons import ScoreParts, reasons, score_parts
 from engine.report.run import date_of, known, text_of
 from engine.report.sheets import save_png
@@ -210,12 +211,10 @@ def heat_maps(matcher: Matcher) -> Callable[[PairEvidence], PairEvidence]:
 
 def _find(matcher: Matcher, name: str | Path, index: CatalogIndex) -> CatalogIndex:
     """Return the index of one photograph: a row of the catalogue, by id or file, or a file described now."""
-    if str(name) in index.catalog:
-        return index.subset([str(name)])
+    image_id = find_photograph(name, index.catalog)
+    if image_id is not None:
+        return index.subset([image_id])
     path = Path(name)
-    inside = index.catalog.table["path"] == str(path.absolute())
-    if inside.any():
-        return index.take([int(np.flatnonzero(inside)[0])])
     for failure in index.failures:
         if str(name) == failure.image_id or path.absolute() == failure.path:
             raise CatalogError(f"{name} is in the catalogue but cannot be used: {failure.reason}")

@@ -19,6 +19,7 @@ import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog, FilterReport
 from engine.catalogue.index import CatalogIndex, Progress, describe_catalog, refs_of
+from engine.catalogue.queries import query_catalog
 from engine.geometry.verification import VerificationSettings
 from engine.matching.dense import MarkMatchingSettings
 from engine.matching.evidence import (
@@ -422,7 +423,7 @@ class Matcher:
         if isinstance(queries, Catalog):
             return self.index(queries, progress, store)
         photos = [queries] if isinstance(queries, str | Path) else list(queries)
-        return self.index(Catalog.from_photos(photos, avoid=database.catalog.ids), progress, store)
+        return self.index(query_catalog(photos, database.catalog), progress, store)
 
     def _quick_looks(
         self,

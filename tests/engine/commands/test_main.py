@@ -13,9 +13,9 @@ import pytest
 
 from bench.protocols import cut_scenarios
 from engine.catalogue.catalog import Catalog
+from engine.catalogue.queries import query_catalog
 from engine.commands import catalogue
 from engine.commands.main import COMMANDS, build_parser, main
-from engine.commands.matching import queries_from
 from scarmatch.errors import ScarmatchError
 
 
@@ -147,7 +147,7 @@ def test_index_then_match(
 def test_a_photograph_named_twice_is_asked_once(made_up_dir: Path) -> None:
     catalog = Catalog.read(made_up_dir)
     path = str(catalog.table["path"].iloc[0])
-    assert queries_from([path, path], catalog, None, None).ids == catalog.ids[:1]
+    assert query_catalog([path, path], catalog).ids == catalog.ids[:1]
 
 
 def test_rank_and_score(
