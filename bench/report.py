@@ -1,14 +1,14 @@
-"""Turn measured results into the tables of README, bench/RESULTS.md and the ranker's card: no figure is typed by hand.
+"""Turn measured results into the tables of the documents and the ranker's card: no figure is typed by hand.
 
 ::
 
     python -m bench.report            write the tables
     python -m bench.report --check    say whether these files are up to date (exit code 1 if not)
 
-bench/RESULTS.md is written whole: every result in full, with when and on what it was measured. The README shows the
-short ones between ``<!-- NAME -->`` and ``<!-- /NAME -->``. A result that is not there is left out of both, with its
-heading. One that cannot be shown, because its file is damaged or of an older layout, is left out too, named on standard
-error, and makes the exit code 1: measure it again.
+bench/RESULTS.md is written whole: every result in full, with when and on what it was measured. docs/how-good.md shows
+the short ones between ``<!-- NAME -->`` and ``<!-- /NAME -->``, and the README the few figures of "headline". A result
+that is not there is left out of all, with its heading. One that cannot be shown, because its file is damaged or of an
+older layout, is left out too, named on standard error, and makes the exit code 1: measure it again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 from bench.machine import RESULTS, ResultError, read_result
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+TABLES = README.parent / "docs" / "how-good.md"
 FULL = Path(__file__).resolve().parent / "RESULTS.md"
 CARD = README.parent / "reranker" / "models" / "ranker-aliked.md"
 #: Methods in the ranker's card: name in the result -> heading.
@@ -45,11 +46,11 @@ class Block:
     """How one result is shown.
 
     Attributes:
-        name: of the file in bench/results, and of the place in the README.
+        name: of the file in bench/results, and of the place in docs/how-good.md.
         title: heading in RESULTS.md.
         module: what measures it.
         full: the whole of it as Markdown.
-        short: what the README shows; None if it is not shown there.
+        short: what docs/how-good.md shows; None if it is not shown there.
         plot: True if a picture of the result's name belongs to it (shown where the file is there).
         arguments: what the module's command needs.
     """
@@ -481,21 +482,28 @@ class Report:
                 )
 
     def fill(self, text: str) -> str:
-        """Return the README's text with every block renewed; a block without a result becomes empty.
+        """Return the text of docs/how-good.md with every block renewed; a block without a result becomes empty.
 
         Raises:
             ValueError: a block has no place in the text.
         """
-        found = {block.name: self._readme_block(block, result, short) for block, result, _, short in self._shown}
+        found = {block.name: self._short_block(block, result, short) for block, result, _, short in self._shown}
         for block in self._blocks:
             if block.short is None:
                 continue
-            text = _replace(text, block.name, found.get(block.name, ""), README.name)
+            text = _replace(text, block.name, found.get(block.name, ""), TABLES.name)
         return text
 
-    def _readme_block(self, block: Block, result: Result, short: str) -> str:
-        picture = self._plot(block, "bench/results")
+    def _short_block(self, block: Block, result: Result, short: str) -> str:
+        picture = self._plot(block, "../bench/results")
         return "\n\n".join([f"**{block.title}**, by {command(block, result)}:", *picture, short]) + "\n"
+
+    def fill_readme(self, text: str) -> str:
+        """Return the README's text with its few figures renewed; unchanged without a result."""
+        found = next(((b, result) for b, result, *_ in self._shown if b.name == "accuracy"), None)
+        if found is None:
+            return text
+        return _replace(text, "headline", headline(*found) + "\n", README.name)
 
     def fill_card(self, text: str) -> str:
         """Return the text of the ranker's card with its figures renewed; unchanged without a result."""
@@ -524,6 +532,31 @@ class Report:
     def _plot(self, block: Block, folder: str) -> list[str]:
         there = block.plot and (self._results / f"{block.name}.png").is_file()
         return [f"![{block.title}]({folder}/{block.name}.png)"] if there else []
+
+
+def headline(block: Block, result: Result) -> str:
+    """Return the README's table: the questions from above, by the global descriptor alone and by the whole engine."""
+    figures = result["figures"]
+    shipped = {"logistic": "logistic ranker", "lambdamart": "LightGBM ranker", "blend": "ranker (blend)"}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in figures["accuracy"]:
+        rows.setdefault((record["task"], record["rule"]), {})[record["method"]] = record
+    kept = _main_tasks([task for task, _ in rows])
+    cells = []
+    for record in figures["recall"]:  # in the order of the tasks
+        task, rule = record["task"], record["rule"]
+        years = " -> " in task
+        # Between years no encounter is shared, so the second rule would repeat the first.
+        if task not in kept or not task.startswith("top: ") or (years and rule != "all"):
+            continue
+        cosine, ranker = (rows[task, rule][name]["map20"] for name in ("cosine", shipped[figures["ranker"]["kind"]]))
+        chosen = rows[task, rule][shipped[figures["ranker"]["kind"]]]
+        said = {"all": "", "other_encounter": ", matches of other encounters only"}[rule]
+        shown = [_interval(cosine), f"**{ranker['mean']:.3f}** ({ranker['low']:.3f}–{ranker['high']:.3f})"]
+        counts = f"{chosen['queries']} ({chosen['individuals']})"
+        cells.append([f"{task}{said}", counts, *shown, f"{chosen['top1']['mean']:.2f}"])
+    heads = ["question", "queries (whales)", "global descriptor alone", "scarmatch", "top-1"]
+    return "\n".join([f"By {command(block, result)}:", "", *_table(heads, cells)])
 
 
 def card_table(result: Result) -> str:
@@ -572,18 +605,23 @@ def _about(block: Block, result: Result) -> str:
 
 
 def fill(text: str, results: Path = RESULTS) -> str:
-    """Return the README's text with every block renewed from the results (see :meth:`Report.fill`)."""
+    """Return the text of docs/how-good.md with every block renewed from the results (see :meth:`Report.fill`)."""
     return Report(results).fill(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Renew or check the tables of the README, RESULTS.md and the ranker's card."""
+    """Renew or check the tables of the README, docs/how-good.md, RESULTS.md and the ranker's card."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is out of date")
     options = parser.parse_args(arguments)
     report = Report()
-    old = {path: path.read_text(encoding="utf-8") if path.is_file() else "" for path in (README, FULL, CARD)}
-    new = {README: report.fill(old[README]), FULL: report.page(), CARD: report.fill_card(old[CARD])}
+    old = {path: path.read_text(encoding="utf-8") if path.is_file() else "" for path in (README, TABLES, FULL, CARD)}
+    new = {
+        README: report.fill_readme(old[README]),
+        TABLES: report.fill(old[TABLES]),
+        FULL: report.page(),
+        CARD: report.fill_card(old[CARD]),
+    }
     for problem in report.problems:
         print(problem, file=sys.stderr)
     if options.check:

@@ -1,5 +1,4 @@
-"""The rules of the house: imports run one way, without circles, at the top of the file; and the README's commands are
-those that exist."""
+"""The rules of the house: imports run one way, without circles, at the top of the file."""
 
 from __future__ import annotations
 
@@ -196,18 +195,6 @@ def test_own_modules_are_imported_at_the_top_unless_a_heavy_library_comes_with_t
     new, gone = sorted(late - STILL_LATE), sorted(STILL_LATE - late)
     assert not new, "move these imports to the top of the file"
     assert not gone, "these are no faults any more: shorten STILL_LATE"
-
-
-def test_readme_names_commands_that_exist() -> None:
-    from engine.commands.main import build_parser
-
-    commands = set(next(action for action in build_parser()._actions if action.dest == "command").choices)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^scarmatch ([a-z-]+)", text, re.MULTILINE)) | set(
-        re.findall(r"`scarmatch ([a-z-]+)", text)
-    )
-    assert named
-    assert named <= commands
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

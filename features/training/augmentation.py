@@ -22,9 +22,10 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True)
 class AugmentationSettings(Settings):
-    """How often (probabilities) and how much; ``strength`` 0 switches every change off.
+    """How often (probabilities) and how much.
 
     Attributes:
+        strength: factor on all of them; 0 switches every change off.
         rotation: degrees, standard deviation.
         shift: share of the size, standard deviation.
         scale: spread of log scale. aspect: spread of log width against height.

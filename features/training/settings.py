@@ -42,10 +42,12 @@ class TrainSettings(Settings):
             :class:`features.global_descriptor.networks.LiteTrunk`).
         input: what the network is shown, "colour" or "flattened" (:mod:`features.global_descriptor.network_input`).
         input_size: (width, height) of the network's input.
+        small_size: (width, height) of the network's input in the first epochs.
         small_epochs: so many first epochs run at ``small_size`` (fewer pixels: more passes in the same time).
         embedding: dimensions. dropout: before the projection.
         loss: one of ``features.training.losses.LOSSES``. subcentres: centres per class of "subcenter_arcface".
         loss_scale: factor on the cosines. margin: fixed margin of the other losses, radians.
+        label_smoothing: share of a label that is spread over all classes.
         mirror_classes: also show photographs flipped, as other individuals (half of the time).
         minimum_photographs: individuals with fewer are left out.
         views: photographs of "all" viewpoints, or from the "top" only (and of viewpoints that are not known).
@@ -54,7 +56,12 @@ class TrainSettings(Settings):
         sampling_power: 1 natural, 0.5 square root, 0 balanced (see :mod:`features.training.sampling`).
         sampling_groups: what is balanced, each "individual" or each "encounter" of each individual.
         held_out: "half" (the other half of :func:`split_half`), "fold" (fold ``fold`` of ``folds``) or "none".
-        backbone_rate: the trunk's share of the learning rate.
+        fold: the fold that is left out. folds: their number.
+        batch: photographs in one step.
+        rate: highest learning rate. backbone_rate: the trunk's share of it.
+        warm_up: epochs in which the rate rises. hold: epochs for which it then stays. final_share: of the highest rate,
+            at the end of the exponential decay that follows (:mod:`features.training.schedule`).
+        weight_decay: of the weights that are no biases or norms.
         worse_copies: copies of each photograph, blurred, coarser or more compressed (:mod:`features.training.degrade`),
             that take turns with it; made once, before flattening.
         frozen_blocks: leading blocks of the trunk that keep their ImageNet weights.
@@ -63,7 +70,10 @@ class TrainSettings(Settings):
         whitening: shrinkage of the within-class whitening of the finished model (see
             :mod:`features.training.whitening`); negative leaves it out.
         ema: weight average per step; clip: largest gradient norm.
+        validate_every: epochs from one validation to the next.
         patience: validations without a better score before stopping early; 0 never stops early.
+        seed: of everything random.
+        augmentation: how photographs are changed each time they are shown.
     """
 
     backbone: str = "efficientnet_lite0"

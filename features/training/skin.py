@@ -60,6 +60,7 @@ class MarkTrainSettings(Settings):
         anchors, around: places of a batch are drawn around so many common places of the body, so many around each.
         near: places of one view closer than this many pixels do not compete.
         rate, real_rate: highest learning rates of the head. backbone_rate: the trunk's share of it.
+        weight_decay: of AdamW. clip: largest gradient norm.
         held_out: "half" (the half of :func:`features.training.data.split_half` is left out) or "none".
         same_encounter, other_encounter: candidates for pairs of photographs, per photograph.
         impostors: pairs of two animals that say how many agreeing places chance brings.

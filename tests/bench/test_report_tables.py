@@ -1,4 +1,4 @@
-"""README and RESULTS.md show the results as they are, whichever of them are there."""
+"""The documents show the results as they are, whichever of them are there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from bench import report
 from bench.machine import RESULTS, write_result
-from bench.report import BLOCKS, CARD, FULL, README, Report, accuracy_table, fill, main
+from bench.report import BLOCKS, CARD, FULL, README, TABLES, Report, accuracy_table, fill, main
 
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
 CHANGE = {"mean": -0.123, "low": -0.2, "high": -0.1}
@@ -29,8 +29,11 @@ def block_of(text: str, name: str) -> str:
 
 
 def test_committed_files_show_the_committed_results() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = TABLES.read_text(encoding="utf-8")
     assert fill(text) == text, "run `python -m bench.report`"
+    readme = README.read_text(encoding="utf-8")
+    assert Report().fill_readme(readme) == readme, "run `python -m bench.report`"
+    assert "| top: all years, matches of other encounters only | " in readme
     assert Report().page() == FULL.read_text(encoding="utf-8"), "run `python -m bench.report`"
     card = CARD.read_text(encoding="utf-8")
     assert Report().fill_card(card) == card, "run `python -m bench.report`"
@@ -122,7 +125,7 @@ def test_robustness_names_the_worst_and_shows_its_plot_where_there_is_one(tmp_pa
     assert "most is lost by: much -0.123 (-0.200 … -0.100), little" in text
     assert "![" not in text
     (tmp_path / "robustness.png").write_bytes(b"")
-    assert "](bench/results/robustness.png)" in block_of(Report(tmp_path).fill(PLACES), "robustness")
+    assert "](../bench/results/robustness.png)" in block_of(Report(tmp_path).fill(PLACES), "robustness")
     assert "](results/robustness.png)" in Report(tmp_path).page()
 
 
@@ -170,9 +173,11 @@ def test_main_writes_both_files_and_check_notices_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(tmp_path, "robustness", robustness())
-    readme, full = tmp_path / "README.md", tmp_path / "RESULTS.md"
-    readme.write_text(PLACES, encoding="utf-8")
-    monkeypatch.setattr(report, "README", readme)
+    tables, full = tmp_path / "how-good.md", tmp_path / "RESULTS.md"
+    tables.write_text(PLACES, encoding="utf-8")
+    (tmp_path / "README.md").write_text("nothing to fill\n", encoding="utf-8")
+    monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    monkeypatch.setattr(report, "TABLES", tables)
     monkeypatch.setattr(report, "FULL", full)
     monkeypatch.setattr(report, "CARD", tmp_path / "card.md")
     (tmp_path / "card.md").write_text("nothing to fill\n", encoding="utf-8")
@@ -185,7 +190,7 @@ def test_main_writes_both_files_and_check_notices_a_change(
     changed["records"][2]["map20_change"] = {"mean": -0.3, "low": -0.4, "high": -0.2}
     put(tmp_path, "robustness", changed)
     assert main(["--check"]) == 1
-    assert "out of date: README.md, RESULTS.md" in capsys.readouterr().err
+    assert "out of date: how-good.md, RESULTS.md" in capsys.readouterr().err
     (tmp_path / "robustness.json").write_text("{", encoding="utf-8")
     assert main([]) == 1
     assert "robustness.json: not JSON" in capsys.readouterr().err
