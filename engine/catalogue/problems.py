@@ -41,6 +41,12 @@ class Problem:
     value: str | None = None
     hint: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("message", "file", "column", "value", "hint"):
+            text = getattr(self, name)
+            if text is not None:
+                object.__setattr__(self, name, escaped(text))
+
     @property
     def place(self) -> str:
         """Where the problem is: "metadata.csv, line 7, column 'date'" (empty if it is nowhere in particular)."""
@@ -59,6 +65,13 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""
         return asdict(self)
+
+
+def escaped(text: str) -> str:
+    """Return text with everything that cannot be printed written out (``\\x1b``), so that a name steers no terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class CatalogError(ScarmatchError, ValueError):
