@@ -99,9 +99,8 @@ def understand_columns(names: Sequence[str], rows: Sequence[Mapping[str, str]]) 
             reasons |= {used.pop(name): "longitude or latitude, by its values" for name in ("box_x", "box_y")}
         elif {"width", "height"} <= set(used) and "box" not in used:
             used["box_w"], used["box_h"] = used.pop("width"), used.pop("height")
-            notes.append(
-                f"{', '.join(used[name] for name in ('box_x', 'box_y', 'box_w', 'box_h'))} are read as the box"
-            )
+            corner_and_size = ", ".join(used[name] for name in ("box_x", "box_y", "box_w", "box_h"))
+            notes.append(f"{corner_and_size} are read as the animal's box")
         else:
             reasons |= {used.pop(name): "a corner without a size is no box" for name in ("box_x", "box_y")}
     elif box and not ({"box_x", "box_y", "box_w", "box_h"} <= box or {"box_x", "box_y", "box_x2", "box_y2"} <= box):

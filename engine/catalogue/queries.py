@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog, when_given
 from engine.catalogue.dates import When
 from engine.catalogue.fields import normalise_viewpoint
-from engine.catalogue.paths import photo_files
+from engine.catalogue.paths import exists, photo_files, real_path
 from engine.catalogue.problems import CatalogError
 
 logger = logging.getLogger(__name__)
@@ -40,27 +41,26 @@ def query_catalog(
     """
     when = when_given(date)
     view = normalise_viewpoint(viewpoint)[0]
-    parts: list[Catalog] = []
-    taken = set(catalog.ids)
-    asked: set[int] = set()
+    asked: dict[str, str | Path] = {}  # ids of the catalogue, and files that it does not have, each once and in order
     for name in queries:
-        if str(name) in catalog and not Path(name).exists():
-            files, rows_of = [], {Path(name): [catalog.position(str(name))]}
+        if str(name) in catalog and not exists(Path(name)):
+            asked.setdefault(str(name), str(name))
+            continue
+        for file in photo_files([name]):
+            ids = [catalog.ids[row] for row in catalog.rows_of(file)]
+            if len(ids) > 1:
+                logger.warning("%s shows %d animals, and each is a question: %s", file, len(ids), ", ".join(ids))
+            for image_id in ids:
+                asked.setdefault(image_id, image_id)
+            if not ids:
+                asked.setdefault(real_path(file), file)
+    parts: list[Catalog] = []
+    for is_new, group in itertools.groupby(asked.values(), key=lambda item: isinstance(item, Path)):
+        if is_new:
+            taken = [*catalog.ids, *(image_id for part in parts for image_id in part.ids)]
+            parts.append(Catalog.from_photos(group, viewpoint, date, avoid=taken))
         else:
-            files = photo_files([name])
-            rows_of = {file: catalog.rows_of(file) for file in files}
-        for file, rows in rows_of.items():
-            if len(rows) > 1:
-                ids = ", ".join(catalog.ids[row] for row in rows)
-                logger.warning("%s shows %d animals, and each is a question: %s", file, len(rows), ids)
-            new = [row for row in rows if row not in asked]
-            asked.update(new)
-            if new:
-                parts.append(_filled(catalog.take(new), view, when))
-        strangers = [file for file in files if not rows_of[file]]
-        if strangers:
-            parts.append(Catalog.from_photos(strangers, viewpoint, date, avoid=taken))
-            taken.update(parts[-1].ids)
+            parts.append(_filled(catalog.subset([str(image_id) for image_id in group]), view, when))
     if not parts:
         raise CatalogError("no photographs given; name at least one file, or a folder that holds some")
     if len(parts) == 1:
