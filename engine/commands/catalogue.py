@@ -11,6 +11,7 @@ from engine.catalogue.check import check_catalog
 from engine.commands.console import ProgressBar
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import Command, add_catalog, add_engine_options, matcher_from
+from engine.competitions.scenarios import read_scenarios
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,13 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    report = check_catalog(options.catalog, options.format, not options.no_decode, progress=ProgressBar("checking"))
+    report = check_catalog(
+        options.catalog,
+        options.format,
+        not options.no_decode,
+        progress=ProgressBar("checking"),
+        scenarios=read_scenarios,
+    )
     print(json.dumps(report.to_dict(), indent=2, default=str) if options.json else report.render())
     return 0 if report.ok else EXIT_DATA
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.catalogue.check import CheckReport, check_catalog
+from engine.competitions.scenarios import read_scenarios
 
 HEADER = "image_id,path,height,width,viewpoint,date,timestamp,whale_id,encounter_id"
 
@@ -144,9 +145,10 @@ def test_empty_folders_and_scenarios_are_looked_at(tmp_path: Path) -> None:
     (folder / "query_scenarios.csv").write_text("scenario_id,queries_path,database_path\ns1,q.csv,d.csv\n")
     (folder / "q.csv").write_text("query_id,query_image_id\nq1,t0\nq2,nobody\n")
     (folder / "d.csv").write_text("database_image_id\nt1\n")
-    report = check_catalog(folder)
+    report = check_catalog(folder, scenarios=read_scenarios)
     assert report.scenarios == 1
     assert errors(report) == [(3, "query_image_id")]
+    assert "scenarios are not looked through" in check_catalog(folder).render()
 
 
 def test_long_lists_are_cut_in_the_text_only(tmp_path: Path) -> None:
