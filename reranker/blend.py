@@ -50,8 +50,11 @@ class RankTableSettings(Settings):
     def __post_init__(self) -> None:
         if not self.table or any(later > earlier for earlier, later in zip(self.table, self.table[1:], strict=False)):
             raise SettingsError(f"the rank table must not be empty and must not rise, got {self.table}")
-        if self.new_damping <= 0 or self.top < 1:
-            raise SettingsError("new_damping must be positive and top at least 1")
+        if not (self.new_damping > 0 and np.isfinite(self.frequency_penalty) and self.top >= 1):
+            raise SettingsError(
+                "new_damping must be positive, frequency_penalty a finite number and top at least 1, got "
+                f"{self.new_damping}, {self.frequency_penalty} and {self.top}"
+            )
 
 
 def rank_points(label: str, place: int, settings: RankTableSettings) -> float:

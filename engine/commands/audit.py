@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from engine.catalogue.catalog import Catalog
 from engine.commands.console import ProgressBar
-from engine.commands.options import Command, add_catalog, add_engine_options, matcher_from, positive
+from engine.commands.options import (
+    Command,
+    add_catalog,
+    add_engine_options,
+    count,
+    matcher_from,
+    output_folder,
+    positive,
+    share,
+)
 from engine.report.audit import AuditSettings, audit_catalog
 from engine.report.audit_page import write_audit
 
 
 def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="tables, pictures and a page")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, metavar="DIR", help="where tables, pictures, page go"
+    )
     parser.add_argument(
         "--limit", type=positive, default=20_000, help="pairs matched at most, the most suspicious first (20000)"
     )
-    parser.add_argument("--min-probability", type=float, default=0.05, help="leave out what is less probable (0.05)")
-    parser.add_argument("--pictures", type=int, default=30, help="pictures of each kind of finding (30)")
+    parser.add_argument("--min-probability", type=share, default=0.05, help="leave out what is less probable (0.05)")
+    parser.add_argument("--pictures", type=count, default=30, help="pictures of each kind of finding (30)")
     add_engine_options(parser)
 
 

@@ -13,9 +13,12 @@ from engine.commands.options import (
     Command,
     add_catalog_option,
     add_engine_options,
+    finite,
     matcher_from,
+    output_file,
     positive,
     settings_from,
+    share,
 )
 from engine.competitions import blending
 from engine.competitions.challenge import rank_challenge
@@ -30,15 +33,15 @@ from engine.search.individuals import IdentifySettings, KnnSettings
 def _identify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test", type=Path, metavar="TEST_DIR", help="photographs to identify: a folder, or a catalogue")
     add_catalog_option(parser, "the known animals: folder, CSV or COCO file")
-    parser.add_argument("--output", type=Path, required=True, help="the submission's CSV file: image, predictions")
-    parser.add_argument("--details", type=Path, metavar="CSV", help="probabilities and supporting photographs")
+    parser.add_argument("--output", type=output_file, required=True, help="the CSV to write: image, predictions")
+    parser.add_argument("--details", type=output_file, metavar="CSV", help="probabilities and supporting photographs")
     parser.add_argument("--by-encounter", action="store_true", help="ask all photographs of an encounter as one")
     rule = parser.add_argument_group("the decision")
     rule.add_argument(
         "--head", choices=("ranker", "knn"), default="ranker", help="whole engine, or nearest photographs (ranker)"
     )
     rule.add_argument(
-        "--new-odds", type=float, default=1.0, metavar="W", help="ranker: odds of a new animal beforehand (1)"
+        "--new-odds", type=finite, default=1.0, metavar="W", help="ranker: odds of a new animal beforehand (1)"
     )
     rule.add_argument(
         "--classifier",
@@ -47,11 +50,11 @@ def _identify_arguments(parser: argparse.ArgumentParser) -> None:
         help="ranker: average in what the head of a train-descriptor run says of the animals that it was trained on",
     )
     rule.add_argument(
-        "--classifier-weight", type=float, default=0.5, metavar="W", help="ranker: of what that head says (0.5)"
+        "--classifier-weight", type=share, default=0.5, metavar="W", help="ranker: of what that head says (0.5)"
     )
     rule.add_argument("--neighbours", type=positive, default=50, help="knn: photographs that vote (50)")
-    rule.add_argument("--max-distance", type=float, default=0.62, help="knn: beyond it the animal is new (0.62)")
-    rule.add_argument("--min-confidence", type=float, default=0.38, help="knn: below it the animal is new (0.38)")
+    rule.add_argument("--max-distance", type=finite, default=0.62, help="knn: beyond it the animal is new (0.62)")
+    rule.add_argument("--min-confidence", type=finite, default=0.38, help="knn: below it the animal is new (0.38)")
     add_engine_options(parser)
 
 
@@ -86,7 +89,7 @@ def _rank_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data_dir", type=Path, metavar="DATA_DIR", help="metadata.csv, images/, query_scenarios.csv, ..."
     )
-    parser.add_argument("--output", type=Path, required=True, help="the submission's CSV file")
+    parser.add_argument("--output", type=output_file, required=True, help="the submission's CSV file")
     add_engine_options(parser)
 
 
@@ -132,18 +135,18 @@ def _blend_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="image, predictions; identify's --details; or submissions"
     )
-    parser.add_argument("--output", type=Path, required=True, help="the blend, in the files' own form")
+    parser.add_argument("--output", type=output_file, required=True, help="the blend, in the files' own form")
     parser.add_argument(
         "--method", choices=("table", "mean"), help="(default: table for individuals, mean for photographs)"
     )
     parser.add_argument("--answers", type=Path, help="truth for the files' queries: learn the weights, and judge them")
     parser.add_argument("--weights", metavar="W,W,...|FILE", help="weights of the files (default: 1 each, or learned)")
-    parser.add_argument("--save-weights", type=Path, metavar="FILE", help="keep the weights as JSON")
+    parser.add_argument("--save-weights", type=output_file, metavar="FILE", help="keep the weights as JSON")
     parser.add_argument("--catalog", type=Path, help="counts an individual's photographs, for the frequency penalty")
     table = parser.add_argument_group("rank table")
     table.add_argument("--table", default="10,6.5,3.3,2.9,2.7", help="points of the first places (10,6.5,3.3,2.9,2.7)")
-    table.add_argument("--frequency-penalty", type=float, default=0.033, help="points lost per photograph (0.033)")
-    table.add_argument("--new-damping", type=float, default=4.0, help="divides new_individual from place 3 on (4)")
+    table.add_argument("--frequency-penalty", type=finite, default=0.033, help="points lost per photograph (0.033)")
+    table.add_argument("--new-damping", type=finite, default=4.0, help="divides new_individual from place 3 on (4)")
     parser.add_argument("--seed", type=int, default=0, help="of the folds that judge learned weights (0)")
 
 
@@ -171,7 +174,7 @@ def _blend(options: argparse.Namespace) -> int:
 
 
 def _package_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, required=True, metavar="ZIP", help="the archive, e.g. submission.zip")
+    parser.add_argument("--output", type=output_file, required=True, metavar="ZIP", help="archive, e.g. submission.zip")
     add_engine_options(parser)
 
 

@@ -7,7 +7,6 @@ import time
 import unicodedata
 from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 
 #: Seconds between two lines of progress where no terminal shows a bar.
@@ -62,26 +61,3 @@ def say(line: str) -> None:
 def show_over_last(line: str) -> None:
     """Write a line of progress over the last one on a terminal, below it in a file."""
     print(f"{line}   ", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)
-
-
-def print_answers(title: str, answers: pd.DataFrame, new: float) -> None:
-    """Print one query's candidates as a table.
-
-    Args:
-        title: the query.
-        answers: its rows of the answer table, best first.
-        new: probability that the animal is none of them.
-    """
-    print(f"\n{printable(title)}")
-    if answers.empty:
-        print("  no candidates")
-        return
-    # Keypoints that one placement explains: those that are each other's nearest, and LightGlue's where it looked.
-    print("  rank  probability  individual      date        view    nearest  LightGlue  photograph")
-    for row in answers.to_dict("records"):
-        date = "-" if pd.isna(row["date"]) else str(row["date"])[:10]
-        name, view = printable(row["individual_id"] or "-"), printable(row["viewpoint"] or "-")
-        nearest, lightglue = ("-" if pd.isna(row[n]) else row[n] for n in ("nearest_inliers", "n_inliers"))
-        counts = f"{nearest:>7}  {lightglue:>9}  {printable(row['image_id'])}"
-        print(f"  {row['rank']:>4}  {row['probability']:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {counts}")
-    print(f"  probability that it is none of them: {new:.1%}")

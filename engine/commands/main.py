@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
+from engine.commands.console import printable
 from engine.commands.exit_status import EXIT_DATA, EXIT_FAULT, EXIT_STATUSES, EXIT_STOPPED
 from scarmatch import __version__
 from scarmatch.errors import ScarmatchError
@@ -120,7 +121,7 @@ def _in_one_line(error: Exception) -> str:
     """Return an error's message; the system's own errors name their file first."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -6,20 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.catalogue.queries import query_catalog
-from engine.commands.console import ProgressBar, print_answers, say
+from engine.commands.console import ProgressBar, printable, say
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import (
     Command,
     add_catalog_option,
     add_engine_options,
     matcher_from,
+    output_folder,
     positive,
     shown_candidates,
 )
@@ -45,7 +45,7 @@ def _match_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--exclude-encounter", action="store_true", help="leave out the query's own encounter")
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--report", type=Path, metavar="DIR", help="write a page with pictures of the matched keypoints"
+        "--report", type=output_folder, metavar="DIR", help="write a page with pictures of the matched keypoints"
     )
     output.add_argument(
         "--layers-for",
@@ -104,6 +104,29 @@ def _match(options: argparse.Namespace) -> int:
     return 0 if len(queries) else EXIT_DATA
 
 
+def print_answers(title: str, answers: pd.DataFrame, new: float) -> None:
+    """Print one query's candidates as a table.
+
+    Args:
+        title: the query.
+        answers: its rows of the answer table, best first.
+        new: probability that the animal is none of them.
+    """
+    print(f"\n{printable(title)}")
+    if answers.empty:
+        print("  no candidates")
+        return
+    # Keypoints that one placement explains: those that are each other's nearest, and LightGlue's where it looked.
+    print("  rank  probability  individual      date        view    nearest  LightGlue  photograph")
+    for row in answers.to_dict("records"):
+        date = "-" if pd.isna(row["date"]) else str(row["date"])[:10]
+        name, view = printable(row["individual_id"] or "-"), printable(row["viewpoint"] or "-")
+        nearest, lightglue = ("-" if pd.isna(row[n]) else row[n] for n in ("nearest_inliers", "n_inliers"))
+        counts = f"{nearest:>7}  {lightglue:>9}  {printable(row['image_id'])}"
+        print(f"  {row['rank']:>4}  {row['probability']:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {counts}")
+    print(f"  probability that it is none of them: {new:.1%}")
+
+
 def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str, str]) -> None:
     """Print a table a query, and below it what the filter left out for this query where that is asked for."""
     new = new_individual_probability(answers, queries.catalog.ids)
@@ -130,7 +153,7 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="QUERY", help="image id of the catalogue, or a file")
     parser.add_argument("candidate", metavar="CANDIDATE", help="image id of the catalogue, or a file")
     add_catalog_option(parser)
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write pictures, a page and a JSON file")
+    parser.add_argument("--output", type=output_folder, metavar="DIR", help="write pictures, a page and a JSON file")
     parser.add_argument(
         "--layers",
         help="pictures to write, separated by commas; layers of one picture joined by + (default: each layer alone)",

@@ -20,6 +20,8 @@ from engine.commands.options import (
     add_catalog,
     add_engine_options,
     matcher_from,
+    output_file,
+    output_folder,
     positive,
     with_overrides,
 )
@@ -31,7 +33,7 @@ from features.training.settings import RECIPES, TrainSettings
 
 def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="MODEL", help="the ranker's JSON file")
+    parser.add_argument("--output", type=output_file, required=True, metavar="MODEL", help="the ranker's JSON file")
     parser.add_argument("--queries", type=positive, help="use so many queries at most (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of queries and the folds (0)")
     parser.add_argument(
@@ -122,7 +124,7 @@ def _train_marks(options: argparse.Namespace) -> int:
 
 def _train_keypoints_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the metric is written")
+    parser.add_argument("--output", type=output_folder, required=True, metavar="FOLDER", help="where the metric goes")
     parser.add_argument("--rounds", type=positive, help="look for pairs so many times (4)")
     parser.add_argument("--seed", type=int, help="of everything random (0)")
     parser.add_argument("--everybody", action="store_true", help="hold nobody out: the best metric to use")
@@ -145,7 +147,7 @@ def _train_keypoints(options: argparse.Namespace) -> int:
 
 def _add_network_options(parser: argparse.ArgumentParser, holds: str) -> None:
     """Add what every training of a network takes; ``holds``: what its folder will hold."""
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=holds)
+    parser.add_argument("--output", type=output_folder, required=True, metavar="FOLDER", help=holds)
     parser.add_argument("--seed", type=int, help="of everything random (0)")
     parser.add_argument("--resume", action="store_true", help="go on from what FOLDER holds")
     parser.add_argument(

@@ -28,6 +28,7 @@ from engine.competitions.submission import (
     LIMIT,
     SubmissionError,
     read_submission,
+    read_text_columns,
     write_submission,
 )
 from engine.search.individuals import NEW_INDIVIDUAL
@@ -132,16 +133,13 @@ def read_ranking(path: Path | str) -> RankingFile:
         SubmissionError: it cannot be read, is of no known kind, or a probability lies outside [0, 1].
     """
     path = Path(path)
-    try:
-        columns = set(pd.read_csv(path, nrows=0).columns)
-    except (OSError, ValueError) as error:
-        raise SubmissionError(f"{path}: cannot be read as CSV: {error}") from None
+    table = read_text_columns(path)
+    columns = set(table.columns)
     if {"image", "predictions"} <= columns:
         return RankingFile(path, "individuals", read_happywhale_submission(path), None)
     if set(COLUMNS) <= columns:
         return _with_probabilities(path, "photographs", read_submission(path), *COLUMNS)
     if {"image", "individual_id", "probability"} <= columns:
-        table = pd.read_csv(path, dtype={"image": str, "individual_id": str}, keep_default_na=False)
         return _with_probabilities(path, "individuals", table, "image", "individual_id", "probability")
     found = ", ".join(sorted(columns))
     raise SubmissionError(
@@ -297,7 +295,7 @@ def read_blend_answers(path: Path | str, labels: Labels) -> dict[str, Any]:
     Raises:
         SubmissionError: the columns are others.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_text_columns(path)
     if labels == "individuals":
         name = next((c for c in ("individual_id", "individual", "whale_id") if c in table.columns), None)
         if "image" not in table.columns or name is None:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.catalogue.problems import Problem, Problems
-from engine.competitions.submission import SubmissionError
+from engine.competitions.submission import SubmissionError, read_text_columns
 from engine.search.individuals import (
     NEW_INDIVIDUAL,
     IdentifySettings,
@@ -300,10 +300,7 @@ def read_happywhale_submission(path: Path | str) -> dict[str, list[str]]:
     Raises:
         SubmissionError: the file cannot be read, lacks a column, or names an image twice.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise SubmissionError(f"{path}: cannot be read as CSV: {error}") from None
+    table = read_text_columns(path)
     if not {"image", "predictions"} <= set(table.columns):
         found = ", ".join(table.columns)
         raise SubmissionError(f"{path}: the columns image and predictions are needed; found: {found}")

@@ -174,16 +174,25 @@ def _strictly_decreasing(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     return steps / unit
 
 
+def read_text_columns(path: Path | str) -> pd.DataFrame:
+    """Read a CSV file with every cell as the text that stands there ("" where there is none).
+
+    Raises:
+        SubmissionError: it cannot be read as CSV.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SubmissionError(f"{path}: cannot be read as CSV: {error}") from None
+
+
 def read_submission(path: Path | str) -> pd.DataFrame:
     """Read a submission as it stands: ids as text, scores as numbers (NaN where they are none).
 
     Raises:
         SubmissionError: there is no such file, or it lacks a column.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise SubmissionError(f"{path}: cannot be read as CSV: {error}") from None
+    table = read_text_columns(path)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise SubmissionError(f"{path}: column {', '.join(missing)} is missing; found: {', '.join(table.columns)}")
@@ -317,7 +326,7 @@ def read_answers(
     path = Path(path)
     given = None if scenarios is None else list(scenarios)
     if path.is_file() and path.suffix.lower() == ".csv":
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_text_columns(path)
         if set(COLUMNS[:2]) <= set(table.columns):
             return table, given
     catalog = Catalog.read(path)

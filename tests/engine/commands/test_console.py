@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from engine.commands import console
-from engine.commands.console import ProgressBar, print_answers, printable
+from engine.commands.console import ProgressBar, printable
+from engine.commands.matching import print_answers
 
 
 def test_progress_in_a_file_is_a_line_now_and_then(

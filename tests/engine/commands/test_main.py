@@ -231,3 +231,61 @@ def test_import_is_quick_and_light() -> None:
     ).stdout.split(" ", 1)
     assert modules.strip() == "[]"
     assert float(seconds) < 5.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["identify", "t", "--catalog=c", "--output=nowhere/o.csv"],
+        ["identify", "t", "--catalog=c", "--output=."],
+        ["identify", "t", "--catalog=c", "--output=o.csv", "--classifier-weight=1.5"],
+        ["identify", "t", "--catalog=c", "--output=o.csv", "--max-distance=nan"],
+        ["audit", "c", "--output=file/x"],
+        ["audit", "c", "--output=a", "--pictures=-1"],
+        ["rank", "d", "--output=nowhere/o.csv"],
+        ["match", "q.jpg", "--catalog=c", "--report=file"],
+    ],
+)
+def test_what_cannot_work_is_said_before_hours_are_spent(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert f"error: argument {arguments[-1].split('=')[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 4])
+def test_a_table_that_is_none_is_one_clear_line(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd, fine = tmp_path / "odd.csv", tmp_path / "fine.csv"
+    odd.write_bytes(content)
+    fine.write_text("image,predictions\na.jpg,x y\n")
+    output = f"--output={tmp_path / 'o.csv'}"
+    for command in (
+        ["score", str(odd), str(odd)],
+        ["blend", str(odd), output],
+        ["blend", str(fine), f"--answers={odd}", output],
+    ):
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and "odd.csv: cannot be read as CSV" in error
+
+
+def test_a_wrong_file_for_any_model_is_one_clear_line(
+    made_up_dir: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_options: list[str]
+) -> None:
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"no model at all")
+    query = sorted((made_up_dir / "images").glob("*.jpg"))[0]
+    arguments = ["match", str(query), f"--catalog={made_up_dir}", store, *quick_options]
+    for option in ("--descriptor=", "--ranker=", "--set=nearest.metric=", "--set=describe.marks.model="):
+        assert main([*arguments, f"{option}{bad}"]) == 1
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and "bad.safetensors" in error, option
+    assert main(["explain", "nobody", query.stem, f"--catalog={made_up_dir}", store, *quick_options]) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "nobody: neither a photograph's id" in error
