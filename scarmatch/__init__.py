@@ -19,37 +19,64 @@ if TYPE_CHECKING:
     from engine.catalogue.catalog import CatalogError as CatalogError
     from engine.catalogue.check import check_catalog as check_catalog
     from engine.catalogue.index import CatalogIndex as CatalogIndex
+    from engine.competitions.blending import blend_files as blend_files
+    from engine.competitions.challenge import rank_challenge as rank_challenge
     from engine.competitions.happywhale import identify_photographs as identify_photographs
+    from engine.competitions.happywhale import write_happywhale as write_happywhale
+    from engine.competitions.submission import check_submission as check_submission
+    from engine.competitions.submission import score_submission as score_submission
+    from engine.competitions.submission import write_submission as write_submission
     from engine.report.audit import audit_catalog as audit_catalog
+    from engine.report.audit_page import write_audit as write_audit
     from engine.report.explain import explain_pair as explain_pair
     from engine.report.explain import write_explanation as write_explanation
+    from engine.report.match_report import report_matches as report_matches
     from engine.report.visualize import PairEvidence as PairEvidence
     from engine.report.visualize import draw_pair as draw_pair
+    from engine.search.individuals import IdentifySettings as IdentifySettings
+    from engine.search.individuals import new_individual_probability as new_individual_probability
     from engine.search.individuals import rank_encounters as rank_encounters
     from engine.search.individuals import rank_individuals as rank_individuals
     from engine.search.matcher import Matcher as Matcher
     from engine.search.matcher import MatcherSettings as MatcherSettings
+    from engine.training.ranker_training import train_on_catalog as train_on_catalog
+    from features.photo import PhotoError as PhotoError
+    from features.training.loop import train_descriptor as train_descriptor
     from scarmatch.errors import ScarmatchError as ScarmatchError
     from scarmatch.settings import SettingsError as SettingsError
 
+#: Name -> the module that it is loaded from.
 _HOME = {
     "CandidateFilter": "engine.catalogue.catalog",
     "Catalog": "engine.catalogue.catalog",
     "CatalogError": "engine.catalogue.catalog",
     "CatalogIndex": "engine.catalogue.index",
+    "IdentifySettings": "engine.search.individuals",
     "Matcher": "engine.search.matcher",
     "MatcherSettings": "engine.search.matcher",
     "PairEvidence": "engine.report.visualize",
+    "PhotoError": "features.photo",
     "ScarmatchError": "scarmatch.errors",
     "SettingsError": "scarmatch.settings",
     "audit_catalog": "engine.report.audit",
+    "blend_files": "engine.competitions.blending",
     "check_catalog": "engine.catalogue.check",
+    "check_submission": "engine.competitions.submission",
     "draw_pair": "engine.report.visualize",
     "explain_pair": "engine.report.explain",
     "identify_photographs": "engine.competitions.happywhale",
+    "new_individual_probability": "engine.search.individuals",
+    "rank_challenge": "engine.competitions.challenge",
     "rank_encounters": "engine.search.individuals",
     "rank_individuals": "engine.search.individuals",
+    "report_matches": "engine.report.match_report",
+    "score_submission": "engine.competitions.submission",
+    "train_descriptor": "features.training.loop",
+    "train_on_catalog": "engine.training.ranker_training",
+    "write_audit": "engine.report.audit_page",
     "write_explanation": "engine.report.explain",
+    "write_happywhale": "engine.competitions.happywhale",
+    "write_submission": "engine.competitions.submission",
 }
 
 __all__ = [*_HOME]
@@ -57,10 +84,11 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'scarmatch' has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'scarmatch' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME})
