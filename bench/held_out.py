@@ -66,8 +66,8 @@ def settings_for(which: str, overrides: Sequence[str] = ()) -> MatcherSettings:
         return settings
     describe = settings.describe
     descriptor = describe.descriptor.replace(model=unseeing(describe.descriptor.model))
-    marks = describe.marks.replace(model=unseeing(describe.marks.model))
-    return settings.replace(describe=describe.replace(descriptor=descriptor, marks=marks))
+    skin = describe.skin.replace(model=unseeing(describe.skin.model))
+    return settings.replace(describe=describe.replace(descriptor=descriptor, skin=skin))
 
 
 def unseeing(models: str) -> str:

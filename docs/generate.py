@@ -34,7 +34,7 @@ SETTINGS = {
     "TrainingSettings": ("Fitting a ranker", "`reranker.training`; `scarmatch train-ranker` takes the defaults"),
     "RankerSettings": ("One ranker", "`reranker.ranker`; `scarmatch train-ranker` takes the defaults"),
     "TrainSettings": ("Training a global descriptor", "`scarmatch train-descriptor --set OPTION=VALUE`"),
-    "MarkTrainSettings": ("Training dense skin descriptors", "`scarmatch train-marks --set OPTION=VALUE`"),
+    "SkinTrainSettings": ("Training dense skin descriptors", "`scarmatch train-marks --set OPTION=VALUE`"),
     "KeypointTrainSettings": (
         "Training the metric of keypoints",
         "`scarmatch train-keypoints --train-set OPTION=VALUE`",

@@ -1,6 +1,6 @@
 """Everything about one photograph in one call: read, regions, global descriptor, keypoints, kept in a store.
 
-A photograph is known by its bytes, its box and its turn, never by its name. Global descriptor, mark descriptors,
+A photograph is known by its bytes, its box and its turn, never by its name. Global descriptor, dense skin descriptors,
 keypoints and the body's own coordinates are stored apart, so that a new global model does not cost new keypoints.
 """
 
@@ -9,105 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from features.records import FloatArray, Frame, LocalFeatures, Photo, Regions
+from features.body_frame import CODE_VERSION as BODY_FRAME_VERSION
+from features.body_frame import BodyFrame, find_body_frame
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
+from features.keypoints.detectors import KeypointExtractor, KeypointSettings
+from features.packing import pack_local, unpack_local
+from features.photo import PhotoError, canonical_frame, photo_digest, read_photo
+from features.records import Description, Failure, FloatArray, Frame, LocalFeatures, Photo, PhotoRef, Regions
+from features.regions import CODE_VERSION as REGIONS_VERSION
+from features.regions import RegionSettings, find_regions
+from features.skin.descriptors import KIND as SKIN
+from features.skin.descriptors import SkinExtractor, SkinSettings
 from features.store import FeatureStore, LostEntryError
 from scarmatch.settings import Settings
-
-if TYPE_CHECKING:
-    from features.body_frame import BodyFrame
-    from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
-    from features.keypoints.detectors import KeypointExtractor, KeypointSettings
-    from features.regions import RegionSettings
-    from features.skin.descriptors import MarkExtractor, MarkSettings
-
-
-def _global_settings() -> GlobalSettings:
-    from features.global_descriptor.descriptor import GlobalSettings
-
-    return GlobalSettings()
-
-
-def _keypoint_settings() -> KeypointSettings:
-    from features.keypoints.detectors import KeypointSettings
-
-    return KeypointSettings()
-
-
-def _mark_settings() -> MarkSettings:
-    from features.skin.descriptors import MarkSettings
-
-    return MarkSettings()
-
-
-def _region_settings() -> RegionSettings:
-    from features.regions import RegionSettings
-
-    return RegionSettings()
 
 
 @dataclass(frozen=True)
 class DescribeSettings(Settings):
-    """Options of everything that happens to one photograph: global descriptor, mark descriptors, keypoints, regions."""
+    """Options of everything that happens to one photograph: global descriptor, skin descriptors, keypoints, regions."""
 
-    descriptor: GlobalSettings = field(default_factory=_global_settings)
-    marks: MarkSettings = field(default_factory=_mark_settings)
-    keypoints: KeypointSettings = field(default_factory=_keypoint_settings)
-    regions: RegionSettings = field(default_factory=_region_settings)
-
-
-@dataclass(frozen=True)
-class PhotoRef:
-    """Where a photograph lies and how it is to be read.
-
-    Attributes:
-        image_id: its name in the catalogue.
-        path: the file.
-        viewpoint: "top", "left", "right", another word, or None where unknown.
-        box: (x, y, width, height) of the animal in the upright photograph, None for all of it.
-    """
-
-    image_id: str
-    path: Path
-    viewpoint: str | None = None
-    box: tuple[int, int, int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is kept of one photograph in memory while a catalogue is searched.
-
-    Attributes:
-        image_id: its name in the catalogue.
-        key: content key (bytes, box, turn), under which its local features lie in the store.
-        size: (width, height) in pixels, upright, after the box.
-        vector: (D,) float32 global descriptor, L2-normalised.
-        n_keypoints: number of keypoints.
-        body_share: share of valid pixels that show the body.
-        sharpness: see :class:`features.records.Regions`.
-    """
-
-    image_id: str
-    key: str
-    size: tuple[int, int]
-    vector: FloatArray
-    n_keypoints: int
-    body_share: float
-    sharpness: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A photograph that could not be described: its name, file and the reason in words."""
-
-    image_id: str
-    path: Path
-    reason: str
+    descriptor: GlobalSettings = field(default_factory=GlobalSettings)
+    skin: SkinSettings = field(default_factory=SkinSettings)
+    keypoints: KeypointSettings = field(default_factory=KeypointSettings)
+    regions: RegionSettings = field(default_factory=RegionSettings)
 
 
 class Describer:
@@ -129,66 +57,53 @@ class Describer:
         self.settings = settings or DescribeSettings()
         self.store = store
         self._device = device
-        self._global: GlobalDescriptor | None = None
-        self._local: KeypointExtractor | None = None
-        self._marks: MarkExtractor | None = None
-        self._global_print: str | None = None
-        self._local_print: str | None = None
-        self._mark_print: str | None = None
-        self._region_print: str | None = None
 
-    @property
+    @cached_property
     def descriptor(self) -> GlobalDescriptor:
-        """The global network, loaded on first use."""
-        if self._global is None:
-            from features.global_descriptor.descriptor import GlobalDescriptor
+        """The global networks, loaded on first use."""
+        return GlobalDescriptor.from_settings(self.settings.descriptor, device=self._device)
 
-            self._global = GlobalDescriptor.from_settings(self.settings.descriptor, device=self._device)
-        return self._global
-
-    @property
+    @cached_property
     def extractor(self) -> KeypointExtractor:
         """The keypoint network, loaded on first use."""
-        if self._local is None:
-            from features.keypoints.detectors import KeypointExtractor
+        return KeypointExtractor(self.settings.keypoints, device=self._device)
 
-            self._local = KeypointExtractor(self.settings.keypoints, device=self._device)
-        return self._local
+    @cached_property
+    def skin_extractor(self) -> SkinExtractor:
+        """The network of the dense skin descriptors, loaded on first use."""
+        return SkinExtractor(self.settings.skin, device=self._device)
 
-    @property
-    def mark_extractor(self) -> MarkExtractor:
-        """The network of the mark descriptors, loaded on first use."""
-        if self._marks is None:
-            from features.skin.descriptors import MarkExtractor
+    @cached_property
+    def _global_fingerprint(self) -> str:
+        return self.descriptor.fingerprint()
 
-            self._marks = MarkExtractor(self.settings.marks, device=self._device)
-        return self._marks
+    @cached_property
+    def _region_fingerprint(self) -> str:
+        return f"{self.settings.regions.fingerprint()}-{REGIONS_VERSION}"
+
+    @cached_property
+    def _local_fingerprint(self) -> str:
+        return f"{self.extractor.fingerprint()}-{self._region_fingerprint}"
+
+    @cached_property
+    def _skin_fingerprint(self) -> str:
+        return f"{self.skin_extractor.fingerprint()}-{self._region_fingerprint}"
 
     def global_fingerprint(self) -> str:
         """Changes whenever global descriptors could."""
-        if self._global_print is None:
-            self._global_print = self.descriptor.fingerprint()
-        return self._global_print
+        return self._global_fingerprint
 
     def region_fingerprint(self) -> str:
         """Changes whenever body and mark regions could."""
-        if self._region_print is None:
-            from features.regions import CODE_VERSION
-
-            self._region_print = f"{self.settings.regions.fingerprint()}-{CODE_VERSION}"
-        return self._region_print
+        return self._region_fingerprint
 
     def local_fingerprint(self) -> str:
         """Changes whenever regions or keypoints could."""
-        if self._local_print is None:
-            self._local_print = f"{self.extractor.fingerprint()}-{self.region_fingerprint()}"
-        return self._local_print
+        return self._local_fingerprint
 
-    def mark_fingerprint(self) -> str:
-        """Changes whenever regions or mark descriptors could."""
-        if self._mark_print is None:
-            self._mark_print = f"{self.mark_extractor.fingerprint()}-{self.region_fingerprint()}"
-        return self._mark_print
+    def skin_fingerprint(self) -> str:
+        """Changes whenever regions or dense skin descriptors could."""
+        return self._skin_fingerprint
 
     def describe(self, refs: Iterable[PhotoRef]) -> Iterator[Description | Failure]:
         """Describe photographs in the order given; a bad one yields a :class:`Failure` and stops nobody."""
@@ -207,15 +122,11 @@ class Describer:
         Raises:
             PhotoError: the file cannot be read as a photograph.
         """
-        from features.photo import canonical_frame, read_photo
-
         photo = read_photo(ref.path, ref.box)
         return photo, canonical_frame(photo.size, ref.viewpoint)
 
     def regions(self, photo: Photo, frame: Frame) -> Regions:
         """Return body and mark regions of a photograph."""
-        from features.regions import find_regions
-
         return find_regions(photo, frame, self.settings.regions)
 
     def local(self, key: str) -> LocalFeatures:
@@ -226,15 +137,13 @@ class Describer:
         """
         return self._stored(key, self._local_key(key), self.settings.keypoints.kind)
 
-    def marks(self, key: str) -> LocalFeatures:
-        """Return the stored mark descriptors of a described photograph, with their places on the body.
+    def skin(self, key: str) -> LocalFeatures:
+        """Return the stored dense skin descriptors of a described photograph, with their places on the body.
 
         Raises:
             LostEntryError: they are not in the store (describe the photograph again).
         """
-        from features.skin.descriptors import KIND
-
-        return self._stored(key, self._mark_key(key), KIND)
+        return self._stored(key, self._skin_key(key), SKIN)
 
     def body_frame(self, key: str) -> BodyFrame:
         """Return the stored mid-line and sides of a described photograph's body.
@@ -242,8 +151,6 @@ class Describer:
         Raises:
             LostEntryError: they are not in the store (describe the photograph again).
         """
-        from features.body_frame import BodyFrame
-
         arrays = self.store.get(self._body_key(key)) if self.store is not None else None
         if arrays is None:
             raise LostEntryError(key)
@@ -257,12 +164,10 @@ class Describer:
         return replace(features, body_xy=self.body_frame(key).to_body(features.canonical_xy))
 
     def _body_key(self, key: str) -> str:
-        from features.body_frame import CODE_VERSION
+        return f"body:{key}:{self.region_fingerprint()}-{BODY_FRAME_VERSION}"
 
-        return f"body:{key}:{self.region_fingerprint()}-{CODE_VERSION}"
-
-    def _mark_key(self, key: str) -> str:
-        return f"marks:{key}:{self.mark_fingerprint()}"
+    def _skin_key(self, key: str) -> str:
+        return f"skin:{key}:{self.skin_fingerprint()}"
 
     def _global_key(self, key: str) -> str:
         return f"global:{key}:{self.global_fingerprint()}"
@@ -286,13 +191,11 @@ class Describer:
         summary = self.store.get(self._summary_key(key))
         if vector is None or summary is None:
             return None
-        if not all(self.store.has(name(key)) for name in (self._local_key, self._mark_key, self._body_key)):
+        if not all(self.store.has(name(key)) for name in (self._local_key, self._skin_key, self._body_key)):
             return None
         return _description(ref, key, vector["vector"], summary["summary"])
 
     def _describe_batch(self, refs: Sequence[PhotoRef]) -> list[Description | Failure]:
-        from features.photo import PhotoError
-
         answers: dict[int, Description | Failure] = {}
         work: list[_Work] = []
         for position, ref in enumerate(refs):
@@ -306,7 +209,7 @@ class Describer:
                 answers[position] = Failure(ref.image_id, ref.path, str(error))
         for item, vector in zip(work, self._vectors(work), strict=True):
             self._keep_body(item)
-            self._keep_marks(item)
+            self._keep_skin(item)
             answers[item.position] = _description(item.ref, item.key, vector, self._local_summary(item))
         return [answers[position] for position in range(len(refs))]
 
@@ -328,16 +231,14 @@ class Describer:
     def _keep_body(self, item: _Work) -> None:
         """Find and keep the mid-line and sides of a photograph's body, if the store lacks them."""
         if self.store is not None and not self.store.has(self._body_key(item.key)):
-            from features.body_frame import find_body_frame
-
             found = find_body_frame(item.regions, item.frame, item.ref.viewpoint)
             self.store.put(self._body_key(item.key), {"body": found.to_array()})
 
-    def _keep_marks(self, item: _Work) -> None:
-        """Compute and keep the mark descriptors of a photograph, if the store lacks them."""
-        if self.store is not None and not self.store.has(self._mark_key(item.key)):
-            found = self.mark_extractor.extract(item.photo, item.frame, item.regions)
-            self.store.put(self._mark_key(item.key), pack_local(found))
+    def _keep_skin(self, item: _Work) -> None:
+        """Compute and keep the dense skin descriptors of a photograph, if the store lacks them."""
+        if self.store is not None and not self.store.has(self._skin_key(item.key)):
+            found = self.skin_extractor.extract(item.photo, item.frame, item.regions)
+            self.store.put(self._skin_key(item.key), pack_local(found))
 
     def _local_summary(self, item: _Work) -> npt.NDArray[np.float64]:
         """Compute and keep the local features of a photograph; return its summary numbers."""
@@ -392,34 +293,6 @@ def content_key(ref: PhotoRef) -> str:
     Raises:
         PhotoError: the file cannot be read.
     """
-    from features.photo import photo_digest
-
     digest = photo_digest(ref.path)
     box = ",".join(map(str, ref.box)) if ref.box is not None else ""
     return f"{digest}:{box}:{ref.viewpoint or ''}"
-
-
-def pack_local(features: LocalFeatures) -> dict[str, npt.NDArray]:
-    """Return local features as named arrays for the store."""
-    return {
-        "xy": features.xy,
-        "scores": features.scores,
-        "descriptors": features.descriptors,
-        "marks": features.marks,
-        "body": features.body,
-        "frame": np.array([*features.frame.size, features.frame.quarter_turns], np.int64),
-    }
-
-
-def unpack_local(arrays: dict[str, npt.NDArray], kind: str) -> LocalFeatures:
-    """Return the local features that :func:`pack_local` packed."""
-    width, height, turns = (int(value) for value in arrays["frame"])
-    return LocalFeatures(
-        xy=arrays["xy"],
-        scores=arrays["scores"],
-        descriptors=arrays["descriptors"],
-        marks=arrays["marks"],
-        body=arrays["body"],
-        frame=Frame((width, height), turns),
-        kind=kind,
-    )

@@ -149,3 +149,52 @@ class LocalFeatures:
             return self.body_xy
         share = (self.canonical_xy + np.float32(0.5)) / np.array(self.frame.canonical_size, np.float32)
         return np.stack([share[:, 1], 2 * share[:, 0] - 1], 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PhotoRef:
+    """Where a photograph lies and how it is to be read.
+
+    Attributes:
+        image_id: its name in the catalogue.
+        path: the file.
+        viewpoint: "top", "left", "right", another word, or None where unknown.
+        box: (x, y, width, height) of the animal in the upright photograph, None for all of it.
+    """
+
+    image_id: str
+    path: Path
+    viewpoint: str | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is kept of one photograph in memory while a catalogue is searched.
+
+    Attributes:
+        image_id: its name in the catalogue.
+        key: content key (bytes, box, turn), under which its local features lie in the store.
+        size: (width, height) in pixels, upright, after the box.
+        vector: (D,) float32 global descriptor, L2-normalised.
+        n_keypoints: number of keypoints.
+        body_share: share of valid pixels that show the body.
+        sharpness: see :class:`Regions`.
+    """
+
+    image_id: str
+    key: str
+    size: tuple[int, int]
+    vector: FloatArray
+    n_keypoints: int
+    body_share: float
+    sharpness: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph that could not be described: its name, file and the reason in words."""
+
+    image_id: str
+    path: Path
+    reason: str

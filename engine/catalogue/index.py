@@ -15,9 +15,9 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import Problems
 from engine.catalogue.sizes import compare_sizes
 from engine.workers import run_tasks
-from features.describe import Describer, DescribeSettings, Description, Failure, PhotoRef
+from features.describe import Describer, DescribeSettings
 from features.photo import PhotoError, image_size
-from features.records import FloatArray
+from features.records import Description, Failure, FloatArray, PhotoRef
 from features.store import FeatureStore
 
 logger = logging.getLogger(__name__)

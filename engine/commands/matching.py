@@ -27,7 +27,7 @@ from engine.report.explain import DEFAULT_LAYERS, explain_pair, write_explanatio
 from engine.report.match_report import report_matches
 from engine.report.page import PICTURES_PER_QUERY
 from engine.search.individuals import new_individual_probability, rank_individuals
-from features.describe import Failure
+from features.records import Failure
 
 
 def _match_arguments(parser: argparse.ArgumentParser) -> None:

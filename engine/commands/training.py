@@ -29,6 +29,7 @@ from engine.training.keypoint_training import train_keypoint_metric
 from engine.training.ranker_training import render_report, train_on_catalog
 from engine.training.skin_training import train_mark_descriptors
 from features.training.settings import RECIPES, TrainSettings
+from features.training.skin_settings import SkinTrainSettings
 
 
 def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,13 +113,11 @@ def _train_marks_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_marks(options: argparse.Namespace) -> int:
-    from features.training.skin import MarkTrainSettings
-
-    settings = _settings_from(options, MarkTrainSettings(), ("steps", "seed"))
+    settings = _settings_from(options, SkinTrainSettings(), ("steps", "seed"))
     catalog = Catalog.read(options.catalog, options.format)
 
     path = train_mark_descriptors(catalog.table, options.output, settings, options.resume, _show_stage)
-    print(f"\n{path}: use it with --set describe.marks.model={path}")
+    print(f"\n{path}: use it with --set describe.skin.model={path}")
     return 0
 
 

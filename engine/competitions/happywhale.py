@@ -38,8 +38,8 @@ from scarmatch.settings import SettingsError
 if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex, Progress
     from engine.search.matcher import Matcher
-    from features.describe import Failure
     from features.global_descriptor.classifier import TrainedHead
+    from features.records import Failure
 
 __all__ = [
     "NEW_INDIVIDUAL",

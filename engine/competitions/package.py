@@ -128,7 +128,7 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     from features.keypoints.metric import SHIPPED_FOLDER as METRICS_FOLDER
     from features.keypoints.metric import find_metric
     from features.skin.descriptors import SHIPPED_FOLDER as MARKS_FOLDER
-    from features.skin.descriptors import find_marks_model
+    from features.skin.descriptors import find_skin_model
 
     carried: dict[str, Path] = {}
     names = []
@@ -149,9 +149,9 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     if in_use is not None and chosen is not None:
         carried["ranker.json"] = chosen
     packed = settings.with_option("describe.descriptor.model", ",".join(names))
-    marks, metric = find_marks_model(settings.describe.marks.model), find_metric(settings.nearest.metric, kind)
+    marks, metric = find_skin_model(settings.describe.skin.model), find_metric(settings.nearest.metric, kind)
     own_files = (
-        ("networks of mark descriptors", "describe.marks.model", marks, MARKS_FOLDER),
+        ("networks of mark descriptors", "describe.skin.model", marks, MARKS_FOLDER),
         ("metrics of keypoints", "nearest.metric", metric, METRICS_FOLDER),
     )
     for what, option, file, shipped in own_files:

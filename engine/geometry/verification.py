@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.geometry.batch import estimate_batch
 from engine.geometry.limits import KIND_NAMES, Limits
 from engine.records import Correspondences, Verification
 from features.records import FloatArray, LocalFeatures
@@ -197,9 +198,6 @@ def verify_pairs(
     Raises:
         ValueError: the sequences or the arrays of a pair differ in length.
     """
-    # numba
-    from engine.geometry.batch import estimate_batch
-
     settings = settings or VerificationSettings()
     lengths = [len(part) for part in points0]
     for name, parts in (("points1", points1), ("confidence", confidence), ("marks", marks)):

@@ -72,7 +72,7 @@ class Aligned:
 
 
 class MarkMatcher:
-    """Finds the correspondences of pairs described by :class:`features.skin.descriptors.MarkExtractor`."""
+    """Finds the correspondences of pairs described by :class:`features.skin.descriptors.SkinExtractor`."""
 
     #: Photographs prepared in memory (each about 0.2 MB).
     KEEP = 128

@@ -161,7 +161,7 @@ class PairWorker:
         self.mark_verification = (mark_verification or default_mark_verification()).replace(threads=1)
         #: Local features, or mark descriptors, of a described photograph by its key (KeyError if the store lost them).
         self.features = Recent(self.describer.local, self.KEEP)
-        self.marks = Recent(self.describer.marks, self.KEEP)
+        self.marks = Recent(self.describer.skin, self.KEEP)
 
     def compare(self, task: PairTask, look: Look = Look.LIGHTGLUE) -> list[Compared]:
         """Match and verify a query against its candidates, in the order given."""
@@ -186,7 +186,7 @@ class PairWorker:
     def fingerprint(self, look: Look) -> str:
         """Return what changes whenever the numbers of a look could."""
         if look is Look.SKIN:
-            described, checks = self.describer.mark_fingerprint(), self.mark_verification
+            described, checks = self.describer.skin_fingerprint(), self.mark_verification
             return "-".join((described, self.mark_matcher.fingerprint(), checks.fingerprint()))
         matcher = self.matcher if look is Look.LIGHTGLUE else self.nearest_matcher
         return "-".join((self.describer.local_fingerprint(), matcher.fingerprint(), self.verification.fingerprint()))

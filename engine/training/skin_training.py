@@ -1,4 +1,4 @@
-"""Train mark descriptors on a labelled catalogue: made-up views first, then pairs of photographs that they find.
+"""Train dense skin descriptors on a labelled catalogue: made-up views first, then pairs of photographs that they find.
 
 The network of the first stage matches photographs of one individual; those whose places agree in one placement more
 often than nearly all pairs of two individuals do become teachers of the second stage. No place is labelled by hand.
@@ -19,13 +19,15 @@ import pandas as pd
 from engine.matching.dense import MarkMatcher
 from engine.matching.evidence import default_mark_verification
 from engine.training.pair_mining import DrawnRows, Progress, accept, candidate_pairs, look_at_pairs
+from features.global_descriptor.network_input import flattened
 from features.records import Frame, LocalFeatures
-from features.skin.descriptors import KIND, MarkSettings, cell_centres, describe_cells, grid_places
+from features.skin.descriptors import KIND, STRIDE, SkinSettings, cell_centres, describe_cells, grid_cells
 from features.training.data import teaching_rows
+from features.training.skin_photos import KnownPair, SkinPhotos
+from features.training.skin_settings import SkinTrainSettings
 
 if TYPE_CHECKING:
-    from features.skin.network import MarkNetwork
-    from features.training.skin import KnownPair, MarkTrainSettings, SkinPhotos
+    from features.skin.network import SkinNetwork
 
 log = logging.getLogger(__name__)
 MODEL_NAME = "marks.safetensors"
@@ -50,7 +52,7 @@ class Mined:
 def train_mark_descriptors(
     catalog_table: pd.DataFrame,
     output: Path | str,
-    settings: MarkTrainSettings | None = None,
+    settings: SkinTrainSettings | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -59,7 +61,7 @@ def train_mark_descriptors(
     Args:
         catalog_table: a catalogue's table.
         output: folder for ``marks.safetensors`` and the checkpoints of the two stages.
-        settings: see :class:`features.training.skin.MarkTrainSettings`.
+        settings: see :class:`features.training.skin_settings.SkinTrainSettings`.
         resume: go on from the folder's checkpoints; the settings and photographs must be the same.
         progress: called with records (stage, done, total, loss, accuracy).
 
@@ -70,14 +72,15 @@ def train_mark_descriptors(
         SettingsError: too few individuals.
         CheckpointError: ``resume`` with checkpoints of other settings or photographs.
     """
-    from features.training.skin import MarkTrainer, MarkTrainSettings, SkinPhotos, save_trained
+    # torch
+    from features.training.skin import SkinTrainer, save_trained
 
-    settings = settings or MarkTrainSettings()
+    settings = settings or SkinTrainSettings()
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     table = teaching_rows(catalog_table, settings.held_out)
     photos = SkinPhotos.read(table, settings.input_size, progress)
-    first = MarkTrainer(photos, settings, folder, "made-up", progress=progress)
+    first = SkinTrainer(photos, settings, folder, "made-up", progress=progress)
     network = first.run(resume)
     about: dict[str, Any] = {"photographs": len(photos), "individuals": len(first.photos_of)}
     if settings.real_steps:
@@ -85,7 +88,7 @@ def train_mark_descriptors(
         about |= {"tried": mined.tried, "accepted": mined.accepted, "threshold": mined.threshold}
         log.info("pairs of photographs accepted: %s of %s", mined.accepted, mined.tried)
         if mined.pairs:
-            second = MarkTrainer(photos, settings, folder, "real", mined.pairs, progress)
+            second = SkinTrainer(photos, settings, folder, "real", mined.pairs, progress)
             second.start_from(network)
             network = second.run(resume)
         else:
@@ -95,15 +98,12 @@ def train_mark_descriptors(
     return path
 
 
-def describe_skin(network: MarkNetwork, photos: SkinPhotos, row: int) -> LocalFeatures:
-    """Describe one photograph in memory as :class:`features.skin.descriptors.MarkExtractor` describes a file."""
-    from features.global_descriptor.network_input import flattened
-    from features.skin.network import STRIDE
-
+def describe_skin(network: SkinNetwork, photos: SkinPhotos, row: int) -> LocalFeatures:
+    """Describe one photograph in memory as :class:`features.skin.descriptors.SkinExtractor` describes a file."""
     body = photos.body[row] > 127
     height, width = body.shape
     picture = flattened(np.repeat(photos.grey[row][:, :, None], 3, axis=2), body)
-    cells = grid_places(body, STRIDE, MarkSettings())
+    cells = grid_cells(body, STRIDE, SkinSettings())
     ones = np.ones(len(cells), np.float32)
     return LocalFeatures(
         xy=cell_centres(cells, STRIDE),
@@ -117,14 +117,12 @@ def describe_skin(network: MarkNetwork, photos: SkinPhotos, row: int) -> LocalFe
 
 
 def mine_pairs(
-    network: MarkNetwork, photos: SkinPhotos, settings: MarkTrainSettings, progress: Progress | None = None
+    network: SkinNetwork, photos: SkinPhotos, settings: SkinTrainSettings, progress: Progress | None = None
 ) -> Mined:
     """Find pairs of photographs of one individual whose places agree in one placement.
 
     A pair is accepted if it has more plausible inliers than all but ``false_rate`` of the pairs of two individuals.
     """
-    from features.training.skin import KnownPair
-
     drawn = candidate_pairs(photos.table, settings)
     described: list[LocalFeatures] = []
     for row in range(len(photos)):
@@ -138,7 +136,7 @@ def mine_pairs(
         scores[number] = check.n_inliers * check.plausibility
         rows = matches.indices[check.inliers]
         places.append((described[first].xy[rows[:, 0]], described[second].xy[rows[:, 1]]))
-    return _accepted(drawn, scores, places, settings.false_rate, KnownPair)
+    return _accepted(drawn, scores, places, settings.false_rate)
 
 
 def _accepted(
@@ -146,8 +144,7 @@ def _accepted(
     scores: npt.NDArray[np.float64],
     places: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
     false_rate: float,
-    make: type[KnownPair],
 ) -> Mined:
     found = accept(drawn, scores, false_rate)
-    pairs = tuple(make(drawn[i][0], drawn[i][1], *places[i]) for i in found.chosen)
+    pairs = tuple(KnownPair(drawn[i][0], drawn[i][1], *places[i]) for i in found.chosen)
     return Mined(pairs, found.threshold, found.tried, found.accepted)

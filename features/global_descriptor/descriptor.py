@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from features.global_descriptor.network_input import network_picture, prepared_size, resize
+from features.global_descriptor.network_input import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    network_picture,
+    prepared_size,
+    resize,
+)
 from features.records import FloatArray, Frame, Photo, Regions
 from features.regions import find_regions
+from features.weights import file_sha256, trained_files, weight_file
 from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -40,8 +47,6 @@ IMAGENET_SIZE = (144, 384)
 
 def shipped_models() -> dict[str, Path]:
     """Trained descriptors that come with the package: name -> file."""
-    from features.weights import trained_files
-
     return trained_files(SHIPPED_FOLDER)
 
 
@@ -109,8 +114,6 @@ def find_model(name: str) -> ModelSource:
         WeightsError: an ImageNet network whose package is not installed.
     """
     if name in IMAGENET_NAMES:
-        from features.weights import weight_file
-
         return ModelSource(name, "imagenet", weight_file(name), name)
     if name.startswith("timm:"):
         backbone, _, file = name.removeprefix("timm:").partition("@")
@@ -200,6 +203,7 @@ class GlobalDescriptor:
     """
 
     def __init__(self, settings: GlobalSettings | None = None, device: str | None = None) -> None:
+        # torch
         from features.global_descriptor.runtime import choose_device
 
         self.settings = settings or GlobalSettings()
@@ -229,8 +233,6 @@ class GlobalDescriptor:
 
     def fingerprint(self) -> str:
         """16 hex digits that change with weights, options that change numbers, precision and code version."""
-        from features.weights import file_sha256
-
         parts: dict[str, Any] = {
             "code": CODE_VERSION,
             "weights": [[source.kind, source.backbone, file_sha256(source.path)] for source in self.sources],
@@ -281,7 +283,7 @@ class GlobalDescriptor:
         return unit_rows(np.concatenate(vectors, axis=1))
 
     def _load(self, source: ModelSource) -> _Network:
-        from features.global_descriptor.networks import IMAGENET_MEAN, IMAGENET_STD
+        # torch
         from features.global_descriptor.runtime import OpenVinoRuntime, TorchRuntime, choose_precision
 
         network, header = load_network(source, self.settings.input_size)
@@ -299,11 +301,13 @@ class GlobalDescriptor:
 
 def load_network(source: ModelSource, input_size: tuple[int, int] | None) -> tuple[nn.Module, dict[str, Any]]:
     """Build a model's network (float32, CPU, evaluation mode) and tell how to feed it (input_size, mean, std)."""
-    from features.global_descriptor.networks import LiteTrunk, PlainEmbedder, TimmTrunk
+    # torch
+    from features.global_descriptor.lite_trunk import LiteTrunk
+    from features.global_descriptor.networks import PlainEmbedder
+    from features.global_descriptor.timm_trunk import TimmTrunk
+    from features.model_file import load_embedder
 
     if source.kind == "trained":
-        from features.model_file import load_embedder
-
         return load_embedder(source.path)
     size = input_size or IMAGENET_SIZE
     if source.kind == "timm":

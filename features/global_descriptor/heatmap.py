@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 
 from features.global_descriptor.descriptor import GlobalSettings, find_models, load_network, prepare
+from features.global_descriptor.network_input import IMAGENET_MEAN, IMAGENET_STD
 from features.records import FloatArray, Frame, Photo
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class HeatMapper:
     KEEP = 16
 
     def __init__(self, settings: GlobalSettings | None = None, device: str | None = None) -> None:
-        from features.global_descriptor.networks import IMAGENET_MEAN, IMAGENET_STD
+        # torch
         from features.global_descriptor.runtime import TorchRuntime, choose_device, choose_precision
 
         self.settings = settings or GlobalSettings()

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from features.records import BoolArray, ByteArray, Frame, Photo, Regions
-from features.regions import flatten
+from features.regions import find_regions, flatten
 from scarmatch.settings import SettingsError
 
 INPUT_KINDS = ("colour", "flattened")
@@ -20,6 +20,10 @@ MARGIN = 4 / 3
 
 SCALES = (0.025, 0.01, 0.06)
 """Standard deviations of the flattening windows, shares of the prepared picture's longer side."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of each channel, for values in [0, 1]: what the published ImageNet weights expect."""
 
 WATER = (72, 66, 58)
 """Colour of murky water, where a photograph has no valid pixel at all."""
@@ -71,8 +75,6 @@ def network_picture(
     if kind == "colour":
         return picture
     if regions is None:
-        from features.regions import find_regions
-
         regions = find_regions(photo, frame)
     return flattened(picture, body_picture(regions, frame, size) > 127)
 

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from features.global_descriptor.networks import LiteTrunk, cpu_half_precision
+from features.global_descriptor.lite_trunk import LiteTrunk
+from features.global_descriptor.network_input import IMAGENET_MEAN, IMAGENET_STD
+from features.global_descriptor.precision import cpu_half_precision
 from features.records import FloatArray
 from scarmatch.settings import SettingsError
 
@@ -127,3 +129,10 @@ def fold_stem_and_blocks(part: Any) -> None:
                 fused = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))
                 setattr(block, convolution, fused)
                 setattr(block, norm, nn.Identity())
+
+
+def to_input(images: npt.NDArray[np.floating], device: torch.device) -> Tensor:
+    """(N, H, W, 3) float in [0, 1] -> (N, 3, H, W) normalised, channels-last in memory."""
+    normalised = (images - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
+    tensor = torch.from_numpy(np.ascontiguousarray(normalised, np.float32)).permute(0, 3, 1, 2)
+    return tensor.to(device, memory_format=torch.channels_last)

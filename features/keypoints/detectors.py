@@ -200,6 +200,7 @@ def _aliked(settings: KeypointSettings, device: str | None) -> Detector:
     import torch
     from kornia.feature import ALIKED
 
+    # torch
     from features.keypoints.aliked import SparseAliked
 
     where = _pick_device(device)

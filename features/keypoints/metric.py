@@ -74,6 +74,7 @@ class KeypointMetric:
         """Write the metric in half precision."""
         import torch
 
+        # torch
         from features.model_file import write_tensors
 
         header = {"kind": KIND, "format": FORMAT, "keypoints": self.keypoints, "training": self.about}
@@ -86,6 +87,7 @@ class KeypointMetric:
         Raises:
             KeypointMetricError: not such a file.
         """
+        # torch
         from features.model_file import ModelFileError, read_tensors
 
         try:

@@ -1,11 +1,11 @@
-"""Mark descriptors: the animal's skin on a regular grid, each place described by a network made for marks.
+"""Dense skin descriptors: the animal's skin on a regular grid, each cell described by a network made for marks.
 
 Detectors tuned on buildings find water, outline and ridge, which every animal shares. Here the visible body is covered
 evenly instead, and a small network (:mod:`features.skin.network`), trained on this kind of animal, says what the skin
-looks like at each place once the light is taken out. The photograph is brought to one size first, so that a place
-of the grid is about the same place of every animal.
+looks like in each cell once the light is taken out. The photograph is brought to one size first, so that a cell of the
+grid shows about the same part of every animal.
 
-Torch is imported on first use of a :class:`MarkExtractor`, not with this module.
+Torch is imported on first use of a :class:`SkinExtractor`, not with this module.
 """
 
 from __future__ import annotations
@@ -26,54 +26,58 @@ from features.weights import file_sha256, find_trained, trained_files
 from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from features.skin.network import MarkNetwork
+    from features.skin.network import SkinNetwork
 
-KIND = "marks"
+#: What :class:`features.records.LocalFeatures` calls them.
+KIND = "skin"
 CODE_VERSION = 1
 """Part of the fingerprint; raised whenever the same settings and weights would give other numbers."""
+
+#: Pixels of the network's input per cell of its map.
+STRIDE = 4
 
 SHIPPED_FOLDER = Path(__file__).parents[1] / "models" / "marks"
 
 
 @dataclass(frozen=True)
-class MarkSettings(Settings):
-    """Options of the mark descriptors.
+class SkinSettings(Settings):
+    """Options of the dense skin descriptors.
 
     Attributes:
         model: a shipped network ("beluga-marks"), or the path of a trained one (.safetensors, or a training's folder).
-        spacing: cells of the network's map (4 pixels each) from one place of the grid to the next.
-        margin: strip inside the body's outline without places, in pixels of the network's input: the outline looks
+        spacing: cells of the network's map (4 pixels each) from one described cell to the next.
+        margin: strip inside the body's outline without cells, in pixels of the network's input: the outline looks
             alike on every animal.
-        max_places: at most so many places; of more, a coarser grid is taken.
+        max_cells: at most so many cells; of more, a coarser grid is taken.
     """
 
     model: str = "beluga-marks"
     spacing: int = 2
     margin: int = 4
-    max_places: int = 1024
+    max_cells: int = 1024
 
     def __post_init__(self) -> None:
-        if self.spacing < 1 or self.margin < 0 or self.max_places < 1:
-            raise SettingsError("spacing and max_places must be at least 1, margin at least 0")
+        if self.spacing < 1 or self.margin < 0 or self.max_cells < 1:
+            raise SettingsError("spacing and max_cells must be at least 1, margin at least 0")
 
 
-def shipped_marks() -> dict[str, Path]:
+def shipped_skin_models() -> dict[str, Path]:
     """Trained networks that come with the package: name -> file."""
     return trained_files(SHIPPED_FOLDER)
 
 
-def find_marks_model(name: str) -> Path:
+def find_skin_model(name: str) -> Path:
     """Find the weights of a network by name or path.
 
     Raises:
         SettingsError: no such network; the message lists what there is.
     """
-    shipped = shipped_marks()
+    shipped = shipped_skin_models()
     path = find_trained(name, shipped, "marks.safetensors")
     if path is not None:
         return path
     known = ", ".join(shipped) or "none is shipped"
-    raise SettingsError(f"no mark descriptors are called {name!r} and no such file exists; known: {known}")
+    raise SettingsError(f"no skin descriptors are called {name!r} and no such file exists; known: {known}")
 
 
 def skin_picture(
@@ -95,7 +99,7 @@ def skin_picture(
     return network_picture(photo, frame, size, "flattened", regions), body_picture(regions, frame, size) > 127
 
 
-def grid_places(body: BoolArray, stride: int, settings: MarkSettings) -> npt.NDArray[np.int64]:
+def grid_cells(body: BoolArray, stride: int, settings: SkinSettings) -> npt.NDArray[np.int64]:
     """Return the (N, 2) cells (row, column) of the map that lie well inside the body, on a regular grid.
 
     Args:
@@ -113,28 +117,29 @@ def grid_places(body: BoolArray, stride: int, settings: MarkSettings) -> npt.NDA
     spacing = settings.spacing
     while True:
         kept = (y % spacing == 0) & (x % spacing == 0)
-        if kept.sum() <= settings.max_places:
+        if kept.sum() <= settings.max_cells:
             return np.stack([y[kept], x[kept]], 1)
         spacing += 1
 
 
-class MarkExtractor:
+class SkinExtractor:
     """Describes the skin of photographs; one instance holds one network."""
 
-    def __init__(self, settings: MarkSettings | None = None, device: str | None = None) -> None:
-        self.settings = settings or MarkSettings()
+    def __init__(self, settings: SkinSettings | None = None, device: str | None = None) -> None:
+        self.settings = settings or SkinSettings()
         self._device = device
-        self._path = find_marks_model(self.settings.model)
+        self._path = find_skin_model(self.settings.model)
 
     @cached_property
-    def _network(self) -> tuple[MarkNetwork, tuple[int, int]]:
+    def _network(self) -> tuple[SkinNetwork, tuple[int, int]]:
         # Loaded on first use: whoever asks for a fingerprint only needs no network.
         import torch
 
+        # torch
         from features.global_descriptor.runtime import fold_stem_and_blocks
-        from features.skin.network import load_marks
+        from features.skin.network import load_skin_network
 
-        network, header = load_marks(self._path)
+        network, header = load_skin_network(self._path)
         fold_stem_and_blocks(network)
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         width, height = header["input_size"]
@@ -156,13 +161,11 @@ class MarkExtractor:
         Returns:
             Local features in rows from head to tail; empty (never an error) where no body is seen.
         """
-        from features.skin.network import STRIDE
-
         network, size = self._network
         if regions is None:
             regions = find_regions(photo, frame)
         picture, body = skin_picture(photo, frame, size, regions)
-        cells = grid_places(body, STRIDE, self.settings)
+        cells = grid_cells(body, STRIDE, self.settings)
         share = np.asarray(frame.canonical_size, np.float32) / np.array(size, np.float32)
         xy = frame.to_original((cell_centres(cells, STRIDE) + np.float32(0.5)) * share - 0.5)
         row = np.clip(np.rint(xy[:, 1]).astype(int), 0, photo.size[1] - 1)
@@ -179,20 +182,21 @@ class MarkExtractor:
         )
 
 
-def describe_cells(network: MarkNetwork, picture: ByteArray, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
+def describe_cells(network: SkinNetwork, picture: ByteArray, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
     """Return the (N, D) unit descriptors of cells of a (height, width, 3) picture of flattened skin."""
     import torch
 
-    from features.training.steps import to_input
+    # torch
+    from features.global_descriptor.runtime import to_input
 
     if not len(cells):
         return np.zeros((0, network.dim), np.float16)
     batch = to_input(picture[None].astype(np.float32) / 255.0, next(network.parameters()).device)
     with torch.inference_mode():
-        found: FloatArray = network(batch)[0].float().cpu().numpy()
-    chosen = found[:, cells[:, 0], cells[:, 1]].T
-    lengths = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-9)
-    return np.ascontiguousarray(chosen / lengths, np.float16)
+        feature_map: FloatArray = network(batch)[0].float().cpu().numpy()
+    descriptors = feature_map[:, cells[:, 0], cells[:, 1]].T
+    lengths = np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-9)
+    return np.ascontiguousarray(descriptors / lengths, np.float16)
 
 
 def cell_centres(cells: npt.NDArray[np.int64], stride: int) -> FloatArray:

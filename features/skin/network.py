@@ -1,4 +1,4 @@
-"""The network of the mark descriptors: a dense map of small, learned descriptors of an animal's skin.
+"""The network of the dense skin descriptors: a dense map of small, learned descriptors of an animal's skin.
 
 An ImageNet trunk (EfficientNet-Lite0, up to stride 8) is read at strides 4 and 8, and a light head joins both into one
 descriptor for every 4 x 4 pixels. Batch normalisation keeps ImageNet's statistics, so that a descriptor depends on its
@@ -16,14 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.global_descriptor.networks import LiteTrunk
+from features.global_descriptor.lite_trunk import LiteTrunk
 from features.model_file import ModelFileError, read_tensors, restore, stored, write_tensors
+from features.weights import weight_file
 
 FORMAT = 1
 KIND = "mark descriptors"
-STRIDE = 4
-"""Pixels of the network's input per cell of its map."""
-
 BACKBONE = "efficientnet_lite0"
 BLOCKS = 5
 """Leading blocks of the trunk: the last of them is at stride 8."""
@@ -32,7 +30,7 @@ FINE_BLOCK = 2
 """The last block at stride 4."""
 
 
-class MarkNetwork(nn.Module):
+class SkinNetwork(nn.Module):
     """(N, 3, H, W) normalised flattened skin -> (N, dim, H / 4, W / 4) descriptors, not normalised.
 
     Args:
@@ -58,7 +56,7 @@ class MarkNetwork(nn.Module):
             module.requires_grad_(False)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> MarkNetwork:
+    def train(self, mode: bool = True) -> SkinNetwork:
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -85,8 +83,6 @@ class MarkNetwork(nn.Module):
 
     def start_from_imagenet(self) -> None:
         """Load the published ImageNet weights into the trunk; the head stays random."""
-        from features.weights import weight_file
-
         trunk = LiteTrunk(BACKBONE)
         trunk.load_imagenet(weight_file(BACKBONE))
         self.stem.load_state_dict(trunk.stem.state_dict())
@@ -95,7 +91,7 @@ class MarkNetwork(nn.Module):
             own.load_state_dict(published.state_dict())
 
 
-def save_marks(path: Path, network: MarkNetwork, header: dict[str, Any], half: bool = False) -> None:
+def save_skin_network(path: Path, network: SkinNetwork, header: dict[str, Any], half: bool = False) -> None:
     """Write a network with a header that says how to feed it.
 
     Args:
@@ -106,18 +102,18 @@ def save_marks(path: Path, network: MarkNetwork, header: dict[str, Any], half: b
     write_tensors(path, stored(network, half), {**header, **about})
 
 
-def load_marks(path: Path) -> tuple[MarkNetwork, dict[str, Any]]:
+def load_skin_network(path: Path) -> tuple[SkinNetwork, dict[str, Any]]:
     """Read a network (evaluation mode, float32, CPU) and its header.
 
     Raises:
-        ModelFileError: not mark descriptors of this project, or of a newer format.
+        ModelFileError: not skin descriptors of this project, or of a newer format.
     """
     tensors, header = read_tensors(path)
     if header.get("kind") != KIND or header.get("format") != FORMAT:
         raise ModelFileError(
-            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; mark descriptors are of kind "
+            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; skin descriptors are of kind "
             f"{KIND!r}, format {FORMAT}"
         )
-    network = MarkNetwork(header["dim"], header["width"])
+    network = SkinNetwork(header["dim"], header["width"])
     restore(network, tensors, path)
     return network.eval(), header

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.global_descriptor.network_input import network_picture, prepared_size
+from features.photo import canonical_frame, read_photo
+from features.regions import find_regions
 from features.training.degrade import degrade
 
 
@@ -57,9 +59,6 @@ def canonical_input(
     Raises:
         PhotoError: the file cannot be read.
     """
-    from features.photo import canonical_frame, read_photo
-    from features.regions import find_regions
-
     more = row.get("more_boxes")
     pictures = []
     for number, box in enumerate((box_of(row.get("box")), *(more if isinstance(more, tuple) else ()))):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import json
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from features.global_descriptor.classifier import save_classifier
+from features.global_descriptor.runtime import to_input
 from features.model_file import read_tensors, save_embedder, write_tensors
 from features.records import ByteArray
 from features.training.augmentation import augment
@@ -32,9 +30,10 @@ from features.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from features.training.data import PhotoCache, canonical_input, class_labels, fold_of, from_above, split_half
+from features.training.data import PhotoCache, class_labels, from_above
 from features.training.evaluation import evaluate_descriptors
 from features.training.losses import MarginHead
+from features.training.prefetch import Sample, prefetch
 from features.training.sampling import epoch_order, same_day_classes
 from features.training.schedule import learning_rate
 from features.training.settings import TrainSettings
@@ -44,10 +43,10 @@ from features.training.steps import (
     new_embedder,
     parameter_groups,
     project_pooled,
-    to_input,
     update_average,
     whiten,
 )
+from features.training.teaching_photos import held_out_rows, read_cache
 from scarmatch.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,6 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 LOG_NAME = "log.jsonl"
 
 Progress = Callable[[dict[str, Any]], None]
-_Sample = tuple[npt.NDArray[np.float32], int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,32 +115,6 @@ def train_descriptor(
         run.one_epoch()
     run.finish()
     return TrainReport(folder / MODEL_NAME, run.history, finished=True)
-
-
-def read_cache(catalog_table: pd.DataFrame, settings: TrainSettings) -> PhotoCache:
-    """Read the photographs that training and validation need, with worse copies and further boxes of those to train on.
-
-    A column ``more_boxes`` of the table holds a tuple of (x, y, width, height) for each photograph that has any.
-    """
-    table = catalog_table[catalog_table["individual_id"].notna()]
-    if settings.views == "top":
-        table = table[from_above(table)]
-    trains = ~held_out_rows(table, settings)
-    copies = [settings.worse_copies if one else 0 for one in trains]
-    if "more_boxes" in table.columns:
-        table = table.assign(more_boxes=table["more_boxes"].where(trains, None))
-    read = functools.partial(canonical_input, kind=settings.input)
-    return PhotoCache.read(table, settings.input_size, read, copies=copies, seed=settings.seed)
-
-
-def held_out_rows(table: pd.DataFrame, settings: TrainSettings) -> npt.NDArray[np.bool_]:
-    """True for the photographs of held-out individuals (and, where some are held out, of unknown ones)."""
-    if settings.held_out == "none":
-        return np.zeros(len(table), bool)
-    if settings.held_out == "half":
-        return np.array([pd.isna(v) or split_half(str(v)) == 1 for v in table["individual_id"]], bool)
-    known = table["individual_id"]
-    return np.array([pd.isna(v) or fold_of(str(v), settings.folds, 0) == settings.fold for v in known], bool)
 
 
 class _Run:
@@ -246,7 +218,7 @@ class _Run:
             group["lr"] = rate * group["share"]
         return rate
 
-    def _sample(self, place: int, row: int) -> tuple[npt.NDArray[np.float32], int]:
+    def _sample(self, place: int, row: int) -> Sample:
         """One photograph of an epoch and its class; it draws from its own generator (seed, epoch, place)."""
         rng = np.random.default_rng([self.settings.seed, self.epoch, 1 + place])
         mirror = self.settings.mirror_classes and bool(rng.random() < 0.5)
@@ -267,7 +239,7 @@ class _Run:
         """
         size = self.settings.batch
         start = 0
-        for samples in ahead(self._sample, list(enumerate(order.tolist())), size, self.workers):
+        for samples in prefetch(self._sample, list(enumerate(order.tolist())), size, self.workers):
             images, labels = zip(*samples, strict=True)
             company = None
             if self.settings.same_day > 0:
@@ -347,22 +319,3 @@ class _Run:
         if self.device.type == "cuda" and "random_state_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_state_cuda"], self.device)
         self.epoch, self.step, self.history = header["epoch"], header["step"], header["history"]
-
-
-def ahead(
-    make: Callable[..., _Sample], arguments: Sequence[tuple[int, int]], batch: int, workers: int
-) -> Iterator[list[_Sample]]:
-    """Yield ``make(*arguments[i])`` in order, ``batch`` at a time; threads keep two batches ready."""
-    groups = [arguments[start : start + batch] for start in range(0, len(arguments), batch)]
-    if workers < 1:
-        for group in groups:
-            yield [make(*one) for one in group]
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[list[Future[_Sample]]] = deque()
-        for group in groups:
-            waiting.append([pool.submit(make, *one) for one in group])
-            if len(waiting) > 2:
-                yield [future.result() for future in waiting.popleft()]
-        while waiting:
-            yield [future.result() for future in waiting.popleft()]

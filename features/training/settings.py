@@ -39,7 +39,7 @@ class TrainSettings(Settings):
         backbone: efficientnet_lite0..2, basic_cnn, or a backbone of timm.
         initial_weights: file of weights to start from; "" takes the embedded ones of efficientnet_lite.
         stages: the maps of a Lite network that are pooled, "late", "strips" or "middle" (see
-            :class:`features.global_descriptor.networks.LiteTrunk`).
+            :class:`features.global_descriptor.lite_trunk.LiteTrunk`).
         input: what the network is shown, "colour" or "flattened" (:mod:`features.global_descriptor.network_input`).
         input_size: (width, height) of the network's input.
         small_size: (width, height) of the network's input in the first epochs.

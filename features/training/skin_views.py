@@ -1,8 +1,8 @@
-"""Made-up views of one photograph for the training of mark descriptors, with every place known in both.
+"""Made-up views of one photograph for the training of dense skin descriptors, with every point known in both.
 
 A view is a smooth warp (turn, size, stretch, shift, and a body that bends and stretches a little) followed by another
 light, another camera and other water, all before the skin is flattened, as in life. Every function draws from the
-generator it is given, nothing else. Places are (x, y) pixels of pictures of one size, pixel centres at integers.
+generator it is given, nothing else. Points are (x, y) pixels of pictures of one size, pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ class Warp:
         bending = np.stack([cv2.resize(part, size, interpolation=cv2.INTER_CUBIC) for part in coarse])
         return cls(linear, np.array(size) / 2.0, shift, np.asarray(bending, np.float32))
 
-    def to_photo(self, places: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Map (..., 2) places of the view to the photograph."""
-        return (places - self.centre) @ self.linear.T + self.centre + self.shift + self._bent(places)
+    def to_photo(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Map (..., 2) points of the view to the photograph."""
+        return (points - self.centre) @ self.linear.T + self.centre + self.shift + self._bent(points)
 
-    def to_view(self, places: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Map (..., 2) places of the photograph to the view; the inverse of :meth:`to_photo` within 0.02 pixel."""
+    def to_view(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Map (..., 2) points of the photograph to the view; the inverse of :meth:`to_photo` within 0.02 pixel."""
         back = np.linalg.inv(self.linear).T
-        found = (places - self.centre - self.shift) @ back + self.centre
+        found = (points - self.centre - self.shift) @ back + self.centre
         for _ in range(_ROUNDS):
-            found = (places - self.centre - self.shift - self._bent(found)) @ back + self.centre
+            found = (points - self.centre - self.shift - self._bent(found)) @ back + self.centre
         return np.asarray(found, np.float64)
 
-    def _bent(self, places: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """The bending at (..., 2) places, bilinear between the pixels of the view, constant beyond its edge."""
+    def _bent(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """The bending at (..., 2) points, bilinear between the pixels of the view, constant beyond its edge."""
         height, width = self.bending.shape[1:]
-        x = np.clip(places[..., 0], 0, width - 1)
-        y = np.clip(places[..., 1], 0, height - 1)
+        x = np.clip(points[..., 0], 0, width - 1)
+        y = np.clip(points[..., 1], 0, height - 1)
         column, row = np.floor(x).astype(int), np.floor(y).astype(int)
         right, below = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)
         fx, fy = x - column, y - row

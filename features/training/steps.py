@@ -11,26 +11,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from features.global_descriptor.network_input import resize
-from features.global_descriptor.networks import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LITE_NAMES,
-    Embedder,
-    build_trunk,
-    cpu_half_precision,
-)
+from features.global_descriptor.lite_trunk import LITE_NAMES
+from features.global_descriptor.network_input import IMAGENET_MEAN, IMAGENET_STD, resize
+from features.global_descriptor.networks import Embedder, build_trunk
+from features.global_descriptor.precision import cpu_half_precision
+from features.global_descriptor.runtime import to_input
 from features.training.losses import MarginHead
 from features.training.settings import TrainSettings
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance
+from features.weights import weight_file
 
 
 def new_embedder(settings: TrainSettings) -> Embedder:
     """The network as training starts: ImageNet weights where the package has them, random ones otherwise."""
     weights = Path(settings.initial_weights) if settings.initial_weights else None
     if weights is None and settings.backbone in LITE_NAMES:
-        from features.weights import weight_file
-
         weights = weight_file(settings.backbone)
     trunk = build_trunk(settings.backbone, settings.input_size, settings.frozen_blocks, weights, settings.stages)
     return Embedder(trunk, settings.embedding, settings.dropout)
@@ -62,13 +57,6 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             ours.lerp_(theirs, 1.0 - decay)
         else:
             ours.copy_(theirs)
-
-
-def to_input(images: npt.NDArray[np.floating], device: torch.device) -> Tensor:
-    """(N, H, W, 3) float in [0, 1] -> (N, 3, H, W) normalised, channels-last in memory."""
-    normalised = (images - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
-    tensor = torch.from_numpy(np.ascontiguousarray(normalised, np.float32)).permute(0, 3, 1, 2)
-    return tensor.to(device, memory_format=torch.channels_last)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from bench.held_out import (
 from engine.catalogue.catalog import Catalog, CatalogError
 from features.global_descriptor.descriptor import ALIASES, shipped_models
 from features.model_file import read_header
-from features.skin.descriptors import shipped_marks
+from features.skin.descriptors import shipped_skin_models
 from features.training.data import split_half
 
 
@@ -47,7 +47,7 @@ def test_the_measured_part_holds_their_photographs_alone(catalog: Catalog) -> No
 
 def test_on_held_out_individuals_no_network_is_used_that_saw_them() -> None:
     describe = settings_for(HELD_OUT).describe
-    used = {Path(name).stem for name in [*describe.descriptor.model.split(","), describe.marks.model]}
+    used = {Path(name).stem for name in [*describe.descriptor.model.split(","), describe.skin.model]}
     assert not used & TWINS.keys()
     assert used & set(TWINS.values())
     assert settings_for(EVERYBODY).describe.descriptor.model == "beluga"
@@ -66,7 +66,7 @@ def test_names_go_there_and_back(models: str) -> None:
 
 
 def test_every_twin_is_there_and_says_that_half_was_held_out() -> None:
-    shipped = shipped_models() | shipped_marks()
+    shipped = shipped_models() | shipped_skin_models()
     for name, twin in TWINS.items():
         assert read_header(MODELS / f"{twin}.safetensors")["settings"]["held_out"] == "half"
         assert read_header(shipped[name])["settings"]["held_out"] == "none"

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.describe import Describer, Description, Failure, PhotoRef, content_key
+from features.describe import Describer, content_key
 from features.photo import PhotoError
+from features.records import Description, Failure, PhotoRef
 from features.store import FeatureStore
 
 

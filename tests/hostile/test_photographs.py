@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from features import photo_file
-from features.describe import PhotoRef, content_key
+from features.describe import content_key
 from features.photo import PhotoError, image_size, read_photo
+from features.records import PhotoRef
 from scarmatch.settings import SettingsError
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.describe import Describer, Description, PhotoRef
+from features.describe import Describer
+from features.records import Description, PhotoRef
 from features.store import FeatureStore, LostEntryError
 
 ARRAYS = {"vector": np.arange(64, dtype=np.float32), "count": np.array([3], np.int64)}
@@ -82,7 +83,7 @@ def described(small_settings, made_up_dir: Path, tmp_path: Path) -> tuple[Descri
 
 def test_each_entry_of_a_photograph_is_computed_anew_when_damaged(described) -> None:
     describer, ref, found = described
-    features, marks = describer.local(found.key), describer.marks(found.key)
+    features, marks = describer.local(found.key), describer.skin(found.key)
     files = sorted(describer.store.root.glob("??/*.safetensors"))
     assert len(files) == 5
     for file in files:
@@ -94,7 +95,7 @@ def test_each_entry_of_a_photograph_is_computed_anew_when_damaged(described) -> 
         np.testing.assert_array_equal(again.vector, found.vector)
         np.testing.assert_array_equal(describer.local(found.key).descriptors, features.descriptors)
         np.testing.assert_array_equal(describer.local(found.key).body_xy, features.body_xy)
-        np.testing.assert_array_equal(describer.marks(found.key).descriptors, marks.descriptors)
+        np.testing.assert_array_equal(describer.skin(found.key).descriptors, marks.descriptors)
 
 
 def test_a_store_that_is_cleared_under_a_run_is_one_line(described) -> None:

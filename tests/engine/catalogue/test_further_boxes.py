@@ -45,8 +45,8 @@ def test_what_is_wrong_is_said_with_its_line(text: str, said: str, made_up_dir: 
 
 def test_training_shows_what_every_box_holds_to_those_it_trains_on(made_up_dir: Path) -> None:
     from features.training.data import split_half
-    from features.training.loop import read_cache
     from features.training.settings import TrainSettings
+    from features.training.teaching_photos import read_cache
 
     table = Catalog.read(made_up_dir).table
     rows = [

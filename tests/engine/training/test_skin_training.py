@@ -12,22 +12,22 @@ from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
 from engine.training.pair_mining import candidate_pairs
 from engine.training.skin_training import _accepted
-from features.skin.descriptors import MarkSettings
+from features.skin.descriptors import SkinSettings
 from features.training.data import split_half
-from features.training.skin import KnownPair, MarkTrainSettings
+from features.training.skin_settings import SkinTrainSettings
 
 
 def test_candidates_are_pairs_of_one_individual_and_impostors_never_are() -> None:
     table = pd.DataFrame({"individual_id": list("aaaabbc"), "encounter_id": list("1122121")})
-    pairs = candidate_pairs(table, MarkTrainSettings(impostors=30))
+    pairs = candidate_pairs(table, SkinTrainSettings(impostors=30))
     who, when = table["individual_id"], table["encounter_id"]
     for first, second, kind in pairs:
         assert (who[first] == who[second]) == (kind != "impostor")
         if kind != "impostor":
             assert (when[first] == when[second]) == (kind == "same encounter")
     assert sum(kind == "impostor" for *_, kind in pairs) == 30
-    assert candidate_pairs(table.iloc[:4], MarkTrainSettings()) == [
-        p for p in candidate_pairs(table.iloc[:4], MarkTrainSettings()) if p[2] != "impostor"
+    assert candidate_pairs(table.iloc[:4], SkinTrainSettings()) == [
+        p for p in candidate_pairs(table.iloc[:4], SkinTrainSettings()) if p[2] != "impostor"
     ]
 
 
@@ -35,7 +35,7 @@ def test_a_pair_is_accepted_only_above_nearly_all_impostors() -> None:
     drawn = [(0, 1, "same encounter"), (0, 2, "other encounter")] + [(0, 3, "impostor")] * 100
     scores = np.r_[50.0, 5.0, np.arange(100) / 10.0]
     places = [(np.zeros((3, 2), np.float32),) * 2] * len(drawn)
-    mined = _accepted(drawn, scores, places, 0.01, KnownPair)
+    mined = _accepted(drawn, scores, places, 0.01)
     assert [(p.first, p.second) for p in mined.pairs] == [(0, 1)]
     assert mined.accepted == {"same encounter": 1, "other encounter": 0}
     assert mined.tried == {"same encounter": 1, "other encounter": 1}
@@ -53,16 +53,16 @@ def test_the_command_trains_a_network_that_the_engine_takes(
     assert "marks.safetensors" in said.out
     assert "made-up 3/3" in said.err
     from features.photo import canonical_frame, read_photo
-    from features.skin.descriptors import MarkExtractor
+    from features.skin.descriptors import SkinExtractor
 
     photo = read_photo(Catalog.read(made_up_dir).table["path"].iloc[0])
-    found = MarkExtractor(MarkSettings(model=str(tmp_path))).extract(photo, canonical_frame(photo.size, "top"))
+    found = SkinExtractor(SkinSettings(model=str(tmp_path))).extract(photo, canonical_frame(photo.size, "top"))
     assert found.descriptors.shape == (len(found), 64)
 
 
 def test_held_out_individuals_are_not_read(made_up_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.training import skin_training as mark_training
-    from features.training import skin as marks
+    from engine.training import skin_training
+    from features.training import skin_photos
 
     seen: list[str] = []
 
@@ -73,10 +73,10 @@ def test_held_out_individuals_are_not_read(made_up_dir: Path, tmp_path: Path, mo
         seen.extend(table["individual_id"])
         raise Stop
 
-    monkeypatch.setattr(marks.SkinPhotos, "read", read)
+    monkeypatch.setattr(skin_photos.SkinPhotos, "read", read)
     table = Catalog.read(made_up_dir).table
     with pytest.raises(Stop):
-        mark_training.train_mark_descriptors(table, tmp_path)
+        skin_training.train_mark_descriptors(table, tmp_path)
     assert seen
     assert all(split_half(name) == 0 for name in seen)
     assert any(split_half(name) == 1 for name in table["individual_id"].dropna())

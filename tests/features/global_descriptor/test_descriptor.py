@@ -38,7 +38,8 @@ def tiny_model(path: Path, seed: int = 0, half: bool = False) -> Path:
     """A random, untrained embedder on the basic network, written as a trained model is."""
     import torch
 
-    from features.global_descriptor.networks import IMAGENET_MEAN, IMAGENET_STD, BasicTrunk, Embedder
+    from features.global_descriptor.network_input import IMAGENET_MEAN, IMAGENET_STD
+    from features.global_descriptor.networks import BasicTrunk, Embedder
     from features.model_file import save_embedder
 
     torch.manual_seed(seed)
@@ -200,7 +201,7 @@ def test_inside_padding_gives_the_published_network() -> None:
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    from features.global_descriptor.networks import LiteTrunk
+    from features.global_descriptor.lite_trunk import LiteTrunk
     from features.weights import weight_file
 
     path = weight_file("efficientnet_lite0")

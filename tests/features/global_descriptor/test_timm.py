@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
-from features.global_descriptor.networks import build_trunk, import_timm
+from features.global_descriptor.networks import build_trunk
+from features.global_descriptor.timm_trunk import import_timm
 from features.photo import canonical_frame, read_photo
 from features.training.loop import train_descriptor
 from features.training.settings import TrainSettings

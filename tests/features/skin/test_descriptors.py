@@ -10,13 +10,13 @@ import pytest
 from engine.demo.synthetic_catalog import draw_whale, make_whale, random_conditions
 from features.photo import canonical_frame, photo_from_array
 from features.records import LocalFeatures
-from features.skin.descriptors import MarkExtractor, MarkSettings, find_marks_model, grid_places, shipped_marks
+from features.skin.descriptors import SkinExtractor, SkinSettings, find_skin_model, grid_cells, shipped_skin_models
 from scarmatch.settings import SettingsError
 
 
 @pytest.fixture(scope="module")
-def extractor() -> MarkExtractor:
-    return MarkExtractor()
+def extractor() -> SkinExtractor:
+    return SkinExtractor()
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def whale() -> np.ndarray:
     return draw_whale(make_whale(1), random_conditions(np.random.default_rng(4), "top", 2017)).rgb
 
 
-def describe(extractor: MarkExtractor, rgb: np.ndarray, viewpoint: str = "top") -> LocalFeatures:
+def describe(extractor: SkinExtractor, rgb: np.ndarray, viewpoint: str = "top") -> LocalFeatures:
     photo = photo_from_array(rgb)
     return extractor.extract(photo, canonical_frame(photo.size, viewpoint))
 
@@ -32,7 +32,7 @@ def describe(extractor: MarkExtractor, rgb: np.ndarray, viewpoint: str = "top") 
 def test_the_grid_keeps_inside_the_body() -> None:
     body = np.zeros((128, 64), bool)
     body[32:96, 16:48] = True
-    cells = grid_places(body, 4, MarkSettings(spacing=1, margin=4))
+    cells = grid_cells(body, 4, SkinSettings(spacing=1, margin=4))
     assert cells[:, 0].min() == (32 + 4) // 4
     assert cells[:, 0].max() == (96 - 4) // 4 - 1
     assert cells[:, 1].min() == (16 + 4) // 4
@@ -41,35 +41,35 @@ def test_the_grid_keeps_inside_the_body() -> None:
 
 def test_too_many_places_make_the_grid_coarser() -> None:
     body = np.ones((128, 64), bool)
-    everything = grid_places(body, 4, MarkSettings(spacing=1, margin=0))
+    everything = grid_cells(body, 4, SkinSettings(spacing=1, margin=0))
     assert len(everything) == 32 * 16
-    assert 0 < len(grid_places(body, 4, MarkSettings(spacing=1, margin=0, max_places=100))) <= 100
+    assert 0 < len(grid_cells(body, 4, SkinSettings(spacing=1, margin=0, max_cells=100))) <= 100
 
 
-def test_record_is_well_formed(extractor: MarkExtractor, whale: np.ndarray) -> None:
+def test_record_is_well_formed(extractor: SkinExtractor, whale: np.ndarray) -> None:
     found = describe(extractor, whale)
     height, width = whale.shape[:2]
-    assert 200 < len(found) <= extractor.settings.max_places
-    assert found.kind == "marks"
+    assert 200 < len(found) <= extractor.settings.max_cells
+    assert found.kind == "skin"
     assert found.descriptors.shape == (len(found), 64)
     assert ((found.xy >= 0) & (found.xy <= [width - 1, height - 1])).all()
     np.testing.assert_allclose(np.linalg.norm(found.descriptors.astype(np.float32), axis=1), 1.0, atol=5e-3)
     assert (found.body > 0.3).all()
 
 
-def test_same_photograph_same_numbers(extractor: MarkExtractor, whale: np.ndarray) -> None:
+def test_same_photograph_same_numbers(extractor: SkinExtractor, whale: np.ndarray) -> None:
     first, second = describe(extractor, whale), describe(extractor, whale)
     np.testing.assert_array_equal(first.descriptors, second.descriptors)
 
 
-def test_places_stand_for_the_same_skin_when_the_photograph_lies(extractor: MarkExtractor, whale: np.ndarray) -> None:
+def test_places_stand_for_the_same_skin_when_the_photograph_lies(extractor: SkinExtractor, whale: np.ndarray) -> None:
     upright = describe(extractor, whale)
     turned = describe(extractor, np.ascontiguousarray(np.rot90(whale, 1)), "left")
     np.testing.assert_allclose(turned.canonical_xy, upright.canonical_xy, atol=1e-3)
     np.testing.assert_allclose(turned.descriptors.astype(np.float32), upright.descriptors.astype(np.float32), atol=2e-3)
 
 
-def test_another_sun_changes_a_place_less_than_another_place_does(extractor: MarkExtractor, whale: np.ndarray) -> None:
+def test_another_sun_changes_a_place_less_than_another_place_does(extractor: SkinExtractor, whale: np.ndarray) -> None:
     lit = np.clip(whale.astype(np.float32) * np.linspace(0.6, 1.3, whale.shape[1])[None, :, None], 0, 255)
     first, second = describe(extractor, whale), describe(extractor, lit.astype(np.uint8))
     places = {tuple(p): row for row, p in enumerate(np.rint(first.xy).astype(int).tolist())}
@@ -86,20 +86,20 @@ def test_another_sun_changes_a_place_less_than_another_place_does(extractor: Mar
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 300), (40, 40)])
 @pytest.mark.parametrize("value", [0, 255])
-def test_tiny_and_blank_photographs_are_no_error(extractor: MarkExtractor, shape: tuple[int, int], value: int) -> None:
+def test_tiny_and_blank_photographs_are_no_error(extractor: SkinExtractor, shape: tuple[int, int], value: int) -> None:
     found = describe(extractor, np.full((*shape, 3), value, np.uint8))
     assert found.descriptors.shape == (len(found), 64)
 
 
 def test_an_unknown_network_is_named_with_those_there_are() -> None:
-    assert "beluga-marks" in shipped_marks()
+    assert "beluga-marks" in shipped_skin_models()
     with pytest.raises(SettingsError, match=r"nobody.*beluga-marks"):
-        find_marks_model("nobody")
+        find_skin_model("nobody")
 
 
 def test_weights_and_settings_are_in_the_fingerprint(tmp_path: Path) -> None:
-    here = MarkExtractor()
+    here = SkinExtractor()
     copy = tmp_path / "marks.safetensors"
-    copy.write_bytes(find_marks_model("beluga-marks").read_bytes())
-    assert MarkExtractor(MarkSettings(model=str(copy))).fingerprint() == here.fingerprint()
-    assert MarkExtractor(MarkSettings(spacing=3)).fingerprint() != here.fingerprint()
+    copy.write_bytes(find_skin_model("beluga-marks").read_bytes())
+    assert SkinExtractor(SkinSettings(model=str(copy))).fingerprint() == here.fingerprint()
+    assert SkinExtractor(SkinSettings(spacing=3)).fingerprint() != here.fingerprint()

@@ -10,23 +10,19 @@ import pytest
 import torch
 
 from features.training.checkpoint import CheckpointError
-from features.training.skin import (
-    KnownPair,
-    MarkTrainer,
-    MarkTrainSettings,
-    SkinPhotos,
-    place_loss,
-    sample_descriptors,
-)
+from features.training.skin import SkinTrainer
+from features.training.skin_loss import correspondence_loss, sample_descriptors
+from features.training.skin_photos import KnownPair, SkinPhotos
+from features.training.skin_settings import SkinTrainSettings
 from features.training.skin_views import Warp, render
 from scarmatch.settings import SettingsError
 
 SIZE = (64, 128)
 
 
-def tiny(**changes: object) -> MarkTrainSettings:
+def tiny(**changes: object) -> SkinTrainSettings:
     values = {"input_size": SIZE, "steps": 4, "real_steps": 2, "animals": 3, "real_animals": 2, "anchors": 16}
-    return MarkTrainSettings(**{**values, **changes})  # type: ignore[arg-type]
+    return SkinTrainSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +80,12 @@ def test_the_loss_knows_right_from_wrong_and_spares_neighbours() -> None:
     skin = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     owner, places = np.zeros(6, np.int64), np.arange(12).reshape(6, 2) * 50.0
     scale = torch.tensor(20.0)
-    right, share = place_loss(skin, skin, owner, places, scale, near=10)
-    wrong, none = place_loss(skin, skin.roll(1, 0), owner, places, scale, near=10)
+    right, share = correspondence_loss(skin, skin, owner, places, scale, near=10)
+    wrong, none = correspondence_loss(skin, skin.roll(1, 0), owner, places, scale, near=10)
     assert share == 1
     assert none == 0
     assert right < wrong
-    alone, _ = place_loss(skin, skin, owner, places, scale, near=1e9)
+    alone, _ = correspondence_loss(skin, skin, owner, places, scale, near=1e9)
     assert float(alone) == pytest.approx(0, abs=1e-6)
 
 
@@ -98,24 +94,24 @@ def test_a_resumed_training_ends_with_the_same_weights(stage: str, photos: SkinP
     places = np.stack(np.meshgrid(np.arange(12, 52, 6), np.arange(16, 112, 8)), -1).reshape(-1, 2).astype(np.float32)
     pairs = [KnownPair(row, row + 1, places, places) for row in (0, 2, 4)] if stage == "real" else []
     settings = tiny(real_steps=4)
-    whole = MarkTrainer(photos, settings, tmp_path / "whole", stage, pairs).run()
-    MarkTrainer(photos, settings, tmp_path / "halves", stage, pairs).run(stop_after=2)
-    resumed = MarkTrainer(photos, settings, tmp_path / "halves", stage, pairs).run(resume=True)
+    whole = SkinTrainer(photos, settings, tmp_path / "whole", stage, pairs).run()
+    SkinTrainer(photos, settings, tmp_path / "halves", stage, pairs).run(stop_after=2)
+    resumed = SkinTrainer(photos, settings, tmp_path / "halves", stage, pairs).run(resume=True)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    start = MarkTrainer(photos, settings, None, stage, pairs).network
+    start = SkinTrainer(photos, settings, None, stage, pairs).network
     assert not torch.equal(start.project.weight, whole.project.weight)
     assert torch.equal(start.stem.weight, whole.stem.weight), "the stem stays as ImageNet made it"
 
 
 def test_a_checkpoint_of_other_settings_is_refused(photos: SkinPhotos, tmp_path: Path) -> None:
-    MarkTrainer(photos, tiny(), tmp_path).run(stop_after=1)
+    SkinTrainer(photos, tiny(), tmp_path).run(stop_after=1)
     with pytest.raises(CheckpointError, match="another training"):
-        MarkTrainer(photos, tiny(seed=1), tmp_path).run(resume=True)
+        SkinTrainer(photos, tiny(seed=1), tmp_path).run(resume=True)
 
 
 def test_too_few_individuals_are_told(photos: SkinPhotos) -> None:
     with pytest.raises(SettingsError, match="4 individuals"):
-        MarkTrainer(photos, tiny(animals=5, real_animals=1))
+        SkinTrainer(photos, tiny(animals=5, real_animals=1))
     with pytest.raises(SettingsError, match="multiples of 8"):
         tiny(input_size=(60, 128))

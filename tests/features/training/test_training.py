@@ -19,12 +19,13 @@ from features.training.checkpoint import CheckpointError
 from features.training.data import PhotoCache, class_labels, fold_of, split_half
 from features.training.degrade import degrade
 from features.training.evaluation import evaluate_descriptors, evaluate_similarity
-from features.training.loop import held_out_rows, read_cache, train_descriptor
+from features.training.loop import train_descriptor
 from features.training.losses import MarginHead, add_angular_margin, margins_by_class_size
 from features.training.sampling import epoch_order, same_day_classes
 from features.training.schedule import learning_rate
 from features.training.settings import RECIPES, TrainSettings
 from features.training.steps import embed, model_header, new_embedder, update_average
+from features.training.teaching_photos import held_out_rows, read_cache
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance
 from scarmatch.settings import SettingsError
 
@@ -398,7 +399,7 @@ def test_folded_whitening_is_the_same_map() -> None:
 
 
 def test_frozen_blocks_keep_their_weights_and_statistics() -> None:
-    from features.global_descriptor.networks import LiteTrunk
+    from features.global_descriptor.lite_trunk import LiteTrunk
 
     trunk = LiteTrunk("efficientnet_lite0", frozen_blocks=3).train()
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
