@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.report.sheets import encode_jpeg, save_png
+from engine.report.image_files import encode_jpeg, save_png
 from features.records import ByteArray
 
 Change = Callable[[ByteArray], ByteArray]

@@ -13,7 +13,8 @@ import pandas as pd
 from jinja2 import Environment
 
 from engine.catalogue.index import CatalogIndex, refs_of
-from engine.report.sheets import draw_contact_sheet, save_jpeg
+from engine.report.contact_sheet import draw_contact_sheet
+from engine.report.image_files import save_jpeg
 from engine.report.visualize import caption, draw_pair
 from engine.search.matcher import Matcher
 from features.describe import Describer

@@ -30,7 +30,7 @@ from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.recipes import PROTOCOLS, Questions, Table, out_of_fold, prepare
 from engine.report import drawing
 from engine.report.drawing import Label
-from engine.report.sheets import save_png
+from engine.report.image_files import save_png
 from engine.search.matcher import shipped_ranker
 from features.records import ByteArray
 from reranker.calibration import fit_calibration, fit_platt

@@ -43,7 +43,7 @@ from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex, refs_of
 from engine.report import drawing
 from engine.report.drawing import Label
-from engine.report.sheets import save_png
+from engine.report.image_files import save_png
 from engine.training.ranker_training import choose_queries
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 from features.photo import PhotoError, read_photo

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex as CatalogIndex
     from engine.competitions.blending import blend_files as blend_files
     from engine.competitions.challenge import rank_challenge as rank_challenge
-    from engine.competitions.happywhale import identify_photographs as identify_photographs
     from engine.competitions.happywhale import write_happywhale as write_happywhale
-    from engine.competitions.submission import check_submission as check_submission
+    from engine.competitions.identification import identify_photographs as identify_photographs
     from engine.competitions.submission import score_submission as score_submission
     from engine.competitions.submission import write_submission as write_submission
+    from engine.competitions.submission_check import check_submission as check_submission
     from engine.report.audit import audit_catalog as audit_catalog
     from engine.report.audit_page import write_audit as write_audit
     from engine.report.explain import explain_pair as explain_pair
@@ -61,10 +61,10 @@ _HOME = {
     "audit_catalog": "engine.report.audit",
     "blend_files": "engine.competitions.blending",
     "check_catalog": "engine.catalogue.check",
-    "check_submission": "engine.competitions.submission",
+    "check_submission": "engine.competitions.submission_check",
     "draw_pair": "engine.report.visualize",
     "explain_pair": "engine.report.explain",
-    "identify_photographs": "engine.competitions.happywhale",
+    "identify_photographs": "engine.competitions.identification",
     "new_individual_probability": "engine.search.individuals",
     "rank_challenge": "engine.competitions.challenge",
     "rank_encounters": "engine.search.individuals",

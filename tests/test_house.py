@@ -56,17 +56,6 @@ STILL_LATE: set[tuple[str, str]] = {
     ("bench.report", "bench.robustness"),
     ("bench.report", "bench.scenarios.running"),
     ("bench.scenario_cutting", "features.photo"),
-    ("engine.competitions.happywhale", "engine.catalogue.index"),
-    ("engine.competitions.happywhale", "features.describe"),
-    ("engine.competitions.package", "engine.search.matcher"),
-    ("engine.competitions.package", "features.global_descriptor.descriptor"),
-    ("engine.competitions.package", "features.keypoints.metric"),
-    ("engine.competitions.package", "features.skin.descriptors"),
-    ("engine.report.audit", "features.photo"),
-    ("engine.report.explain", "engine.report"),
-    ("engine.report.explain", "features.global_descriptor.heatmap"),
-    ("engine.report.explain", "features.photo"),
-    ("engine.report.match_report", "features.photo"),
     ("engine.search.matcher", "engine.report.visualize"),
     ("engine.search.matcher", "reranker"),
     ("engine.search.matcher", "reranker.calibration"),
@@ -75,7 +64,6 @@ STILL_LATE: set[tuple[str, str]] = {
     ("engine.search.matcher", "reranker.ranker"),
     ("engine.search.matcher", "reranker.ranking"),
     ("engine.search.pair_table", "reranker.pair_features"),
-    ("engine.training.ranker_training", "reranker.training"),
 }
 
 

@@ -32,9 +32,10 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.commands.console import ProgressBar
 from engine.commands.options import positive, with_overrides
-from engine.report import PICTURES_PER_QUERY, MatchRun, write_report
 from engine.report.explain import heat_maps
-from engine.report.pictures import PictureBook, pair_data
+from engine.report.match_run import MatchRun
+from engine.report.page import PICTURES_PER_QUERY, write_report
+from engine.report.page_pictures import PictureBook, pair_data
 from engine.report.visualize import LAYERS, PairEvidence, blink_frames, draw_details, draw_pair
 from engine.search.matcher import Matcher, MatcherSettings
 from features.records import ByteArray, Photo

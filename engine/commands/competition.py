@@ -22,11 +22,13 @@ from engine.commands.options import (
 )
 from engine.competitions import blending
 from engine.competitions.challenge import rank_challenge
-from engine.competitions.happywhale import identify_photographs, read_test_photographs, write_happywhale
+from engine.competitions.happywhale import write_happywhale
+from engine.competitions.identification import identify_photographs, read_test_photographs
 from engine.competitions.package import write_package
 from engine.competitions.running_time import HOURS, challenge_estimate, read_rates, within_hours
 from engine.competitions.scenarios import read_scenarios
-from engine.competitions.submission import check_submission, read_answers, read_submission, score_submission
+from engine.competitions.submission import read_answers, read_submission, score_submission
+from engine.competitions.submission_check import check_submission
 from engine.search.individuals import IdentifySettings, KnnSettings
 
 

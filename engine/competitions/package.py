@@ -17,7 +17,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import scarmatch
 from engine.catalogue.problems import CatalogError
+from engine.search.matcher import Matcher, MatcherSettings, shipped_ranker
+from features.global_descriptor.descriptor import SHIPPED_FOLDER, find_models
+from features.keypoints.metric import SHIPPED_FOLDER as METRICS_FOLDER
+from features.keypoints.metric import find_metric
+from features.skin.descriptors import SHIPPED_FOLDER as MARKS_FOLDER
+from features.skin.descriptors import find_skin_model
 from features.weights import ModelFile, known_weights, weight_file
 from scarmatch.settings import SettingsError
 
@@ -51,7 +58,7 @@ def main():
 
     from engine.competitions.challenge import rank_challenge
     from engine.search.matcher import Matcher, MatcherSettings
-    from engine.competitions.submission import check_submission
+    from engine.competitions.submission_check import check_submission
 
     recipe = json.loads((HERE / "recipe.json").read_text(encoding="utf-8"))
     settings = MatcherSettings.from_dict(recipe["settings"])
@@ -73,7 +80,7 @@ if __name__ == "__main__":
 '''
 
 
-def write_package(output: Path | str, settings: Any, ranker: str | Path | None = None) -> list[str]:
+def write_package(output: Path | str, settings: MatcherSettings, ranker: str | Path | None = None) -> list[str]:
     """Write the archive and return the names in it.
 
     Args:
@@ -109,8 +116,6 @@ def write_package(output: Path | str, settings: Any, ranker: str | Path | None =
 
 
 def _packages() -> list[Path]:
-    import scarmatch
-
     root = Path(scarmatch.__file__).resolve().parents[1]
     return [root / name for name in PACKAGES]
 
@@ -121,15 +126,8 @@ def _files_of(package: Path) -> Iterator[tuple[str, Path]]:
             yield file.relative_to(package).as_posix(), file
 
 
-def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], dict[str, Path]]:
+def _recipe(settings: MatcherSettings, ranker: str | Path | None) -> tuple[dict[str, Any], dict[str, Path]]:
     """Return what main.py reads, and the files of the user's own that must be carried."""
-    from engine.search.matcher import Matcher, shipped_ranker
-    from features.global_descriptor.descriptor import SHIPPED_FOLDER, find_models
-    from features.keypoints.metric import SHIPPED_FOLDER as METRICS_FOLDER
-    from features.keypoints.metric import find_metric
-    from features.skin.descriptors import SHIPPED_FOLDER as MARKS_FOLDER
-    from features.skin.descriptors import find_skin_model
-
     carried: dict[str, Path] = {}
     names = []
     for source in find_models(settings.describe.descriptor.model):
@@ -165,7 +163,7 @@ def _recipe(settings: Any, ranker: str | Path | None) -> tuple[dict[str, Any], d
     return recipe, carried
 
 
-def _weights(settings: Any) -> list[ModelFile]:
+def _weights(settings: MatcherSettings) -> list[ModelFile]:
     """Return the registered files of weights that the settings read at run time."""
     keypoints = settings.describe.keypoints
     wanted = {

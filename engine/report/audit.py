@@ -31,7 +31,7 @@ import pandas as pd
 from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
 from engine.catalogue.index import CatalogIndex
 from engine.search.individuals import combine, rank_individuals
-from features.photo import PhotoError
+from features.photo import PhotoError, read_photo
 from features.records import FloatArray
 from scarmatch.settings import Settings, SettingsError
 
@@ -331,8 +331,6 @@ def _thumbnail(index: CatalogIndex, row: int, read: Callable[[str], npt.NDArray[
         if read is not None:
             rgb = read(index.catalog.table["path"].iloc[row])
         else:
-            from features.photo import read_photo
-
             rgb = read_photo(Path(index.catalog.table["path"].iloc[row]), index.catalog.table["box"].iloc[row]).rgb
     except (PhotoError, OSError):
         return None

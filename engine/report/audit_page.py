@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader
 
 from engine.report.audit import Audit
-from engine.report.sheets import draw_contact_sheet, save_jpeg
+from engine.report.contact_sheet import draw_contact_sheet
+from engine.report.image_files import save_jpeg
 from engine.report.visualize import draw_pair
 from features.photo import PhotoError
 
@@ -125,8 +127,6 @@ def _shown(row: dict[Any, Any]) -> list[tuple[str, str]]:
 
 
 def _render(audit: Audit, sections: list[dict[str, Any]]) -> str:
-    from jinja2 import Environment, PackageLoader
-
     environment = Environment(loader=PackageLoader("engine", "report"), autoescape=True)
     facts = audit.to_dict()
     counted = {name: facts[name] for name in ("photographs", "individuals", "asked", "left_out", "pairs", "skipped")}

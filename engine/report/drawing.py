@@ -10,17 +10,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
 from features.body_frame import body_frame_of
 from features.records import ByteArray, FloatArray, Frame
-
-if TYPE_CHECKING:
-    from PIL import ImageFont
 
 Colour = tuple[int, int, int]
 BACKGROUND: Colour = (16, 23, 31)
@@ -224,8 +221,6 @@ _REPLACED = str.maketrans({"–": "-", "—": "-", "→": ">", "×": "x", "“":
 @lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return Pillow's embedded font at a size in pixels."""
-    from PIL import ImageFont
-
     return ImageFont.load_default(size=size)
 
 
@@ -285,8 +280,6 @@ class Label:
 
 def write(canvas: ByteArray, labels: Iterable[Label]) -> ByteArray:
     """Return a new canvas with the labels on it."""
-    from PIL import Image, ImageDraw
-
     image = Image.fromarray(canvas)
     pen = ImageDraw.Draw(image)
     for label in labels:

@@ -20,10 +20,14 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex, Progress
 from engine.catalogue.problems import CatalogError
 from engine.catalogue.queries import find_photograph
+from engine.report.image_files import save_png
+from engine.report.match_run import MatchRun
+from engine.report.page import write_report
 from engine.report.reasons import ScoreParts, reasons, score_parts
-from engine.report.run import date_of, known, text_of
-from engine.report.sheets import save_png
 from engine.report.visualize import LAYERS, PairEvidence, check_layers, draw_details, draw_pair
+from engine.report.wording import date_of, known, text_of
+from features.global_descriptor.heatmap import HeatMapper
+from features.photo import read_photo
 
 if TYPE_CHECKING:
     from engine.search.matcher import Matcher
@@ -195,8 +199,6 @@ def explainer(matcher: Matcher, raw: pd.DataFrame, answers: pd.DataFrame) -> Cal
 
 def heat_maps(matcher: Matcher) -> Callable[[PairEvidence], PairEvidence]:
     """Return a function that adds the descriptor's heat maps to a pair; its network is loaded by the first pair."""
-    from features.global_descriptor.heatmap import HeatMapper
-
     mappers: list[HeatMapper] = []
 
     def add(evidence: PairEvidence) -> PairEvidence:
@@ -252,9 +254,6 @@ def _list_with(
 
 def _write_page(explanation: PairExplanation, output_dir: Path) -> Path:
     """Write the report's page for this one pair; pictures are inside it, so that one file tells it all."""
-    from engine.report import MatchRun, write_report
-    from features.photo import read_photo
-
     evidence, answer = explanation.evidence, explanation.answer
     query, candidate = dict(explanation.query), dict(explanation.candidate)
     if candidate["image_id"] == query["image_id"]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from engine.report import PICTURES_PER_QUERY, MatchRun, write_report
 from engine.report.explain import explainer, heat_maps
+from engine.report.match_run import MatchRun
+from engine.report.page import PICTURES_PER_QUERY, write_report
 from engine.report.reasons import reasons
 from engine.search.individuals import new_individual_probability, rank_individuals
+from features.photo import read_photo
 from features.records import ByteArray
 
 if TYPE_CHECKING:
@@ -87,6 +89,4 @@ def report_matches(
 
 def read_rgb(path: str) -> ByteArray:
     """Return a photograph's upright (H, W, 3) RGB pixels."""
-    from features.photo import read_photo
-
     return np.ascontiguousarray(read_photo(Path(path)).rgb)

@@ -9,17 +9,17 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from engine.report.drawing import ramp
-from engine.report.pictures import LARGE, THUMBNAIL, PictureBook, Problems, pair_data, parts_data, read_upright
-from engine.report.run import MatchRun, date_of, gap_in_words, known, text_of, uncertainty, verdict
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
+from engine.report.match_run import MatchRun
+from engine.report.page_pictures import LARGE, THUMBNAIL, PictureBook, Problems, pair_data, parts_data, read_upright
+from engine.report.wording import date_of, gap_in_words, known, text_of, uncertainty, verdict
 
 #: Beyond so many queries "auto" keeps the pictures beside the page; up to them, one file opens in seconds.
 INLINE_QUERIES = 600
@@ -297,8 +297,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 def json_block(value: Any) -> Markup:
     """Return JSON that is harmless inside a script element, whatever file names it holds."""
-    from markupsafe import Markup
-
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
@@ -315,9 +313,6 @@ def chance(probability: float | None) -> str:
 
 
 def _render(path: Path, page: dict[str, Any]) -> None:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     here = Path(__file__).parent
     script = (here / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from engine.records import Verification
-from engine.report.run import gap_in_words, known
+from engine.report.wording import gap_in_words, known
 
 #: Placements less plausible than this are called unlikely.
 _UNLIKELY = 0.3

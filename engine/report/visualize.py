@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from engine.records import Correspondences, Verification
 from engine.report import drawing
+from engine.report.contact_sheet import draw_contact_sheet
 from engine.report.drawing import Label, Panel
-from engine.report.sheets import draw_contact_sheet, encode_jpeg, save_jpeg, save_png
+from engine.report.image_files import encode_jpeg, save_jpeg, save_png
 from features.records import ByteArray, FloatArray, LocalFeatures, Photo, Regions
 from scarmatch.errors import ScarmatchError
 

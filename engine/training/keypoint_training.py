@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from engine.geometry.verification import VerificationSettings, transfer
 from engine.matching.mutual_nn import NearestMatcher, NearestSettings
@@ -147,8 +148,6 @@ def same_places(
     settings: KeypointTrainSettings,
 ) -> SamePlaces:
     """Return the keypoints that lie on one another, each the other's nearest, once one animal is on the other."""
-    from scipy.spatial import cKDTree
-
     from features.training.keypoint_metric import SamePlaces
 
     if not len(first) or not len(second):

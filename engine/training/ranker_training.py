@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+from reranker.training import TrainedRanker, TrainingSettings, train_ranker
 
 if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex, Progress
     from engine.search.matcher import Matcher
-    from reranker.training import TrainedRanker
 
 RankerKind = Literal["auto", "logistic", "lambdamart", "blend"]
 
@@ -90,24 +90,16 @@ def train_on_catalog(
     Raises:
         CatalogError: the catalogue has too few labels.
     """
-    from reranker.training import TrainingSettings, train_ranker
-
     index = matcher.index(catalog, progress)
     asked = index.subset(choose_queries(index.catalog, queries, seed))
     raw = labelled_pairs(asked, index, matcher, progress)
-    return train_on_pairs(raw, matcher, TrainingSettings(kind=kind, seed=seed), train_ranker)
+    return train_on_pairs(raw, matcher, TrainingSettings(kind=kind, seed=seed))
 
 
-def train_on_pairs(raw: pd.DataFrame, matcher: Matcher, settings: Any, train: Any = None) -> TrainedRanker:
+def train_on_pairs(raw: pd.DataFrame, matcher: Matcher, settings: TrainingSettings) -> TrainedRanker:
     """Fit a ranker on a labelled raw pair table; it remembers which keypoints and descriptor the table came from."""
-    if train is None:
-        from reranker.training import train_ranker as train
-
     describe = matcher.settings.describe
-    trained: TrainedRanker = train(
-        raw, settings, keypoint_kind=describe.keypoints.kind, descriptor=describe.descriptor.model
-    )
-    return trained
+    return train_ranker(raw, settings, keypoint_kind=describe.keypoints.kind, descriptor=describe.descriptor.model)
 
 
 def render_report(report: dict[str, Any]) -> str:

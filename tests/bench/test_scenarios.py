@@ -23,7 +23,8 @@ from bench.scenarios.running import WINNERS, render, rules_named, run
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 from engine.competitions.scenarios import read_scenarios
-from engine.competitions.submission import check_submission, read_submission
+from engine.competitions.submission import read_submission
+from engine.competitions.submission_check import check_submission
 
 RULES = rules_named([1, 5, 10])
 QUICK = {

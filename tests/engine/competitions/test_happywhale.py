@@ -10,13 +10,9 @@ import pytest
 
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.commands.main import main
-from engine.competitions.happywhale import (
-    NEW_INDIVIDUAL,
-    check_happywhale,
-    identify_photographs,
-    read_happywhale_submission,
-    read_test_photographs,
-)
+from engine.competitions.happywhale import check_happywhale, read_happywhale_submission
+from engine.competitions.identification import identify_photographs, read_test_photographs
+from engine.search.individuals import NEW_INDIVIDUAL
 from engine.search.matcher import Matcher
 from scarmatch.settings import SettingsError
 

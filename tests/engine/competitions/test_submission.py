@@ -17,7 +17,6 @@ from engine.competitions.scenarios import Scenario, all_against_all, answers_fro
 from engine.competitions.submission import (
     SubmissionError,
     average_precision_per_query,
-    check_submission,
     mean_average_precision,
     read_answers,
     read_submission,
@@ -25,6 +24,7 @@ from engine.competitions.submission import (
     write_answers,
     write_submission,
 )
+from engine.competitions.submission_check import check_submission
 
 COLUMNS = ["query_id", "database_image_id", "score"]
 

@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 
 from engine.records import Correspondences, Verification
-from engine.report import MatchRun, write_report
-from engine.report.page import INLINE_QUERIES, chance, json_block
+from engine.report.match_run import MatchRun
+from engine.report.page import INLINE_QUERIES, chance, json_block, write_report
 from engine.report.reasons import ScorePart, ScoreParts
-from engine.report.run import date_of, gap_in_words, text_of, uncertainty, verdict
 from engine.report.visualize import PairEvidence, SkinPlaces
+from engine.report.wording import date_of, gap_in_words, text_of, uncertainty, verdict
 from features.photo import canonical_frame
 from features.records import LocalFeatures, Photo, Regions
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from engine.report.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
-from engine.report.run import MatchRun, known, text_of
+from engine.report.match_run import MatchRun
 from engine.report.visualize import PairEvidence, SkinPlaces, blink_frames, encode_jpeg, inlier_order
+from engine.report.wording import known, text_of
 from features.photo import canonical_frame
 from features.records import ByteArray, FloatArray, Photo, Regions
 
@@ -171,8 +173,6 @@ def _small(values: FloatArray, height: int) -> FloatArray:
 
 
 def _keep_png(rgba: ByteArray, book: PictureBook) -> str:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(rgba).save(buffer, "PNG", optimize=True)
     return book.add(buffer.getvalue(), "png")

@@ -1,10 +1,8 @@
-"""Pictures as files, and many small ones on one sheet."""
+"""Many small photographs on one sheet, each with its caption."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -44,30 +42,3 @@ def draw_contact_sheet(
             place = (middle, y + height + 8 + row * 15)
             labels.append(Label(drawing.shorten(line, width, 11), place, 11, drawing.INK, "mm"))
     return drawing.write(canvas, labels)
-
-
-def encode_jpeg(rgb: ByteArray, quality: int = 85) -> bytes:
-    """Return a picture as the bytes of a JPEG file."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, "JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
-
-
-def save_png(path: Path | str, rgb: ByteArray) -> Path:
-    """Write a picture as PNG, making its folder if need be; returns the path."""
-    from PIL import Image
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(rgb)).save(path, "PNG")
-    return path
-
-
-def save_jpeg(path: Path | str, rgb: ByteArray, quality: int = 88) -> Path:
-    """Write a picture as JPEG, making its folder if need be; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_jpeg(rgb, quality))
-    return path
