@@ -128,9 +128,12 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
     _check_header(file, found.columns, found.header_line, problems)
     rows: list[dict[str, str]] = []
     lines: list[int] = []
+    # a spreadsheet may end every row with empty cells; in a single row they are a sign that its cells have moved
+    widths = {len(values) for values in found.rows}
+    width = widths.pop() if len(widths) == 1 else len(found.columns)
     for values, line in zip(found.rows, found.lines, strict=True):
         extra = values[len(found.columns) :]
-        if len(values) < len(found.columns) or any(value.strip() for value in extra):
+        if len(values) != width or width < len(found.columns) or any(value.strip() for value in extra):
             problems.error(
                 f"the row has {len(values)} values, the header {len(found.columns)} columns",
                 file=file,

@@ -140,6 +140,7 @@ def test_an_encoding_that_is_guessed_is_said(tmp_path: Path) -> None:
         (b'image,individual\na.png,w1\nb.png,"w2\nc.png,w3\nd.png,w4\n', "line 3.*never closed"),
         (b"image,individual\na.png\n", "1 values"),
         (b"image,individual\na.png,w1,w2\n", "3 values"),
+        (b"image,individual\na.png,w1\nmore,b.png,\n", "line 3.*3 values"),
         (b"", "empty"),
         (b"\xff\xfe", "empty"),
     ],
@@ -150,7 +151,7 @@ def test_what_is_no_table_is_one_line(tmp_path: Path, data: bytes, word: str) ->
 
 
 def test_excels_own_first_line_and_empty_cells_behind_the_last_column(tmp_path: Path) -> None:
-    rows, ledger = read(table(tmp_path, "sep=;\r\nimage;individual\r\na.png;w, 1;;\r\n\r\n;;;\r\nb.png;w2\r\n"))
+    rows, ledger = read(table(tmp_path, "sep=;\r\nimage;individual\r\na.png;w, 1;;\r\n\r\n;;;\r\nb.png;w2;;\r\n"))
     assert rows["individual_id"].to_dict() == {"a": "w, 1", "b": "w2"}
     assert said(ledger) == ""
 
