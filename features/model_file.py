@@ -5,19 +5,25 @@ Torch is imported when this module is.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from features.global_descriptor.network_input import INPUT_KINDS
 from features.global_descriptor.networks import Embedder, build_trunk
+from features.weights import check_shipped
 from scarmatch.errors import ScarmatchError
 
 FORMAT = 1
-HEADER_KEY = "scarmatch"
+HEADER_KEY, CHECKSUM_KEY = "scarmatch", "sha256"
 
 
 class ModelFileError(ScarmatchError, ValueError):
@@ -25,13 +31,17 @@ class ModelFileError(ScarmatchError, ValueError):
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header to a safetensors file, through a temporary file that takes its place at once."""
+    """Write tensors and a JSON header to a safetensors file, through a temporary file that takes its place at once.
+
+    A checksum of both goes into the header, so that damage is noticed when the file is read.
+    """
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(ready, temporary, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+    text = json.dumps(header, sort_keys=True)
+    save_file(ready, temporary, metadata={HEADER_KEY: text, CHECKSUM_KEY: _checksum(ready, text)})
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -43,29 +53,90 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         ModelFileError: not such a file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
-    if text is None:
-        raise ModelFileError(f"{path} is a safetensors file, but not one of scarmatch's (its header does not say so)")
-    header: dict[str, Any] = json.loads(text)
-    return header
+    return _read(path, with_tensors=False)[1]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote: tensors on the CPU, and the header.
 
     Raises:
-        ModelFileError: not such a file.
+        ModelFileError: not such a file, or a damaged one.
+        WeightsError: it ships with the program, and is not what was shipped.
     """
-    from safetensors.torch import load_file
+    check_shipped(path)
+    return _read(path, with_tensors=True)
 
-    header = read_header(path)
-    return load_file(path, device="cpu"), header
+
+def of_kind(path: Path, header: dict[str, Any], kind: str, version: int, what: str) -> None:
+    """Refuse a file of another kind, or of another format of its kind.
+
+    Args:
+        what: what is wanted, in the plural or with its article.
+
+    Raises:
+        ModelFileError: the header says something else.
+    """
+    if header.get("kind") != kind or header.get("format") != version:
+        raise ModelFileError(
+            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; {what} of kind {kind!r}, "
+            f"format {version}"
+        )
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever building a model from a file's header and tensors raises into a line that names the file.
+
+    Raises:
+        ModelFileError: a value of the header is missing or of another type, or a tensor is.
+    """
+    try:
+        yield
+    except ScarmatchError:
+        raise
+    except Exception as error:  # headers come from strangers, and networks check their arguments in their own ways
+        raise ModelFileError(f"{path} cannot be used: its header or tensors are not a model's ({error!r})") from error
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():  # never open a pipe or a device
+        raise ModelFileError(f"{path} is no file")
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if with_tensors:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
+    text = metadata.get(HEADER_KEY)
+    if text is None:
+        raise ModelFileError(f"{path} is a safetensors file, but not one of scarmatch's (its header does not say so)")
+    expected = metadata.get(CHECKSUM_KEY)
+    if with_tensors and expected is not None and _checksum(tensors, text) != expected:
+        raise ModelFileError(f"{path} is damaged (its checksum differs): copy it again from its source")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged (its header is no JSON): copy it again from its source") from error
+    if not isinstance(header, dict):
+        raise ModelFileError(f"{path} is damaged (its header is no table): copy it again from its source")
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise ModelFileError(f"{path} holds numbers that are not finite, e.g. in {broken[0]!r}")
+    return tensors, header
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the hex SHA-256 of the header and of every tensor's name, type, shape and numbers."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def stored(model: nn.Module, half: bool) -> dict[str, Tensor]:
@@ -104,12 +175,21 @@ def load_embedder(path: Path) -> tuple[Embedder, dict[str, Any]]:
         ModelFileError: not a descriptor of this project, or of a newer format.
     """
     tensors, header = read_tensors(path)
-    if header.get("kind") != "embedder" or header.get("format") != FORMAT:
-        raise ModelFileError(
-            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; a descriptor is of kind "
-            f"'embedder', format {FORMAT}"
-        )
-    trunk = build_trunk(header["backbone"], tuple(header["input_size"]), stages=header.get("stages", "late"))
-    model = Embedder(trunk, header["embedding"])
-    restore(model, tensors, path)
+    of_kind(path, header, "embedder", FORMAT, "a descriptor is")
+    with reading(path):
+        width, height = (int(side) for side in header["input_size"])
+        if (
+            len(tensors["project.weight"]) != header["embedding"]
+            or not 1 <= min(width, height) <= max(width, height) <= 4096
+        ):
+            raise ModelFileError(f"{path} does not fit its own header: sizes differ")
+        for name in ("mean", "std"):
+            values = header.get(name, (0.0, 0.0, 0.0))
+            if len(values) != 3 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+                raise ModelFileError(f"{path} does not fit its own header: {name} is not three numbers")
+        if header.get("input", "colour") not in INPUT_KINDS:
+            raise ModelFileError(f"{path}: no network is shown {header['input']!r}; known: {', '.join(INPUT_KINDS)}")
+        trunk = build_trunk(header["backbone"], (width, height), stages=header.get("stages", "late"))
+        model = Embedder(trunk, header["embedding"])
+        restore(model, tensors, path)
     return model.eval(), header

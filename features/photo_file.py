@@ -35,7 +35,7 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 2 << 30
 """Most bytes of a file: more than the largest photograph needs without any compression."""
 
-KEPT_PIXELS = 50_000_000
+KEPT_PIXELS = 26_000_000
 """A photograph, or its animal's box, of more pixels is reduced by the smallest whole number that brings it below."""
 
 _EXIF_ORIENTATION = 0x0112

@@ -85,6 +85,8 @@ class Calibration:
     values: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind not in ("platt", "isotonic"):
+            raise ValueError(f"no calibration is of kind {self.kind!r}")
         if self.slope <= 0:
             raise ValueError(f"a calibration's slope must be positive, not {self.slope}")
         if len(self.knots) != len(self.values) or (self.kind == "isotonic" and not self.knots):
@@ -93,6 +95,8 @@ class Calibration:
             )
         if any(np.diff(self.knots) <= 0) or any(np.diff(self.values) < 0):
             raise ValueError("the knots of a calibration must rise and its values must not fall")
+        if self.values and not 0 <= self.values[0] <= self.values[-1] <= 1:
+            raise ValueError("the values of a calibration must be probabilities")
 
     def __call__(self, scores: npt.ArrayLike) -> Values:
         """Return probabilities in (0, 1), the same shape as ``scores``."""

@@ -8,7 +8,6 @@ second set of weights reads the quick looks alone and says which pairs deserve L
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from scarmatch.errors import ScarmatchError
+from scarmatch.manifest import check_shipped
+from scarmatch.sealed_json import read_sealed, write_sealed
 
 Values = npt.NDArray[np.float64]
 FORMAT = 1
@@ -143,7 +144,7 @@ class LocalEvidence:
         """Write the weights as JSON."""
         weights = {name: float(value) for name, value in zip(self.terms, self.weights, strict=True)}
         text = {"format": FORMAT, "kind": "local evidence", "bias": self.bias, "weights": weights, "about": self.about}
-        Path(path).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        write_sealed(path, text)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -151,11 +152,14 @@ class LocalEvidence:
 
         Raises:
             LocalEvidenceError: not such a file, or its terms are not those of this version.
+            WeightsError: it ships with the program, and is not what was shipped.
         """
+        check_shipped(path)
         try:
-            text = json.loads(Path(path).read_text(encoding="utf-8"))
-            kind, weights, bias = text["kind"], text["weights"], float(text["bias"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            text = read_sealed(path)
+            kind, bias = text["kind"], float(text["bias"])
+            weights = {name: float(value) for name, value in text["weights"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise LocalEvidenceError(f"{path} holds no weights of local evidence: {error!r}") from error
         if kind != "local evidence" or list(weights) not in (list(TERMS), list(QUICK_TERMS)):
             raise LocalEvidenceError(f"{path} was made for other terms ({', '.join(weights)}): fit it anew")

@@ -8,7 +8,6 @@ use it, and only when they run.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,8 @@ from reranker.pair_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GRO
 from reranker.scorers import LinearScorer, RankingRows, Scorer, TreeScorer, fit_linear, fit_trees
 from reranker.support import Support
 from scarmatch.errors import ScarmatchError
+from scarmatch.manifest import check_shipped
+from scarmatch.sealed_json import read_sealed, write_sealed
 from scarmatch.settings import Settings, SettingsError
 
 Kind = Literal["logistic", "lambdamart", "blend"]
@@ -285,23 +286,25 @@ class Ranker:
             "descriptor": self.descriptor,
             "metadata": dict(self.metadata),
         }
-        Path(path).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_sealed(path, data)
 
     @classmethod
     def load(cls, path: Path | str) -> Ranker:
         """Read a ranker that :meth:`save` wrote.
 
         Raises:
-            RankerError: the file is no ranker, or was made for other features than this version computes.
+            RankerError: the file is no ranker, is damaged, or was made for other features than this version computes.
+            WeightsError: it ships with the program, and is not what was shipped.
         """
-        path = Path(path)
+        check_shipped(path)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            data = read_sealed(path)
+        except ValueError as error:
             raise RankerError(f"{path}: cannot be read as a ranker: {error}") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:
+        if data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:
             raise RankerError(f"{path}: not a ranker of this version (format {FORMAT!r}, version {FORMAT_VERSION})")
-        unknown = sorted(set(data.get("feature_names", ())) - set(FEATURE_NAMES))
+        named = data.get("feature_names")
+        unknown = sorted({str(name) for name in named} - set(FEATURE_NAMES)) if isinstance(named, list) else ["no list"]
         if unknown or data.get("feature_version") != FEATURE_VERSION:
             raise RankerError(
                 f"{path}: trained on features of version {data.get('feature_version')}, this program computes version"
@@ -320,7 +323,7 @@ class Ranker:
                 dict(data["metadata"]),
                 None if data.get("support") is None else Support.from_dict(data["support"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, SettingsError) as error:
             raise RankerError(f"{path}: damaged ranker: {error}") from error
 
 

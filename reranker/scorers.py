@@ -6,6 +6,7 @@ Monotone features can never count against their direction in either.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from reranker.calibration import sigmoid
 from reranker.pair_features import feature
+from reranker.tree_text import checked_trees
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating]
@@ -108,10 +110,17 @@ class LinearScorer:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LinearScorer:
-        """Rebuild from :meth:`to_dict`."""
+        """Rebuild from :meth:`to_dict`; raises ValueError if its parts do not fit together."""
         arrays = {key: np.asarray(data[key], dtype=np.float64) for key in ("mean", "deviation", "weights")}
         columns = tuple((str(name), None if code is None else int(code)) for name, code in data["columns"])
-        return cls(names=tuple(data["names"]), columns=columns, offset=float(data["offset"]), **arrays)
+        found = cls(names=tuple(data["names"]), columns=columns, offset=float(data["offset"]), **arrays)
+        if not {name for name, _ in columns} <= set(found.names) or not math.isfinite(found.offset):
+            raise ValueError("the logistic curve's columns or offset are not a model's")
+        if any(part.shape != (len(columns),) or not np.isfinite(part).all() for part in arrays.values()):
+            raise ValueError("the logistic curve's numbers are not one for each column")
+        if (found.deviation <= 0).any():
+            raise ValueError("the logistic curve's deviations are not above zero")
+        return found
 
 
 def _design(
@@ -214,9 +223,7 @@ class TreeScorer:
         if cached is None:
             import lightgbm
 
-            cached = lightgbm.Booster(model_str=self.text)
-            if tuple(cached.feature_name()) != self.names:
-                raise ValueError("the tree model's feature names are not those of the file it came with")
+            cached = lightgbm.Booster(model_str=checked_trees(self.text, self.names))
             self.__dict__["_parsed"] = cached
         return cached
 
@@ -250,7 +257,7 @@ class TreeScorer:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TreeScorer:
-        """Rebuild from :meth:`to_dict`; raises ValueError if the text names other features."""
+        """Rebuild from :meth:`to_dict`; raises ValueError if the text is no whole model of these features."""
         scorer = cls(tuple(data["names"]), str(data["text"]))
         scorer._booster()
         return scorer

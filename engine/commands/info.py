@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import reranker
 from engine.commands.options import Command
 from features.store import FeatureStore
-from features.weights import SHIPPED_FOLDER, file_sha256, known_weights, locate
+from features.weights import known_weights, locate
+from scarmatch.manifest import ROOT, model_files
 
 PACKAGES = (
     "scarmatch",
@@ -99,18 +99,17 @@ def _weights(model: Any) -> dict[str, Any]:
 
 
 def _shipped() -> list[dict[str, Any]]:
-    rankers = Path(reranker.__file__).parent / "models"
-    files = [*sorted(SHIPPED_FOLDER.rglob("*.safetensors")), *sorted(rankers.glob("*.json"))]
     return [
         {
-            "name": path.stem,
-            "bytes": path.stat().st_size,
-            "sha256": file_sha256(path),
-            "licence": "Apache-2.0",
-            "source": "trained by this project, see its model card",
-            "installed": True,
+            "name": model.name,
+            "bytes": model.size,
+            "sha256": model.sha256,
+            "licence": model.licence,
+            "source": model.source,
+            "installed": (ROOT / model.package / model.path).is_file(),
         }
-        for path in files
+        for model in model_files()
+        if model.own
     ]
 
 

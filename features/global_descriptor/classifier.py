@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
-from features.model_file import ModelFileError, read_tensors, save_embedder, write_tensors
+from features.model_file import (
+    ModelFileError,
+    of_kind,
+    read_tensors,
+    reading,
+    save_embedder,
+    write_tensors,
+)
 from features.records import FloatArray, Frame, Photo, Regions
 
 if TYPE_CHECKING:
@@ -70,14 +77,13 @@ class TrainedHead:
                     f"{folder} holds no {name}: train with `scarmatch train-descriptor`, which writes it"
                 )
         tensors, header = read_tensors(place / CENTRES)
-        if header.get("kind") != KIND or header.get("format") != FORMAT:
-            raise ModelFileError(
-                f"{place / CENTRES} is of kind {header.get('kind')!r}, format {header.get('format')!r}; the centres of "
-                f"a trained head are of kind {KIND!r}, format {FORMAT}"
-            )
-        self.names: list[str] = header["individuals"]
-        self._scale, self._subcentres = float(header["scale"]), int(header["subcentres"])
-        centres = tensors["centres"].float().numpy()
+        of_kind(place / CENTRES, header, KIND, FORMAT, "the centres of a trained head are")
+        with reading(place / CENTRES):
+            self.names: list[str] = [str(name) for name in header["individuals"]]
+            self._scale, self._subcentres = float(header["scale"]), int(header["subcentres"])
+            centres = tensors["centres"].float().numpy()
+            if centres.ndim != 2 or len(centres) != len(self.names) * self._subcentres:
+                raise ModelFileError(f"{place / CENTRES} does not fit its own header: centres and individuals differ")
         self._centres = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
         settings = GlobalSettings(model=str(place / NETWORK), mirror=False)
         self._network = GlobalDescriptor.from_settings(settings, device=device)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from features.global_descriptor.checkpoint_file import CheckpointFileError, check_all_loaded, read_checkpoint
 from scarmatch.settings import SettingsError
 
 
@@ -29,12 +31,13 @@ class TimmTrunk(nn.Module):
         super().__init__()
         timm = import_timm()
         options: dict[str, Any] = {"features_only": True}
-        if weights is not None:
-            options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
         if name.startswith(("swin", "vit", "deit")):
             options["img_size"] = (input_size[1], input_size[0])
         try:
-            self.net = timm.create_model(name, **options)
+            if weights is None:
+                self.net = timm.create_model(name, **options)
+            else:
+                self.net = _with_weights(timm.create_model, name, options, weights)
         except RuntimeError as error:
             raise SettingsError(f"timm cannot build the backbone {name!r}: {error}") from error
         self.channels = tuple(int(c) for c in self.net.feature_info.channels()[-2:])
@@ -43,6 +46,29 @@ class TimmTrunk(nn.Module):
         maps = self.net(x)[-2:]
         ready = [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]
         return ready[0], ready[1]
+
+
+def _with_weights(create: Callable[..., Any], name: str, options: dict[str, Any], path: Path) -> nn.Module:
+    """Build a backbone of timm with the weights of a file, all of them.
+
+    Raises:
+        CheckpointFileError: the file holds no weights, or not those of the backbone.
+        RuntimeError: timm does not know the backbone.
+    """
+    networks: list[nn.Module] = []
+    for extra in ({}, {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": read_checkpoint(path)}}):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            try:
+                networks.append(create(name, **options, **extra))
+            except Exception as error:
+                if not extra:
+                    raise
+                reason = " ".join(str(error).split())[:300]
+                raise CheckpointFileError(f"{path} does not fit the backbone {name!r}: {reason}") from error
+    fresh, loaded = networks
+    check_all_loaded(fresh, loaded, path)
+    return loaded
 
 
 #: Compiled operators that torchvision describes to torch when it is imported.

@@ -88,15 +88,18 @@ class KeypointMetric:
             KeypointMetricError: not such a file.
         """
         # torch
-        from features.model_file import ModelFileError, read_tensors
+        from features.model_file import ModelFileError, of_kind, read_tensors, reading
 
         try:
             tensors, header = read_tensors(path)
+            of_kind(path, header, KIND, FORMAT, "a metric of keypoints is")
+            with reading(path):
+                matrix = tensors["matrix"].float().numpy()
+                if matrix.ndim != 2 or not matrix.size or not isinstance(header["keypoints"], str):
+                    raise ModelFileError(f"{path} does not fit its own header: it holds no matrix for keypoints")
+                return cls(matrix, header["keypoints"], dict(header.get("training", {})))
         except ModelFileError as error:
             raise KeypointMetricError(str(error)) from error
-        if header.get("kind") != KIND or header.get("format") != FORMAT:
-            raise KeypointMetricError(f"{path} is of kind {header.get('kind')!r}, not a {KIND} of format {FORMAT}")
-        return cls(tensors["matrix"].float().numpy(), header["keypoints"], header.get("training", {}))
 
 
 def shipped_metrics() -> dict[str, Path]:

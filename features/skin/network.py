@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.global_descriptor.lite_trunk import LiteTrunk
-from features.model_file import ModelFileError, read_tensors, restore, stored, write_tensors
+from features.model_file import ModelFileError, of_kind, read_tensors, reading, restore, stored, write_tensors
 from features.weights import weight_file
 
 FORMAT = 1
@@ -109,11 +109,12 @@ def load_skin_network(path: Path) -> tuple[SkinNetwork, dict[str, Any]]:
         ModelFileError: not skin descriptors of this project, or of a newer format.
     """
     tensors, header = read_tensors(path)
-    if header.get("kind") != KIND or header.get("format") != FORMAT:
-        raise ModelFileError(
-            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; skin descriptors are of kind "
-            f"{KIND!r}, format {FORMAT}"
-        )
-    network = SkinNetwork(header["dim"], header["width"])
-    restore(network, tensors, path)
+    of_kind(path, header, KIND, FORMAT, "skin descriptors are")
+    with reading(path):
+        width, height = (int(side) for side in header["input_size"])
+        shape = tuple(tensors["project.weight"].shape[:2])
+        if shape != (header["dim"], header["width"]) or not 1 <= min(width, height) <= max(width, height) <= 4096:
+            raise ModelFileError(f"{path} does not fit its own header: sizes differ")
+        network = SkinNetwork(header["dim"], header["width"])
+        restore(network, tensors, path)
     return network.eval(), header

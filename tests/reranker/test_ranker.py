@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from reranker.protocols import evaluate
 from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.ranking import rank_pairs
 from reranker.scorers import RankingRows, _dataset
+from scarmatch.sealed_json import read_sealed, write_sealed
 
 KINDS = ("logistic", "lambdamart", "blend")
 
@@ -139,7 +139,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(
 ) -> None:
     path = tmp_path / "ranker.json"
     fitted(pairs, quick("logistic")).save(path)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    write_sealed(path, {**read_sealed(path), **change})
     with pytest.raises(RankerError, match=message) as caught:
         Ranker.load(path)
     assert str(path) in str(caught.value)
