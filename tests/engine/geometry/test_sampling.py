@@ -35,14 +35,30 @@ def test_samples_that_can_be_no_models_are_refused(size: int) -> None:
     assert samples(good, size) > 100
     turned = np.vstack([good[:2], -good[2], -good[3]])
     shrunk = np.vstack([good[:2], good[2:] / 6])
+    grown = np.vstack([good[:2] / 6, good[2:]])
     same = np.zeros((4, 40))
-    for bad in (turned, shrunk, same):
+    for bad in (turned, shrunk, grown, same):
         assert samples(bad, size) == 0
     if size > 2:
         line = np.vstack([good[0], 0.5 * good[0], good[0], 0.5 * good[0]])
         mirrored = np.vstack([0.2 * good[0], good[1], -0.2 * good[0], good[1]])
+        # Not quite a line in one of the views: the order of the corners may still agree.
+        nearly = good.copy()
+        nearly[2] = 0.5 * nearly[3] + 1e-4 * nearly[2]
         assert samples(line, size) == 0
+        assert samples(nearly, size) == 0
+        assert samples(nearly[[2, 3, 0, 1]], size) == 0
         assert samples(mirrored, size) == 0
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_bounds_of_richer_models_leave_room_for_shear(size: int) -> None:
+    # Scale 2.3 and shear 0.4 are within the prior, although lengths along one axis grow by more than the largest scale.
+    good = np.tile(np.random.default_rng(4).uniform(-0.5, 0.5, (2, 40)), (2, 1))
+    sheared = good.copy()
+    sheared[2], sheared[3] = 2.3 / math.sqrt(0.6) * good[2], 2.3 * math.sqrt(0.6) * good[3]
+    assert samples(sheared, size) >= samples(good, size)
+    assert samples(sheared, 2) < samples(good, 2)
 
 
 def test_stopping_rule_by_hand() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from engine.geometry import scoring
+from engine.geometry.arrays import NormalisedPair
+from engine.geometry.verification import VerificationSettings, limits_of
 
 
 def transfer(model: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -35,3 +39,41 @@ def test_errors_and_scores_by_a_plain_loop() -> None:
     assert scoring.msac_score_affine(points, affine, 0.02) == pytest.approx(
         np.maximum(0, 1 - squared / 4e-4).sum(), rel=1e-3
     )
+
+
+def flat_model(
+    scale: float = 1.0, degrees: float = 0.0, shear: float = 0.0, x: float = 0.0, y: float = 0.0
+) -> np.ndarray:
+    """Return a (9,) normalised model; x and y are the perspective entries."""
+    angle, root = math.radians(degrees), math.sqrt(1 - shear)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    model = np.eye(3)
+    model[:2, :2] = scale * turn @ np.diag([1 / root, root])
+    model[2, :2] = x, y
+    return model.ravel()
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        ({"scale": 2.4}, {"scale": 2.6}),
+        ({"scale": 1 / 2.4}, {"scale": 1 / 2.6}),
+        ({"degrees": 34}, {"degrees": 36}),
+        ({"degrees": -34}, {"degrees": -36}),
+        ({"shear": 0.49}, {"shear": 0.51}),
+        # Depths of 1 - t and 1 + t at the ends of the frame have a ratio of 3 at t = 0.5.
+        ({"x": 2.9}, {"x": 3.1}),
+        ({"y": -0.9}, {"y": -1.1}),
+    ],
+)
+def test_each_bound_of_the_prior(inside: dict[str, float], outside: dict[str, float]) -> None:
+    limits = limits_of(VerificationSettings())
+    tall = NormalisedPair(np.empty((4, 0)), np.empty((4, 0), np.float32), 0.01, 0.001, 1 / 6, 1 / 2)
+    assert scoring.within_prior(flat_model(**inside), 0.0, 0.0, tall, limits)
+    assert not scoring.within_prior(flat_model(**outside), 0.0, 0.0, tall, limits)
+
+
+def test_a_mirrored_model_leaves_the_prior() -> None:
+    limits = limits_of(VerificationSettings())
+    tall = NormalisedPair(np.empty((4, 0)), np.empty((4, 0), np.float32), 0.01, 0.001, 1 / 6, 1 / 2)
+    assert not scoring.within_prior(np.diag([-1.0, 1.0, 1.0]).ravel(), 0.0, 0.0, tall, limits)

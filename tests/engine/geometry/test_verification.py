@@ -128,6 +128,21 @@ def test_every_number_against_its_definition() -> None:
     assert found.plausibility == pytest.approx(plausibility(found.scale, found.rotation, found.shear, PIXELS))
 
 
+def test_the_same_share_of_both_heights_is_no_gap() -> None:
+    # Pixel centres are whole numbers: half a pixel of a low frame is another share of its height than of a high one.
+    points0 = np.random.default_rng(0).uniform(0, np.array(TALL) - 1, (60, 2)).astype(np.float32)
+    found = run(points0, points0 * np.float32(260 / 900), PIXELS.replace(max_scale=4.0), size1=WIDE)
+    assert found.n_inliers > 50
+    assert found.position_gap == pytest.approx(0, abs=2e-5)
+
+
+def test_marks_of_exactly_the_level_count() -> None:
+    points0, points1, _ = make_pair(np.eye(3), n=40, share=1.0, noise=0.2)
+    ones = np.ones(40, np.float32)
+    found = verify_pairs([points0], [points1], [ones], [TALL], [TALL], [("a", "b")], [0.5 * ones], PIXELS)[0]
+    assert found.mark_share == 1
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 def test_as_good_as_opencv(share: float) -> None:
     for seed in range(4):
@@ -290,6 +305,20 @@ def test_features_of_turned_photographs_are_compared_head_up() -> None:
     again = verify_many([(first, second, matches, ("q", "c")), (first, second, Correspondences.empty(), ("q", "d"))])
     np.testing.assert_array_equal(again[0].model, found.model)
     assert not again[1].ok
+
+
+def test_features_of_frames_of_two_sizes_are_their_points_and_sizes() -> None:
+    truth = rigid(1.1, -6, size1=WIDE)
+    points0, points1, _ = make_pair(truth, n=50, share=0.8, size1=WIDE)
+    marks0, marks1 = np.linspace(0, 1, 50, dtype=np.float32), np.linspace(1, 0.2, 50, dtype=np.float32)
+    rows = np.arange(50, dtype=np.int32)
+    matches = Correspondences(np.stack([rows, rows], 1), np.linspace(1, 0.5, 50).astype(np.float32))
+    found = verify(features(points0, Frame(TALL), marks0), features(points1, Frame(WIDE), marks1), matches, ("q", "c"))
+    lesser = np.minimum(marks0, marks1)
+    same = verify_pairs([points0], [points1], [matches.confidence], [TALL], [WIDE], [("q", "c")], [lesser])[0]
+    assert found.n_inliers > 30
+    assert (found.score, found.mark_share, found.scale) == (same.score, same.mark_share, same.scale)
+    np.testing.assert_allclose(found.scale, 1.1, rtol=0.03)
 
 
 @pytest.mark.parametrize(
