@@ -162,14 +162,14 @@ class TableBuilder:
         other = self._files.other_spelling(full, self.root) if not exists(full) else None
         if other is None:
             return full  # whoever opens the photograph says that it is not there
-        found, certain = other
+        existing, certain = other
         if certain:
             self.problems.warning(
-                f"the file's name is written in another Unicode form than the table's; {found.name!a} is taken",
+                f"the file's name is written in another Unicode form than the table's; {existing.name!a} is taken",
                 **where,
             )
-            return found
-        self.problems.warning(f"there is no such file, but '{found.name}'; names go by upper and lower case", **where)
+            return existing
+        self.problems.warning(f"there is no such file, but '{existing.name}'; upper and lower case differ", **where)
         return full
 
     def _name(self, name: str, values: Mapping[str, Any], where: Callable[[str], dict[str, Any]]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -237,17 +237,26 @@ def when_given(date: dt.date | str | None) -> When | None:
         raise CatalogError(str(error)) from None
 
 
+def _typed(name: str, given: pd.Series) -> pd.Series:
+    """Return a column in its type; ValueError, TypeError or OverflowError where a value has none."""
+    if name in _IDS or name in _NAMES:
+        read = name_or_none if name in _NAMES else _id_or_none
+        return pd.Series([None if v is None or v is pd.NA or v is pd.NaT else read(v) for v in given], dtype=object)
+    if name in ("box", "photo_size"):
+        tuples = np.empty(len(given), dtype=object)  # filled one by one: NumPy would unpack a list of tuples
+        for position, sides in enumerate(given):
+            tuples[position] = tuple(int(side) for side in sides) if isinstance(sides, tuple | list) else None
+        return pd.Series(tuples)
+    if name in ("width", "height"):
+        return pd.to_numeric(given).astype("Int64")
+    if name == "utc_offset":
+        return pd.to_numeric(given).astype("Float64")
+    times = pd.to_datetime(given).astype("datetime64[s]")
+    return times.dt.normalize() if name in _DAYS else times
+
+
 def _id_or_none(value: object) -> str | None:
     return text_of(value) or None
-
-
-def _text(value: object, column: str, read: Callable[[object], str | None]) -> str | None:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    try:
-        return read(value)
-    except ValueError as error:
-        raise CatalogError(f"column {column!r} of the table: {error}") from None
 
 
 def _unique(stem: str, taken: set[str]) -> str:
@@ -269,21 +278,11 @@ def _normalise(table: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for name in COLUMNS:
         given = table[name].reset_index(drop=True) if name in table.columns else pd.Series([None] * len(table))
-        if name in _IDS or name in _NAMES:
-            read = name_or_none if name in _NAMES else _id_or_none
-            columns[name] = pd.Series([_text(v, name, read) for v in given], dtype=object)
-        elif name in ("box", "photo_size"):
-            tuples = np.empty(len(table), dtype=object)  # filled one by one: NumPy would unpack a list of tuples
-            for position, sides in enumerate(given):
-                tuples[position] = tuple(int(side) for side in sides) if isinstance(sides, tuple | list) else None
-            columns[name] = pd.Series(tuples)
-        elif name in ("width", "height"):
-            columns[name] = pd.to_numeric(given).astype("Int64")
-        elif name == "utc_offset":
-            columns[name] = pd.to_numeric(given).astype("Float64")
-        else:
-            times = pd.to_datetime(given).astype("datetime64[s]")
-            columns[name] = times.dt.normalize() if name in _DAYS else times
+        try:
+            columns[name] = _typed(name, given)
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = " ".join(str(error).split())
+            raise CatalogError(f"column {name!r} of the table: {reason}") from error
     columns["date"] = columns["date"].fillna(columns["timestamp"].dt.normalize())
     # a day is its own first and last; without it, one day alone is what is left of a date that was taken away
     stale = columns["date"].isna() & (columns["earliest"] == columns["latest"])

@@ -80,7 +80,7 @@ class CheckReport:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _FileFacts:
     """What one photograph's file turned out to be."""
 
     size: tuple[int, int] | None = None
@@ -138,9 +138,9 @@ def _check_photographs(
     reading: Reading, decode: bool, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> None:
     paths = list(dict.fromkeys(reading.table["path"]))
-    looked: dict[str, _Looked] = {}
+    facts_of: dict[str, _FileFacts] = {}
     for done, (path, result) in enumerate(_look_at_all(paths, decode, workers), start=1):
-        looked[path] = result
+        facts_of[path] = result
         if progress is not None:
             progress(done, len(paths))
     owners: dict[str, tuple[str, str, object]] = {}
@@ -149,14 +149,14 @@ def _check_photographs(
     for position, (image_id, path, individual, box, stated) in enumerate(columns):
         file, line = reading.places[position]
         where: dict[str, Any] = {"file": file, "line": line, "column": "path", "value": path}
-        found = looked[path]
-        if found.fault is not None:
-            reading.problems.error(f"{path}: {found.fault}", **where)
+        facts = facts_of[path]
+        if facts.fault is not None:
+            reading.problems.error(f"{path}: {facts.fault}", **where)
             continue
-        if found.size is not None:
-            for problem in compare_sizes(stated, found.size, box, file=str(file), line=line):
+        if facts.size is not None:
+            for problem in compare_sizes(stated, facts.size, box, file=str(file), line=line):
                 reading.problems.take(problem)
-        first = owners.setdefault(found.sha256 or path, (image_id, path, individual))
+        first = owners.setdefault(facts.sha256 or path, (image_id, path, individual))
         if first[1] != path:
             differ = individual is not None and first[2] is not None and individual != first[2]
             labels = f", but is labelled {individual} instead of {first[2]}" if differ else ""
@@ -167,7 +167,7 @@ def _check_photographs(
             )
 
 
-def _look_at_all(paths: list[str], decode: bool, workers: int | None) -> Iterator[tuple[str, _Looked]]:
+def _look_at_all(paths: list[str], decode: bool, workers: int | None) -> Iterator[tuple[str, _FileFacts]]:
     count = workers if workers is not None else min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=max(1, count)) as pool:
         # in batches: map() would queue a future for every photograph of a large catalogue at once
@@ -176,15 +176,15 @@ def _look_at_all(paths: list[str], decode: bool, workers: int | None) -> Iterato
             yield from zip(batch, pool.map(lambda path: _look_at(path, decode), batch), strict=True)
 
 
-def _look_at(path: str, decode: bool) -> _Looked:
+def _look_at(path: str, decode: bool) -> _FileFacts:
     try:
         if decode:
-            return _Looked(image_size(path), read_photo(path).sha256)
-        return _Looked(image_size(path), photo_digest(path))
+            return _FileFacts(image_size(path), read_photo(path).sha256)
+        return _FileFacts(image_size(path), photo_digest(path))
     except PhotoError as error:
-        return _Looked(fault=error.reason)
+        return _FileFacts(fault=error.reason)
     except OSError as error:
-        return _Looked(fault=f"cannot be read ({error.strerror or error})")
+        return _FileFacts(fault=f"cannot be read ({error.strerror or error})")
 
 
 def _check_encounters(catalog: Catalog, problems: Problems) -> None:

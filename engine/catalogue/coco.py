@@ -169,16 +169,16 @@ def _first(names: Iterable[str], *entries: dict[str, Any]) -> Any:
 
 def _lookup(file: Path, data: dict[str, Any], keys: Iterable[str], problems: Problems) -> dict[str, str]:
     """Return id -> name of lists of objects that have both."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for key in keys:
         entries = data.get(key)
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, dict) and "id" in entry and entry.get("name") is not None:
                 try:
-                    found[_id(entry["id"], file, f"{key}.id", problems)] = text_of(entry["name"])
+                    names[_id(entry["id"], file, f"{key}.id", problems)] = text_of(entry["name"])
                 except ValueError as error:
                     problems.error(str(error), file=file, column=f"{key}.name")
-    return found
+    return names
 
 
 def _species(annotation: dict[str, Any], names: dict[str, str], file: Path, problems: Problems) -> str | None:

@@ -75,9 +75,9 @@ def match_columns(names: Sequence[str]) -> dict[str, str]:
     if "year" not in {name for name in SYNONYMS if any(word in plain for word in SYNONYMS[name].split())}:
         order = [name for name in SYNONYMS if name not in ("month", "day")]
     for field_name in order:
-        found = next((plain[word] for word in SYNONYMS[field_name].split() if word in plain), None)
-        if found is not None and found not in columns.values():
-            columns[field_name] = found
+        column = next((plain[word] for word in SYNONYMS[field_name].split() if word in plain), None)
+        if column is not None and column not in columns.values():
+            columns[field_name] = column
     if columns.get("image_id") == plain.get("id") and "id" in plain and "individual_id" not in columns:
         columns["individual_id"] = columns.pop("image_id")
     return columns

@@ -114,7 +114,7 @@ def when_of(values: Mapping[str, object]) -> tuple[When | None, list[tuple[str, 
     """
     errors: list[tuple[str, str]] = []
     warnings: list[tuple[str, str]] = []
-    found: dict[str, When] = {}
+    moments: dict[str, When] = {}
     clock: tuple[dt.time, int | None] | None = None
     for name in ("date", "timestamp", "time"):
         try:
@@ -125,29 +125,29 @@ def when_of(values: Mapping[str, object]) -> tuple[When | None, list[tuple[str, 
             if match is not None:
                 clock = _clock(text, list(match.groups()))
             else:
-                found[name] = parse_when(text)
+                moments[name] = parse_when(text)
         except ValueError as error:
             errors.append((name, str(error)))
     try:
         parts = _from_parts(values)
         if parts is not None:
-            found["year"] = parts
+            moments["year"] = parts
     except ValueError as error:
         errors.append(("year", str(error)))
-    if not found:
+    if not moments:
         if clock is not None and not errors:
             warnings.append(("time", "a time of day without a date tells nothing, and is left out"))
         return None, errors, warnings
-    names = list(found)
-    best = min(names, key=lambda name: (found[name].date is None, names.index(name)))
+    names = list(moments)
+    best = min(names, key=lambda name: (moments[name].date is None, names.index(name)))
     for name in names:
-        other = found[name]
-        if other.latest < found[best].earliest or found[best].latest < other.earliest:
-            message = f"the date {_words(found[best])} is not the day of the {name} {_words(other)}"
+        other = moments[name]
+        if other.latest < moments[best].earliest or moments[best].latest < other.earliest:
+            message = f"the date {_words(moments[best])} is not the day of the {name} {_words(other)}"
             warnings.append((best, message))
-    when = found[best]
+    when = moments[best]
     timed = next(
-        (found[name] for name in ("timestamp", "date", "time") if name in found and found[name].timestamp), None
+        (moments[name] for name in ("timestamp", "date", "time") if name in moments and moments[name].timestamp), None
     )
     if timed is not None:
         return When(when.earliest, when.latest, timed.timestamp, timed.utc_offset), errors, warnings

@@ -86,7 +86,10 @@ class CandidateFilter(Settings):
                 object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name in ("species", "exclude_individuals"):  # in the one spelling that catalogues have
             if getattr(self, name) is not None:
-                names = (name_or_none(value) for value in getattr(self, name))
+                try:
+                    names = [name_or_none(value) for value in getattr(self, name)]
+                except ValueError as error:
+                    raise SettingsError(f"{name}: {error}") from None
                 object.__setattr__(self, name, tuple(value for value in names if value is not None))
         if self.viewpoints is not None:
             views = tuple(view for view in (normalise_viewpoint(v)[0] for v in self.viewpoints) if view is not None)

@@ -39,7 +39,7 @@ def read_boxes(path: Path | str, catalog: Catalog) -> dict[str, tuple[Box, ...]]
         message = f"the columns are {', '.join(table.columns) or 'none'}"
         hint = "a table of boxes has the columns image_id and x, y, width, height (or box)"
         problems.error(message, file=file, line=table.header_line, hint=hint)
-    found: dict[str, list[Box]] = {}
+    boxes_of: dict[str, list[Box]] = {}
     own = dict(zip(catalog.table["image_id"], catalog.table["box"], strict=True))
     for row, line in zip(table.rows, table.lines, strict=True):
         image_id = row["image_id"]
@@ -51,7 +51,7 @@ def read_boxes(path: Path | str, catalog: Catalog) -> dict[str, tuple[Box, ...]]
             box = parse_box(values or [], None)
         except ValueError as error:
             problems.error(str(error), file=file, line=line, column=", ".join(used.values()))
-        if box != own[image_id] and box not in found.setdefault(image_id, []):
-            found[image_id].append(box)
+        if box != own[image_id] and box not in boxes_of.setdefault(image_id, []):
+            boxes_of[image_id].append(box)
     problems.log()
-    return {image_id: tuple(boxes) for image_id, boxes in found.items() if boxes}
+    return {image_id: tuple(boxes) for image_id, boxes in boxes_of.items() if boxes}

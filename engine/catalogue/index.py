@@ -86,9 +86,9 @@ def compare_stated_sizes(catalog: Catalog) -> None:
                 sizes[path] = image_size(path)
             except PhotoError:  # said when it is described
                 sizes[path] = None
-        found = sizes[path]
-        if found is not None:
-            for problem in compare_sizes(stated, found, box, file=path):
+        actual = sizes[path]
+        if actual is not None:
+            for problem in compare_sizes(stated, actual, box, file=path):
                 ledger.take(problem)
     ledger.log()
 
@@ -117,30 +117,30 @@ def describe_catalog(
     compare_stated_sizes(catalog)
     refs = refs_of(catalog)
     describer = Describer(settings, FeatureStore(store), device)
-    found: dict[int, Description | Failure] = {}
+    outcomes: dict[int, Description | Failure] = {}
     missing: list[int] = []
     for position, ref in enumerate(refs):
-        known: Description | Failure | None
+        stored: Description | Failure | None
         try:
-            known = describer.lookup(ref)
+            stored = describer.lookup(ref)
         except PhotoError as error:
-            known = Failure(ref.image_id, ref.path, str(error))
-        if known is None:
+            stored = Failure(ref.image_id, ref.path, str(error))
+        if stored is None:
             missing.append(position)
         else:
-            found[position] = known
-    _report(progress, len(found), len(refs))
+            outcomes[position] = stored
+    _report(progress, len(outcomes), len(refs))
     size = Describer.BATCH
     chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
     make = partial(Describer, settings, FeatureStore(store), device)
     for number, results in run_tasks(_describe, make, [[refs[row] for row in chunk] for chunk in chunks], workers):
-        found.update(zip(chunks[number], results, strict=True))
-        _report(progress, len(found), len(refs))
-    good = [row for row in range(len(refs)) if isinstance(found[row], Description)]
-    failures = tuple(item for row in range(len(refs)) if isinstance(item := found[row], Failure))
+        outcomes.update(zip(chunks[number], results, strict=True))
+        _report(progress, len(outcomes), len(refs))
+    good = [row for row in range(len(refs)) if isinstance(outcomes[row], Description)]
+    failures = tuple(item for row in range(len(refs)) if isinstance(item := outcomes[row], Failure))
     for failure in failures:
         logger.warning("skipped: %s", failure.reason)
-    descriptions = tuple(item for row in good if isinstance(item := found[row], Description))
+    descriptions = tuple(item for row in good if isinstance(item := outcomes[row], Description))
     return CatalogIndex(catalog.take(good) if failures else catalog, descriptions, failures)
 
 

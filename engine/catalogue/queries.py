@@ -41,21 +41,21 @@ def query_catalog(
     """
     when = when_given(date)
     view = normalise_viewpoint(viewpoint)[0]
-    asked: dict[str, str | Path] = {}  # ids of the catalogue, and files that it does not have, each once and in order
+    questions: dict[str, str | Path] = {}  # ids of the catalogue, and files that it lacks, each once and in order
     for name in queries:
         if str(name) in catalog and not exists(Path(name)):
-            asked.setdefault(str(name), str(name))
+            questions.setdefault(str(name), str(name))
             continue
         for file in photo_files([name]):
             ids = [catalog.ids[row] for row in catalog.rows_of(file)]
             if len(ids) > 1:
                 logger.warning("%s shows %d animals, and each is a question: %s", file, len(ids), ", ".join(ids))
             for image_id in ids:
-                asked.setdefault(image_id, image_id)
+                questions.setdefault(image_id, image_id)
             if not ids:
-                asked.setdefault(real_path(file), file)
+                questions.setdefault(real_path(file), file)
     parts: list[Catalog] = []
-    for is_new, group in itertools.groupby(asked.values(), key=lambda item: isinstance(item, Path)):
+    for is_new, group in itertools.groupby(questions.values(), key=lambda item: isinstance(item, Path)):
         if is_new:
             taken = [*catalog.ids, *(image_id for part in parts for image_id in part.ids)]
             parts.append(Catalog.from_photos(group, viewpoint, date, avoid=taken))

@@ -72,14 +72,14 @@ def read_folders(path: Path, builder: TableBuilder) -> None:
     if not path.is_dir():
         builder.problems.error("is not a folder", file=path)
         return
-    found: list[tuple[Path, str | None]] = [(photo, None) for photo in photos_in(path, builder.problems)]
+    photographs: list[tuple[Path, str | None]] = [(photo, None) for photo in photos_in(path, builder.problems)]
     for folder in folders_in(path):
         if not any(folder.iterdir()):
             builder.problems.warning("the folder is empty", file=folder)
         if not folder.name.isprintable():
             builder.problems.warning(f"the folder's name {folder.name!a} is no readable text; rename it", file=path)
             continue
-        found += [(photo, folder.name) for photo in photos_in(folder, builder.problems)]
+        photographs += [(photo, folder.name) for photo in photos_in(folder, builder.problems)]
         deeper = [child for child in folders_in(folder) if any(looks_like_photo(p) for p in child.rglob("*"))]
         if deeper:
             builder.problems.warning(
@@ -87,8 +87,8 @@ def read_folders(path: Path, builder: TableBuilder) -> None:
                 file=folder,
                 hint="one level of folders, named by individual, is read",
             )
-    unique = len({photo.stem for photo, _ in found}) == len(found)
-    for photo, individual in found:
+    unique = len({photo.stem for photo, _ in photographs}) == len(photographs)
+    for photo, individual in photographs:
         relative = photo.relative_to(path).as_posix()
         values = {"image_id": photo.stem if unique else relative, "path": relative, "individual_id": individual}
         builder.add(values, photo, None)

@@ -79,8 +79,8 @@ def read_header(file: Path) -> list[str]:
         return []
     # a character that the last byte cuts in two would make the whole look like another encoding
     text = decode(head[: head.rfind(b"\n") + 2] if len(head) == _HEAD_BYTES else head)[0]
-    found = _read(text)
-    return found.columns if isinstance(found, _Rows) else []
+    parsed = _read(text)
+    return parsed.columns if isinstance(parsed, _Rows) else []
 
 
 def sniff_delimiter(header: str) -> str:
@@ -106,18 +106,18 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
             file=file,
             hint="save it as CSV UTF-8",
         )
-    found = _read(text)
-    if isinstance(found, str):
-        problems.error(f"is no delimited text: {found}", file=file)
+    parsed = _read(text)
+    if isinstance(parsed, str):
+        problems.error(f"is no delimited text: {parsed}", file=file)
         return TextTable(file, [], [], [])
-    if not found.columns:
+    if not parsed.columns:
         problems.error("the file is empty", file=file, hint="the first line must name the columns")
         return TextTable(file, [], [], [])
-    if found.open_quote is not None:
+    if parsed.open_quote is not None:
         problems.error(
             'a quote (") is opened and never closed; what follows cannot be told apart',
             file=file,
-            line=found.open_quote,
+            line=parsed.open_quote,
             hint="close it, or double a quote that belongs to the text",
         )
     for sign, severity in (("\0", "error"), ("\ufffd", "warning")):
@@ -125,25 +125,25 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
             message, hint = "holds bytes that are no text", "export the table anew as CSV UTF-8"
             line = text.count("\n", 0, text.index(sign)) + 1
             (problems.error if severity == "error" else problems.warning)(message, file=file, line=line, hint=hint)
-    _check_header(file, found.columns, found.header_line, problems)
+    _check_header(file, parsed.columns, parsed.header_line, problems)
     rows: list[dict[str, str]] = []
     lines: list[int] = []
     # a spreadsheet may end every row with empty cells; in a single row they are a sign that its cells have moved
-    widths = {len(values) for values in found.rows}
-    width = widths.pop() if len(widths) == 1 else len(found.columns)
-    for values, line in zip(found.rows, found.lines, strict=True):
-        extra = values[len(found.columns) :]
-        if len(values) != width or width < len(found.columns) or any(value.strip() for value in extra):
+    widths = {len(values) for values in parsed.rows}
+    width = widths.pop() if len(widths) == 1 else len(parsed.columns)
+    for values, line in zip(parsed.rows, parsed.lines, strict=True):
+        extra = values[len(parsed.columns) :]
+        if len(values) != width or width < len(parsed.columns) or any(value.strip() for value in extra):
             problems.error(
-                f"the row has {len(values)} values, the header {len(found.columns)} columns",
+                f"the row has {len(values)} values, the header {len(parsed.columns)} columns",
                 file=file,
                 line=line,
                 hint="put values that hold the delimiter into double quotes",
             )
         else:
-            rows.append(dict(zip(found.columns, values, strict=False)))
+            rows.append(dict(zip(parsed.columns, values, strict=False)))
             lines.append(line)
-    return TextTable(file, found.columns, rows, lines, found.header_line)
+    return TextTable(file, parsed.columns, rows, lines, parsed.header_line)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,42 @@ def test_an_unusable_table_says_why(table: pd.DataFrame, words: list[str]) -> No
     assert all(word in str(caught.value) for word in words)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("date", "03/04/20x9"),
+        ("timestamp", pd.Timestamp("2017-08-07 20:38", tz="UTC")),
+        ("width", "wide"),
+        ("box", (1, 2, "three", 4)),
+        ("individual_id", ["a", "b"]),
+        ("individual_id", "a\ud800"),
+        ("image_id", {"a": 1}),
+    ],
+)
+def test_a_value_of_no_type_is_named_with_its_column(column: str, value: object) -> None:
+    table = pd.DataFrame({"image_id": ["p"], "path": ["/x/p.jpg"]})
+    table[column] = pd.Series([value])
+    with pytest.raises(CatalogError, match=f"column '{column}'"):
+        Catalog(table, Path("/x"))
+
+
+def test_a_date_that_is_taken_away_takes_its_limits_along() -> None:
+    catalog = Catalog(make_table(date=pd.to_datetime(["2017-08-07", "2018-01-02"])), Path("/x"))
+    assert catalog.table["latest"].tolist() == catalog.table["date"].tolist()
+    undated = Catalog(catalog.table.assign(date=pd.NaT, timestamp=pd.NaT), Path("/x"))
+    assert undated.table[["date", "earliest", "latest"]].isna().all(axis=None)
+    moved = Catalog(catalog.table.assign(date=pd.Timestamp("2020-01-01")), Path("/x"))
+    assert moved.table["earliest"].tolist() == [pd.Timestamp("2020-01-01")] * 2
+
+
+def test_a_part_is_what_a_new_catalogue_would_be(catalog: Catalog) -> None:
+    part = catalog.take([4, 1])
+    pd.testing.assert_frame_equal(part.table, Catalog(part.table, part.root).table)
+    assert (part.root, part.source) == (catalog.root, catalog.source)
+    part.table.loc[0, "viewpoint"] = "left"
+    assert catalog.row("p4")["viewpoint"] == "top"
+
+
 def test_subset_row_and_position(catalog: Catalog) -> None:
     part = catalog.subset(["p4", "p1"])
     assert part.ids == ["p4", "p1"]
