@@ -25,8 +25,8 @@ from bench.out_of_fold import matcher_from
 from bench.pair_file import add_options, pairs_from, protocol_from
 from bench.progress import say
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
+from reranker.feature_registry import FEATURE_NAMES, FEATURES, GROUPS
 from reranker.metrics import bootstrap_by_group, paired_bootstrap
-from reranker.pair_features import FEATURE_NAMES, FEATURES, GROUPS
 from reranker.ranker import RankerSettings
 
 ALL = "all evidence"

@@ -44,7 +44,7 @@ from engine.search.matcher import Matcher
 from features.describe import Describer
 from features.store import FeatureStore
 from features.training.data import fold_of
-from reranker.local_evidence import QUICK_TERMS, TERMS, LocalEvidence, cross_fitted
+from reranker.local_evidence import FIRST_STAGE_TERMS, TERMS, LocalEvidence, cross_fitted
 from reranker.metrics import auc, bootstrap_by_group
 
 Floats = npt.NDArray[np.float64]
@@ -57,19 +57,24 @@ def local_score(numbers: pd.DataFrame) -> Floats:
 
 def keypoint_score(numbers: pd.DataFrame) -> Floats:
     """Return what keypoints and LightGlue alone say: ln(1 + inliers x plausibility), ties by the confidences' sum."""
-    return _with_ties(numbers, "n_inliers", "plausibility", np.log1p(numbers["confidence_sum"].to_numpy(float)))
+    return _with_ties(
+        numbers,
+        "lightglue_inliers",
+        "lightglue_plausibility",
+        np.log1p(numbers["lightglue_confidence_sum"].to_numpy(float)),
+    )
 
 
 def mark_score(numbers: pd.DataFrame) -> Floats:
     """Return what the look at the skin alone says: ln(1 + explained places x plausibility)."""
-    ties = np.nan_to_num(numbers["marks_aligned"].to_numpy(float))
-    return _with_ties(numbers, "marks_inliers", "marks_plausibility", ties)
+    ties = np.nan_to_num(numbers["skin_aligned_similarity"].to_numpy(float))
+    return _with_ties(numbers, "skin_inliers", "skin_plausibility", ties)
 
 
 def nearest_score(numbers: pd.DataFrame) -> Floats:
     """Return what nearest neighbours of keypoints say: ln(1 + inliers x plausibility), ties by their sharpness."""
-    ties = np.log1p(numbers["nearest_sharpness"].to_numpy(float))
-    return _with_ties(numbers, "nearest_inliers", "nearest_plausibility", ties)
+    ties = np.log1p(numbers["mutual_nn_confidence_sum"].to_numpy(float))
+    return _with_ties(numbers, "mutual_nn_inliers", "mutual_nn_plausibility", ties)
 
 
 def _with_ties(numbers: pd.DataFrame, inliers: str, plausibility: str, ties: Floats) -> Floats:
@@ -203,14 +208,14 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         "mark descriptors": mark_score(numbers),
         "nearest neighbours of keypoints": nearest_score(numbers),
         "all added": plain_score(numbers),
-        "quick looks (weighed)": honest_score(numbers, pairs, names=tuple(QUICK_TERMS)),
+        "quick looks (weighed)": honest_score(numbers, pairs, names=tuple(FIRST_STAGE_TERMS)),
         "local evidence (all weighed)": honest_score(numbers, pairs),
     }
     records = [record for name, values in scores.items() for record in figures_of(pairs, values, name)]
     if options.save_evidence:
         about = {"pairs": len(pairs), "individuals": options.individuals, "part": options.part, "seed": options.seed}
         LocalEvidence.fit(numbers[learns], same[learns], about).save(options.save_evidence)
-        quick = LocalEvidence.fit(numbers[learns], same[learns], about, tuple(QUICK_TERMS))
+        quick = LocalEvidence.fit(numbers[learns], same[learns], about, tuple(FIRST_STAGE_TERMS))
         quick.save(options.save_evidence.with_name(f"quick-{options.save_evidence.name}"))
     impostors = {kind: sum(pair.kind == kind for pair in pairs) for kind in IMPOSTOR_KINDS}
     say(render(records, impostors))

@@ -25,8 +25,9 @@ from engine.demo.demo import choose_demo_queries, run_demo
 from engine.report import drawing
 from engine.report.explain import heat_maps
 from engine.report.reasons import reasons
-from engine.report.visualize import PairEvidence, draw_pair, pair_layout
+from engine.report.visualize import draw_pair, pair_layout
 from engine.search.matcher import Matcher
+from engine.search.pair_evidence import PairEvidence
 from features.records import ByteArray
 
 #: Pairs of layers.png: what is drawn, and its headline.

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from reranker.calibration import sigmoid
+from reranker.feature_registry import FEATURES, Feature
 from reranker.fusion import FusionSettings, local_source
-from reranker.pair_features import FEATURES, Feature, build
+from reranker.pair_features import build
 from reranker.ranker import Ranker
 from reranker.support import Support, combined
 
@@ -120,8 +121,8 @@ def _support_rows(
 def in_words(entry: Feature, value: float) -> str:
     """Return a feature's value as a person would say it: logarithms undone, codes and 0/1 by name.
 
-    >>> from reranker.pair_features import feature
-    >>> in_words(feature("log_inliers"), float(np.log1p(12)))
+    >>> from reranker.feature_registry import feature
+    >>> in_words(feature("lightglue_inliers_log1p"), float(np.log1p(12)))
     'inliers of the geometric model: 12'
     """
     meaning, unit = entry.meaning, entry.unit

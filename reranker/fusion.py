@@ -39,7 +39,12 @@ class FusionSettings(Settings):
 
 
 #: What the local evidence is read from: the larger of the first two where verified, else the first that is known.
-_COUNTS = ("log_inliers", "nearest_sure_log_plausible_inliers", "log_matches_50", "log_matches")
+_COUNTS = (
+    "lightglue_inliers_log1p",
+    "mutual_nn_distinctive_agreement",
+    "lightglue_matches_50_log1p",
+    "lightglue_matches_log1p",
+)
 
 
 def local_evidence(features: pd.DataFrame) -> Values:
@@ -50,7 +55,7 @@ def local_evidence(features: pd.DataFrame) -> Values:
 def local_source(features: pd.DataFrame) -> tuple[npt.NDArray[np.object_], Values]:
     """Return, per row, the feature that the local evidence is read from and its value, ln(1 + count).
 
-    It is LightGlue's inliers or those among the sure nearest neighbours, whichever are more; where neither was
+    It is LightGlue's inliers or those among the distinctive nearest neighbours, whichever are more; where neither was
     verified matches of confidence above 0.5, else all matches. NaN (and the last name) where nothing is known.
     """
     inliers, nearest, strong, every = (features[name].to_numpy(dtype=np.float64) for name in _COUNTS)

@@ -1,9 +1,10 @@
 """One score from everything that was found on the skin of two photographs: no date, no global descriptor, no list.
 
 An inlier count says little by itself: two grids of skin always agree in a few dozen places, and a few keypoints always
-fall into line. What counts is how much more they agree than pairs of different individuals do, so the numbers of all
-looks at a pair are weighed by a logistic regression that was fitted against such pairs. The score is its log-odds. A
-second set of weights reads the quick looks alone and says which pairs deserve LightGlue.
+fall into line. What counts is how much more they agree than pairs of different individuals do, so the measurements of
+all matchers are weighed by a logistic regression that was fitted against such pairs. The score is its log-odds. A
+second set of weights reads the first stage (skin and mutual nearest neighbours) alone and says which pairs deserve
+LightGlue.
 """
 
 from __future__ import annotations
@@ -11,47 +12,76 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from reranker.pair_features import DERIVATIONS, Values, quantities
 from scarmatch.errors import ScarmatchError
 from scarmatch.manifest import check_shipped
 from scarmatch.sealed_json import read_sealed, write_sealed
 
-Values = npt.NDArray[np.float64]
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "models" / "local-evidence.json"
-SHIPPED_QUICK = Path(__file__).parent / "models" / "quick-local-evidence.json"
+SHIPPED_FIRST_STAGE = Path(__file__).parent / "models" / "first-stage-local-evidence.json"
 
-#: Terms of the quick looks: name -> (meaning, value where nobody looked or nothing was found).
-QUICK_TERMS: Mapping[str, tuple[str, float]] = {
-    "marks_agreement": ("ln(1 + explained places of skin x plausibility)", 0.0),
-    "marks_aligned": ("mean cosine of the skin once one animal is laid on the other", 0.3),
-    "marks_similarity": ("mean cosine of the places of skin that are each other's nearest", 0.3),
-    "marks_inlier_ratio": ("share of these places that the placement explains", 0.0),
-    "marks_position_gap": ("disagreement of the places' position along the body, body lengths", 0.2),
-    "nearest_agreement": ("ln(1 + inliers x plausibility) of keypoints that are each other's nearest", 0.0),
-    "nearest_matches": ("ln(1 + such keypoints)", 0.0),
-    "nearest_sharpness": ("ln(1 + sum over them of 1 - distance to the nearest / to the next)", 0.0),
-    "nearest_inlier_ratio": ("share of them that the placement explains", 0.0),
-    "nearest_position_gap": ("disagreement of their position along the body, body lengths", 0.2),
-    "nearest_sure_agreement": ("ln(1 + inliers x plausibility) of the sure ones among them", 0.0),
-    "nearest_sure": ("ln(1 + sure ones)", 0.0),
-    "nearest_sure_inlier_ratio": ("share of the sure ones that their placement explains", 0.0),
-    "nearest_sure_position_gap": ("disagreement of the sure ones' position along the body, body lengths", 0.2),
-}
+
+@dataclass(frozen=True)
+class Term:
+    """One number of a pair that is weighed.
+
+    Attributes:
+        source: the quantity (:func:`reranker.pair_features.quantities`).
+        derivation: as it is, or ln(1 + it).
+        absent: value where nobody matched or nothing was found.
+        meaning: one plain phrase.
+    """
+
+    source: str
+    derivation: Literal["plain", "log1p"]
+    absent: float
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        """What it is called, as the ranker's features are."""
+        return self.source if self.derivation == "plain" else f"{self.source}_{self.derivation}"
+
+
+def _named(*terms: Term) -> dict[str, Term]:
+    return {term.name: term for term in terms}
+
+
+#: Terms of the matchers that see every candidate.
+FIRST_STAGE_TERMS: Mapping[str, Term] = _named(
+    Term("skin_agreement", "plain", 0.0, "ln(1 + inliers of skin x plausibility)"),
+    Term("skin_aligned_similarity", "plain", 0.3, "mean cosine of the skin once one animal is laid on the other"),
+    Term("skin_similarity", "plain", 0.3, "mean cosine of the matches of skin"),
+    Term("skin_inlier_ratio", "plain", 0.0, "share of these matches that are inliers"),
+    Term("skin_position_gap", "plain", 0.2, "disagreement of the inliers' position along the body, body lengths"),
+    Term("mutual_nn_agreement", "plain", 0.0, "ln(1 + inliers x plausibility) of mutual nearest neighbours"),
+    Term("mutual_nn_matches", "log1p", 0.0, "ln(1 + mutual nearest neighbours)"),
+    Term("mutual_nn_confidence_sum", "log1p", 0.0, "ln(1 + sum over them of 1 - their ratio)"),
+    Term("mutual_nn_inlier_ratio", "plain", 0.0, "share of them that are inliers"),
+    Term("mutual_nn_position_gap", "plain", 0.2, "disagreement of the inliers' position along the body, body lengths"),
+    Term("mutual_nn_distinctive_agreement", "plain", 0.0, "ln(1 + inliers x plausibility) of the distinctive ones"),
+    Term("mutual_nn_distinctive_matches", "log1p", 0.0, "ln(1 + distinctive ones)"),
+    Term("mutual_nn_distinctive_inlier_ratio", "plain", 0.0, "share of the distinctive ones that are inliers"),
+    Term("mutual_nn_distinctive_position_gap", "plain", 0.2, "disagreement of their position along the body"),
+)
 #: All terms: those and LightGlue's.
-TERMS: Mapping[str, tuple[str, float]] = {
-    **QUICK_TERMS,
-    "agreement": ("ln(1 + LightGlue's inliers x plausibility)", 0.0),
-    "matches": ("ln(1 + tentative matches)", 0.0),
-    "sure_matches": ("ln(1 + matches of confidence above 0.5)", 0.0),
-    "confidence_sum": ("ln(1 + sum of the matches' confidences)", 0.0),
-    "inlier_ratio": ("share of the matches that the placement explains", 0.0),
-    "position_gap": ("disagreement of the matches' position along the body, body lengths", 0.2),
+TERMS: Mapping[str, Term] = {
+    **FIRST_STAGE_TERMS,
+    **_named(
+        Term("lightglue_agreement", "plain", 0.0, "ln(1 + LightGlue's inliers x plausibility)"),
+        Term("lightglue_matches", "log1p", 0.0, "ln(1 + tentative matches)"),
+        Term("lightglue_matches_50", "log1p", 0.0, "ln(1 + matches of confidence above 0.5)"),
+        Term("lightglue_confidence_sum", "log1p", 0.0, "ln(1 + sum of the matches' confidences)"),
+        Term("lightglue_inlier_ratio", "plain", 0.0, "share of the matches that are inliers"),
+        Term("lightglue_position_gap", "plain", 0.2, "disagreement of the inliers' position along the body"),
+    ),
 }
 
 
@@ -59,33 +89,18 @@ class LocalEvidenceError(ScarmatchError, ValueError):
     """A file of weights or a table of pairs cannot be used; the message names it."""
 
 
-def terms_of(numbers: pd.DataFrame, names: Iterable[str] = TERMS) -> Values:
-    """Return the (pairs, terms) matrix of a table of pairs' numbers; absent columns count as not looked.
+def terms_of(table: pd.DataFrame, names: Iterable[str] = TERMS) -> Values:
+    """Return the (pairs, terms) matrix of a table of pairs' measurements; absent columns count as not matched.
 
     Args:
-        numbers: columns of :data:`engine.matching.evidence.NUMBERS`.
+        table: columns ``{matcher}_{measurement}`` of the raw pair table.
         names: terms wanted, of :data:`TERMS`.
     """
-
-    def column(name: str) -> Values:
-        if name not in numbers.columns:
-            return np.full(len(numbers), np.nan)
-        return pd.to_numeric(numbers[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-
-    def agreement(look: str) -> Values:
-        name = "n_inliers" if not look else f"{look}inliers"
-        return np.log1p(column(name) * column(f"{look}plausibility"))
-
-    logarithms = {name: name for name in ("confidence_sum", "nearest_matches", "nearest_sharpness", "nearest_sure")}
-    logarithms |= {"matches": "n_matches", "sure_matches": "n_matches_50"}
-    columns = {}
-    for name in names:
-        if name.endswith("agreement"):
-            values = agreement(name.removesuffix("agreement"))
-        else:
-            values = np.log1p(column(logarithms[name])) if name in logarithms else column(name)
-        columns[name] = np.where(np.isfinite(values), values, TERMS[name][1])
-    return np.stack(list(columns.values()), axis=1)
+    read, columns = quantities(table), []
+    for term in (TERMS[name] for name in names):
+        values = DERIVATIONS[term.derivation](table, read(term.source))
+        columns.append(np.where(np.isfinite(values), values, term.absent))
+    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +176,7 @@ class LocalEvidence:
             weights = {name: float(value) for name, value in text["weights"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise LocalEvidenceError(f"{path} holds no weights of local evidence: {error!r}") from error
-        if kind != "local evidence" or list(weights) not in (list(TERMS), list(QUICK_TERMS)):
+        if kind != "local evidence" or list(weights) not in (list(TERMS), list(FIRST_STAGE_TERMS)):
             raise LocalEvidenceError(f"{path} was made for other terms ({', '.join(weights)}): fit it anew")
         return cls(np.array(list(weights.values()), np.float64), bias, text.get("about", {}), tuple(weights))
 
@@ -171,9 +186,9 @@ class LocalEvidence:
         return cls.load(SHIPPED)
 
     @classmethod
-    def shipped_quick(cls) -> Self:
-        """Return the weights of the quick looks alone that come with the package."""
-        return cls.load(SHIPPED_QUICK)
+    def shipped_first_stage(cls) -> Self:
+        """Return the weights of the first stage alone that come with the package."""
+        return cls.load(SHIPPED_FIRST_STAGE)
 
 
 def cross_fitted(

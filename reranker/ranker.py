@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from reranker.calibration import Calibration, Values, fit_platt
-from reranker.pair_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS, build
+from reranker.feature_registry import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS
+from reranker.pair_features import build
 from reranker.scorers import LinearScorer, RankingRows, Scorer, TreeScorer, fit_linear, fit_trees
 from reranker.support import Support
 from scarmatch.errors import ScarmatchError
@@ -41,7 +42,7 @@ class RankerSettings(Settings):
 
     Attributes:
         kind: "logistic", "lambdamart" or "blend".
-        groups: feature groups to use (see :data:`reranker.pair_features.GROUPS`); the others are ignored.
+        groups: feature groups to use (see :data:`reranker.feature_registry.GROUPS`); the others are ignored.
         monotone: hold features to their direction.
         seed: of every random choice.
         ridge: strength of the logistic regression's penalty on squared weights.

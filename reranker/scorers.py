@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker.calibration import sigmoid
-from reranker.pair_features import feature
+from reranker.feature_registry import feature
 from reranker.tree_text import checked_trees
 
 Values = npt.NDArray[np.float64]

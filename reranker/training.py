@@ -35,6 +35,8 @@ Protocol = Literal["all", "other_encounter", "other_year"]
 
 #: From the simplest: a kind must beat those before it by :attr:`TrainingSettings.min_gain` to be chosen.
 KINDS: tuple[Kind, ...] = ("logistic", "lambdamart", "blend")
+#: Baselines: one measurement of the pair alone.
+COUNTS = ("lightglue_inliers", "lightglue_confidence_sum")
 LABEL_COLUMNS = ("individual0", "individual1")
 #: Ends the name of a kind's scores by each pair's own evidence, before the other candidates of its list raise them.
 ALONE = "_alone"
@@ -223,10 +225,10 @@ def _folds(training: _Table, everything: _Table, settings: TrainingSettings) -> 
 def _baseline_scores(table: _Table) -> dict[str, Values]:
     raw, empty = table.raw, np.full(len(table.raw), np.nan)
     scores = {"cosine": pd.to_numeric(raw["cosine"]).to_numpy(dtype=np.float64)}
-    for name in ("n_inliers", "confidence_sum"):
+    for name in COUNTS:
         if name in raw.columns:
             scores[name] = pd.to_numeric(raw[name]).to_numpy(dtype=np.float64, na_value=np.nan)
-    scores["plain_fusion"] = fuse(table.features)["score"].to_numpy()
+    scores["wildfusion_baseline"] = fuse(table.features)["score"].to_numpy()
     return {**scores, **{name: empty.copy() for name in ("calibrated_mean", *KINDS)}}
 
 
@@ -336,8 +338,8 @@ def _scored(table: _Table, scores: dict[str, Values], folds: dict[str, int]) -> 
 
 
 def _figures(frame: pd.DataFrame, top: int) -> dict[str, dict[str, float]]:
-    methods = [name for name in frame.columns if name in ("cosine", "n_inliers", "confidence_sum")]
-    methods += ["plain_fusion", "calibrated_mean", *(f"{kind}{ALONE}" for kind in KINDS), *KINDS]
+    methods = [name for name in frame.columns if name in ("cosine", *COUNTS)]
+    methods += ["wildfusion_baseline", "calibrated_mean", *(f"{kind}{ALONE}" for kind in KINDS), *KINDS]
     return {name: evaluate(frame, frame[name], top) for name in methods}
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from engine.report.explain import explain_pair as explain_pair
     from engine.report.explain import write_explanation as write_explanation
     from engine.report.match_report import report_matches as report_matches
-    from engine.report.visualize import PairEvidence as PairEvidence
     from engine.report.visualize import draw_pair as draw_pair
     from engine.search.individuals import IdentifySettings as IdentifySettings
     from engine.search.individuals import new_individual_probability as new_individual_probability
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from engine.search.individuals import rank_individuals as rank_individuals
     from engine.search.matcher import Matcher as Matcher
     from engine.search.matcher import MatcherSettings as MatcherSettings
+    from engine.search.pair_evidence import PairEvidence as PairEvidence
     from engine.training.ranker_training import train_on_catalog as train_on_catalog
     from features.photo import PhotoError as PhotoError
     from features.training.loop import train_descriptor as train_descriptor
@@ -54,7 +54,7 @@ _HOME = {
     "IdentifySettings": "engine.search.individuals",
     "Matcher": "engine.search.matcher",
     "MatcherSettings": "engine.search.matcher",
-    "PairEvidence": "engine.report.visualize",
+    "PairEvidence": "engine.search.pair_evidence",
     "PhotoError": "features.photo",
     "ScarmatchError": "scarmatch.errors",
     "SettingsError": "scarmatch.settings",

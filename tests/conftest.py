@@ -52,8 +52,8 @@ def small_settings() -> MatcherSettings:
         "describe.keypoints.max_keypoints": "128",
         "describe.keypoints.long_side": "384",
         "shortlist.size": "6",
-        # Every look is taken at every pair.
-        "shortlist.second_look": "0",
+        # Every matcher sees every pair.
+        "shortlist.rescore": "99",
     }.items():
         settings = settings.with_option(name, value)
     return settings

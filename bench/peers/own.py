@@ -16,7 +16,8 @@ from bench.peers.questions import Answers, Scores, Sheet
 from bench.speed.peak import seconds_a_pair
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex
-from engine.matching.evidence import QUICK_LOOKS, Look, PairTask
+from engine.matching.measurements import FIRST_STAGE, LIGHTGLUE, MATCHERS
+from engine.matching.pair_worker import PairTask
 from engine.search.matcher import Matcher
 from engine.workers import single_thread
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
@@ -31,8 +32,8 @@ class LocalTime:
 
     Attributes:
         seconds_photo: global descriptor, regions and keypoints of one photograph (a share of loading the networks too).
-        seconds_quick: both quick looks at one pair.
-        seconds_second: LightGlue's look at one pair.
+        seconds_quick: both matchers of the first stage on one pair.
+        seconds_second: LightGlue on one pair.
     """
 
     seconds_photo: float
@@ -50,12 +51,12 @@ class LocalTime:
             fresh = alone.index(catalog)
             described = time.perf_counter() - started
             keys = [item.key for item in fresh.descriptions]
-            tasks, worker = [PairTask(keys[0], tuple(keys[1:]))], alone.worker(alone.store_for(fresh.catalog))
+            tasks, worker = [PairTask(keys[0], tuple(keys[1:]))], alone.pair_pool(alone.store_for(fresh.catalog)).worker
             with single_thread():
-                spent = {look: seconds_a_pair(worker, tasks, look) for look in Look}
+                spent = {name: seconds_a_pair(worker, tasks, name) for name in MATCHERS}
             alone.close()
-        quick = sum(spent[look] for look in QUICK_LOOKS)
-        return cls(described / max(len(catalog) - 1, 1), quick, spent[Look.LIGHTGLUE])
+        quick = sum(spent[name] for name in FIRST_STAGE)
+        return cls(described / max(len(catalog) - 1, 1), quick, spent[LIGHTGLUE])
 
 
 class OwnCosine:
@@ -109,6 +110,6 @@ class OwnEngine:
                     scores[number][positions] = part["probability"].to_numpy(float)
         lists = self._judges.matcher.settings.shortlist
         listed = min(lists.longest, len(catalog) - 1)
-        seconds = listed * self._time.seconds_quick + lists.second_looks(listed) * self._time.seconds_second
+        seconds = listed * self._time.seconds_quick + lists.rescored(listed) * self._time.seconds_second
         seconds += ranking / max(len(sheet.questions), 1)
         return Answers(scores, self._time.seconds_photo, seconds)

@@ -53,7 +53,7 @@ class WildFusion:
         named = [[(ids[q.query], ids[row]) for row in rows] for q, rows in zip(sheet.questions, lists, strict=True)]
         pairs = list(dict.fromkeys(pair for part in named for pair in part))
         table = self._matcher.compare(pairs, sheet.index)
-        count_of = dict(zip(pairs, table["n_matches_50"].to_numpy(float), strict=True))
+        count_of = dict(zip(pairs, table["lightglue_matches_50"].to_numpy(float), strict=True))
         return [np.array([count_of[pair] for pair in part], np.float64) for part in named]
 
     def _fuse(

@@ -6,18 +6,19 @@ import contextlib
 import resource
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex, Progress
-from engine.matching.evidence import QUICK_LOOKS, Look
+from engine.matching.measurements import MatcherName
+from engine.matching.pair_pool import PairPool
+from engine.matching.pair_worker import PairTask
 from engine.search.matcher import Matcher
 
 
@@ -26,7 +27,7 @@ class Stage:
     """What one stage took.
 
     Attributes:
-        name: "describing", "looking at the skin" (and so on for each look), "matching" (shortlists and all else that
+        name: "describing", "matching by skin" (and so on for each matcher), "matching" (shortlists and all else that
             belongs to pairs) or "ranking".
         items: photographs or pairs.
         computed: those of them that the store did not know.
@@ -124,15 +125,12 @@ class MeasuredMatcher(Matcher):
             stage.items, stage.computed = len(raw), _pairs_in(store) - before
         return raw
 
-    def _compare(
-        self, look: Look, queries: CatalogIndex, database: CatalogIndex, lists: Any, store: Path, *more: Any
-    ) -> list[npt.NDArray[np.float32]]:
-        with self.ledger.stage(f"looking at the {look}" if look in QUICK_LOOKS else "LightGlue") as stage:
-            before = _pairs_in(store)
-            tables = super()._compare(look, queries, database, lists, store, *more)
-            stage.items = int(sum((~np.isnan(table).all(axis=1)).sum() for table in tables))
-            stage.computed = _pairs_in(store) - before
-        return tables
+    def pair_pool(self, store: Path) -> PairPool:
+        """Return a pool that notes what matching costs."""
+        if self._pool is None or self._pool.store != store:
+            self.close()
+            self._pool = MeasuredPool(lambda: self.ledger, self.settings, store, self.workers, self.device)
+        return self._pool
 
     def rank(self, raw: pd.DataFrame, top: int = 20) -> pd.DataFrame:
         """Rank."""
@@ -140,6 +138,25 @@ class MeasuredMatcher(Matcher):
             answers = super().rank(raw, top)
             stage.items = stage.computed = len(raw)
         return answers
+
+
+class MeasuredPool(PairPool):
+    """A :class:`PairPool` with the same answers; the ledger of the moment says what they cost."""
+
+    def __init__(self, ledger: Callable[[], Ledger], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._ledger = ledger
+
+    def measure(
+        self, matcher: MatcherName, tasks: Sequence[PairTask], progress: Progress | None = None
+    ) -> list[npt.NDArray]:
+        """Measure pairs."""
+        with self._ledger().stage(f"matching by {matcher}") as stage:
+            before = _pairs_in(self.store)
+            records = super().measure(matcher, tasks, progress)
+            stage.items = sum(len(task.candidates) for task in tasks)
+            stage.computed = _pairs_in(self.store) - before
+        return records
 
 
 def _pairs_in(store: Path) -> int:

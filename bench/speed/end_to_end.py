@@ -40,7 +40,7 @@ from engine.commands.exit_status import EXIT_DATA
 from engine.competitions.challenge import rank_challenge
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 from engine.competitions.scenarios import Scenario
-from engine.matching.evidence import PairTask
+from engine.matching.pair_worker import PairTask
 from engine.search.candidates import ShortlistSettings
 from engine.search.matcher import Matcher, MatcherSettings
 from scarmatch.settings import SettingsError
@@ -60,7 +60,7 @@ def sizes_of(scenarios: Sequence[Scenario], settings: ShortlistSettings) -> dict
     for s in scenarios:
         pairs = min(settings.longest, len(s.database))
         row = {"scenario": s.scenario_id, "queries": len(s), "database": len(s.database), "pairs": len(s) * pairs}
-        rows.append(row | {"second_looks": len(s) * settings.second_looks(pairs)})
+        rows.append(row | {"second_looks": len(s) * settings.rescored(pairs)})
     return {
         "scenarios": rows,
         "photographs": len(used_by(scenarios)),
@@ -115,7 +115,7 @@ def extrapolate(run: dict[str, Any], measured: dict[str, Any], whole: dict[str, 
     photographs = whole["photographs"] / measured["photographs"]
     pairs = whole["pairs"] / measured["pairs"]
     second = whole["second_looks"] / measured["second_looks"]
-    factor = {"describing": photographs, "LightGlue": second}
+    factor = {"describing": photographs, "matching by lightglue": second}
     parts = {stage["name"]: stage["seconds"] * factor.get(stage["name"], pairs) for stage in run["stages"]}
     parts["outside stages"] = run["seconds_outside_stages"] * pairs
     return {**parts, "seconds": sum(parts.values())}
@@ -144,7 +144,7 @@ def growth(index: CatalogIndex, matcher: Matcher, store: Path, queries: int, say
 
 def parts_of_a_pair(index: CatalogIndex, matcher: Matcher, store: Path, queries: int = 3) -> dict[str, Any]:
     """Return where the time of a pair goes, on some queries' shortlists (see :mod:`bench.speed.peak`)."""
-    worker = matcher.worker(store)
+    worker = matcher.pair_pool(store).worker
     asked = index.take(list(range(min(queries, len(index)))))
     raw = matcher.pairs(asked, index)
     key_of = {item.image_id: item.key for item in index.descriptions}
@@ -155,7 +155,7 @@ def parts_of_a_pair(index: CatalogIndex, matcher: Matcher, store: Path, queries:
             for query, part in rows.groupby("query_id", sort=False)
         ]
 
-    return peak.dissect(worker, tasks_of(raw), tasks_of(raw[raw["n_matches"].notna()]))
+    return peak.dissect(worker, tasks_of(raw), tasks_of(raw[raw["lightglue_matches"].notna()]))
 
 
 def measure(

@@ -55,7 +55,7 @@ def measure(index: CatalogIndex, pairs: Sequence[DrawnPair], matcher: Matcher, p
     numbers: pd.DataFrame = matcher.compare(names, index, progress=progress)
     return {
         "pairs": len(pairs),
-        "inliers": distribution(pairs, numbers["n_inliers"].to_numpy(float)),
+        "inliers": distribution(pairs, numbers["lightglue_inliers"].to_numpy(float)),
         "separation": figures_of(pairs, plain_score(numbers)),
     }
 

@@ -3,14 +3,14 @@
 ::
 
     python -m bench.speed.matcher CATALOG [--store DIR] [--pairs 60] [--keypoints 512 256] [--rounds 3]
-                                  [--map 40] [--compare shortlist.second_look=25] [--result matcher]
+                                  [--map 40] [--compare shortlist.rescore=25] [--result matcher]
 
 Half of the pairs are true, half impostors, drawn by :mod:`bench.pairs` among photographs with as many keypoints as are
 asked for (as far as there are, so that peers which need equal numbers can batch). Everybody is warmed up and then timed
 in turn, ``--rounds`` times; the least time of each counts, on one thread and on all. Ours starts without anything known
 of a photograph, but for the row that says so; as the engine works, it is also timed in one process per core. "A list as
 shipped" is what the engine does to the keypoints of a list: nearest neighbours of all its pairs, and LightGlue for the
-share of them that it is shown (``shortlist.second_look`` of list and expansion), also timed with LightGlue at the
+share of them that it is shown (``shortlist.rescore`` of list and expansion), also timed with LightGlue at the
 reference's full depth, whose matches are then the reference's. Agreement is counted on the true pairs, against the
 full-depth network in single precision: over all of its matches at the threshold in use, and over those that the
 published threshold would keep.
@@ -59,7 +59,8 @@ from engine.catalogue.index import CatalogIndex
 from engine.commands.console import ProgressBar
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import with_overrides
-from engine.matching.matchers import FeaturePair, LightGlueMatcher, MatchingSettings
+from engine.matching.base import FeaturePair
+from engine.matching.lightglue import LightGlueMatcher, LightGlueSettings
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.ranker_training import choose_queries
 from engine.workers import TaskPool, default_workers
@@ -115,8 +116,8 @@ def choose_pairs(
         settings = matcher.settings.with_option("describe.keypoints.kind", kind)
         describing = Matcher(settings, matcher.store_for(catalog), ranker="fusion", workers=matcher.workers)
         described = describing.index(catalog.subset(names), progress)
-        worker = describing.worker(matcher.store_for(catalog))
-        views = {item.image_id: worker.features(item.key) for item in described.descriptions}
+        worker = describing.pair_pool(matcher.store_for(catalog)).worker
+        views = {item.image_id: worker.keypoints(item.key) for item in described.descriptions}
         features[kind] = [(views[pair.image_id0], views[pair.image_id1]) for pair in chosen]
     return features, np.array([pair.same for pair in chosen])
 
@@ -155,7 +156,7 @@ def race(
 
 
 def _reference(
-    kind: str, pairs: Sequence[FeaturePair], count: int, settings: MatchingSettings
+    kind: str, pairs: Sequence[FeaturePair], count: int, settings: LightGlueSettings
 ) -> tuple[Matches, Matches]:
     """Return the matches of the full-depth network in single precision: all, and those it is sure of."""
     exact = settings.replace(max_keypoints=count, **REFERENCE)
@@ -191,7 +192,7 @@ def measure(
     features: dict[str, list[FeaturePair]],
     true: npt.NDArray[np.bool_],
     count: int,
-    settings: MatchingSettings,
+    settings: LightGlueSettings,
     share: float,
     rounds: int,
     workers: int,
@@ -260,7 +261,7 @@ def accuracy_effect(
     chosen = type(protocol)(protocol.name, tuple(asked), protocol.database)
     variants: dict[str, MatcherSettings] = {"reference": matcher.settings, "as shipped": matcher.settings}
     for name, value in REFERENCE.items():
-        variants["reference"] = variants["reference"].with_option(f"matching.{name}", str(value))
+        variants["reference"] = variants["reference"].with_option(f"lightglue.{name}", str(value))
     variants |= {text: with_overrides(matcher.settings, text.split("+")) for text in compare}
     database = index.subset(list(protocol.database))
     judged: dict[str, list[Evaluation]] = {}
@@ -336,7 +337,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _kinds(say: Say) -> list[str]:
     """Return the kinds of keypoints of the contestants that are there."""
-    field, absent = contestants(1, MatchingSettings())
+    field, absent = contestants(1, LightGlueSettings())
     for name, why in absent.items():
         say(f"{name} is left out: {why}")
     return list(dict.fromkeys(one.kind for one in field))
@@ -355,11 +356,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         most = max(options.keypoints)
         features, true = choose_pairs(catalog, matcher, _kinds(say), options.pairs, most, options.seed, bar)
         figures["pairs"] = len(true)
-        share = matcher.settings.shortlist.share_looked_at_twice
+        lists = matcher.settings.shortlist
+        share = lists.rescored(lists.longest) / lists.longest
         figures["share_of_a_list"] = share
         for count in options.keypoints:
             say(f"{count} keypoints")
-            part = measure(features, true, count, matcher.settings.matching, share, options.rounds, workers, say)
+            part = measure(features, true, count, matcher.settings.lightglue, share, options.rounds, workers, say)
             figures["keypoints"][str(count)] = part
         if options.map is not None:
             index = matcher.index(catalog, bar)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.matching.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
-from engine.matching.lightglue_network import fast_dtype
-from engine.matching.matchers import LightGlueMatcher
+from engine.matching.lightglue import LightGlueMatcher, fast_dtype
+from engine.matching.measurements import FIRST_STAGE, LIGHTGLUE, MATCHERS, MatcherName
+from engine.matching.pair_worker import PairTask, PairWorker
 from engine.workers import single_thread
 
 #: Width of LightGlue's state.
@@ -65,11 +65,11 @@ def work_gflop(work: Counter[tuple[int, int]]) -> float:
     return total
 
 
-def seconds_a_pair(worker: PairWorker, tasks: Sequence[PairTask], look: Look) -> float:
-    """Return what one look at a pair takes in this process, reading and verification included."""
+def seconds_a_pair(worker: PairWorker, tasks: Sequence[PairTask], matcher: MatcherName) -> float:
+    """Return what one matcher takes for a pair in this process, reading and verification included."""
     started = time.perf_counter()
     for task in tasks:
-        worker.numbers(task, look)
+        worker.measure(matcher, task)
     return (time.perf_counter() - started) / max(sum(len(task.candidates) for task in tasks), 1)
 
 
@@ -85,29 +85,30 @@ def dissect(worker: PairWorker, tasks: Sequence[PairTask], second: Sequence[Pair
         Milliseconds a pair of each look, LightGlue's mean layers and its share of the machine's best.
     """
     pairs, looked_at = (sum(len(task.candidates) for task in some) for some in (tasks, second))
-    lightglue = worker.matcher if isinstance(worker.matcher, LightGlueMatcher) else None
+    matching = worker.matchers.get(LIGHTGLUE)
+    lightglue = matching if isinstance(matching, LightGlueMatcher) else None
     dtype = fast_dtype("cpu")
     if lightglue is not None and lightglue.settings.precision != "auto":
         dtype = getattr(torch, lightglue.settings.precision)
     spent: dict[str, float] = {}
     with single_thread():
-        for look in Look:
-            worker.numbers(PairTask(tasks[0].query, tasks[0].candidates[:1]), look)  # networks, kernels are loaded
+        for matcher in MATCHERS:
+            worker.measure(matcher, PairTask(tasks[0].query, tasks[0].candidates[:1]))  # networks, kernels are loaded
         started = time.perf_counter()
         for task in tasks:
             for key in (task.query, *task.candidates):
-                worker.features(key)
-                worker.marks(key)
+                worker.keypoints(key)
+                worker.skin(key)
         spent["reading"] = (time.perf_counter() - started) / pairs
-        for look in QUICK_LOOKS:
-            spent[f"look at the {look}"] = seconds_a_pair(worker, tasks, look)
+        for matcher in FIRST_STAGE:
+            spent[matcher] = seconds_a_pair(worker, tasks, matcher)
         if lightglue is not None:
             lightglue.work_done.clear()
         started = time.perf_counter()
         for task in second:
             if lightglue is not None:
                 lightglue.forget()
-            worker.numbers(task, Look.LIGHTGLUE)
+            worker.measure(LIGHTGLUE, task)
         seconds = time.perf_counter() - started
         spent["LightGlue"] = seconds / max(looked_at, 1)
     record: dict[str, Any] = {f"ms_{name.replace(' ', '_')}": 1e3 * value for name, value in spent.items()}

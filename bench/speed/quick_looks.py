@@ -8,7 +8,7 @@
 For the look at the skin, the look at the keypoints and both weighed it prints how well they alone tell true pairs from
 impostors, and how many impostors a threshold spares LightGlue that loses at most 1 %, 2 % or 5 % of the pairs that
 LightGlue finds. A pair counts as found if its score by LightGlue beats 99 % of the impostors'. What it costs in mAP to
-show LightGlue fewer pairs is measured by ``python -m bench.accuracy --set shortlist.second_look=...``. About 8 x
+show LightGlue fewer pairs is measured by ``python -m bench.accuracy --set shortlist.rescore=...``. About 8 x
 ``--count`` pairs are matched: a minute on two quiet cores, after their photographs are described.
 """
 
@@ -26,10 +26,11 @@ from bench.pairs import honest_score, keypoint_score, mark_score, nearest_score
 from bench.speed.drawn_pairs import measure_drawn_pairs
 from bench.speed.peak import seconds_a_pair
 from engine.catalogue.index import CatalogIndex
-from engine.matching.evidence import QUICK_LOOKS, Look, PairTask, PairWorker
+from engine.matching.measurements import FIRST_STAGE, MATCHERS
+from engine.matching.pair_worker import PairTask, PairWorker
 from engine.search.matcher import Matcher
 from engine.workers import single_thread
-from reranker.local_evidence import QUICK_TERMS
+from reranker.local_evidence import FIRST_STAGE_TERMS
 from reranker.metrics import auc
 
 LOSSES = (0.01, 0.02, 0.05)
@@ -48,13 +49,14 @@ def speed_of(pairs: Sequence[DrawnPair], index: CatalogIndex, worker: PairWorker
     count = min(50, len(keys) - 1)
     queries = list(dict.fromkeys(index.catalog.position(pair.image_id0) for pair in pairs))[:8]
     tasks = [PairTask(keys[q], tuple(keys[(q + k) % len(keys)] for k in range(1, count + 1))) for q in queries]
-    rates = {}
+    rates: dict[str, float] = {}
     with single_thread():
-        for look in Look:
+        for matcher in MATCHERS:
             # LightGlue takes thirty times as long: a few pairs say enough.
-            some = tasks if look in QUICK_LOOKS else [PairTask(task.query, task.candidates[:3]) for task in tasks[:4]]
-            worker.numbers(some[0], look)
-            rates[look.value] = 1 / seconds_a_pair(worker, some, look)
+            few = [PairTask(task.query, task.candidates[:3]) for task in tasks[:4]]
+            some = tasks if matcher in FIRST_STAGE else few
+            worker.measure(matcher, some[0])
+            rates[matcher] = 1 / seconds_a_pair(worker, some, matcher)
     return rates
 
 
@@ -94,13 +96,13 @@ def measure(index: CatalogIndex, pairs: Sequence[DrawnPair], matcher: Matcher, p
     ways = {
         "skin": mark_score(numbers),
         "keypoints": nearest_score(numbers),
-        "both weighed": honest_score(numbers, pairs, names=tuple(QUICK_TERMS)),
+        "both weighed": honest_score(numbers, pairs, names=tuple(FIRST_STAGE_TERMS)),
     }
     return {
         "pairs": len(pairs),
         "true": int(same.sum()),
         "found": int(found.sum()),
-        "pairs_per_second": speed_of(pairs, index, matcher.worker(matcher.store_for(index.catalog))),
+        "pairs_per_second": speed_of(pairs, index, matcher.pair_pool(matcher.store_for(index.catalog)).worker),
         "ways": [{"way": name, **judge(values, same, found)} for name, values in ways.items()],
     }
 

@@ -58,7 +58,7 @@ def measure(
         figures["seconds_rank"], _ = _timed(lambda: matcher.rank(raw))
         matcher.close()
     figures["pairs"] = len(raw)
-    second = matcher.ledger.stages["LightGlue"]
+    second = matcher.ledger.stages["matching by lightglue"]
     figures["second_looks"] = second.items
     figures["second_looks_per_second"] = second.items / second.seconds
     figures["quick_looks_per_second"] = len(raw) / (figures["seconds_pairs"] - second.seconds)

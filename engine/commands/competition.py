@@ -185,7 +185,7 @@ def _package(options: argparse.Namespace) -> int:
     # A tenth is kept back: the container's machine is not the one that was measured.
     settings = within_hours(wanted, 0.9 * HOURS)
     if settings != wanted:
-        print(f"second looks a query: {settings.shortlist.second_look}, so that the limit of {HOURS:g} hours is kept")
+        print(f"re-scored candidates: {settings.shortlist.rescore} a query, to keep the limit of {HOURS:g} hours")
     names = write_package(options.output, settings, options.ranker)
     print(f"{len(names)} files, {options.output.stat().st_size / 1e6:.0f} MB: {options.output}")
     expected = challenge_estimate(settings)

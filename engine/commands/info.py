@@ -79,7 +79,7 @@ def _version(name: str) -> str | None:
 def _device() -> dict[str, str]:
     import torch
 
-    from engine.matching.lightglue_network import fast_dtype
+    from engine.matching.lightglue import fast_dtype
 
     if torch.cuda.is_available():
         return {"name": torch.cuda.get_device_name(0), "precision": str(fast_dtype("cuda")).removeprefix("torch.")}

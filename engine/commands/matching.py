@@ -121,7 +121,7 @@ def print_answers(title: str, answers: pd.DataFrame, new: float) -> None:
     for row in answers.to_dict("records"):
         date = "-" if pd.isna(row["date"]) else str(row["date"])[:10]
         name, view = printable(row["individual_id"] or "-"), printable(row["viewpoint"] or "-")
-        nearest, lightglue = ("-" if pd.isna(row[n]) else row[n] for n in ("nearest_inliers", "n_inliers"))
+        nearest, lightglue = ("-" if pd.isna(row[n]) else row[n] for n in ("mutual_nn_inliers", "lightglue_inliers"))
         counts = f"{nearest:>7}  {lightglue:>9}  {printable(row['image_id'])}"
         print(f"  {row['rank']:>4}  {row['probability']:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {counts}")
     print(f"  probability that it is none of them: {new:.1%}")

@@ -118,6 +118,7 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
     group.add_argument(
         "--shortlist", type=positive, metavar="N", help="most alike photographs that are matched, a query (50)"
     )
+    group.add_argument("--rescore", type=int, metavar="N", help="of these, the best that LightGlue re-scores (1)")
     group.add_argument(
         "--set",
         action="append",
@@ -143,6 +144,7 @@ def settings_from(options: argparse.Namespace) -> MatcherSettings:
         "describe.descriptor.model": options.descriptor,
         "describe.keypoints.kind": options.keypoints,
         "shortlist.size": options.shortlist,
+        "shortlist.rescore": options.rescore,
     }
     for name, value in named.items():
         if value is not None:

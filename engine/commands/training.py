@@ -140,7 +140,7 @@ def _train_keypoints(options: argparse.Namespace) -> int:
     settings = with_overrides(settings, options.train_set)
     catalog = Catalog.read(options.catalog, options.format)
     path = train_keypoint_metric(catalog, matcher_from(options), options.output, settings, _show_stage)
-    print(f"\n{path}: use it with --set nearest.metric={path}")
+    print(f"\n{path}: use it with --set mutual_nn.metric={path}")
     return 0
 
 

@@ -147,10 +147,10 @@ def _recipe(settings: MatcherSettings, ranker: str | Path | None) -> tuple[dict[
     if in_use is not None and chosen is not None:
         carried["ranker.json"] = chosen
     packed = settings.with_option("describe.descriptor.model", ",".join(names))
-    marks, metric = find_skin_model(settings.describe.skin.model), find_metric(settings.nearest.metric, kind)
+    marks, metric = find_skin_model(settings.describe.skin.model), find_metric(settings.mutual_nn.metric, kind)
     own_files = (
-        ("networks of mark descriptors", "describe.skin.model", marks, MARKS_FOLDER),
-        ("metrics of keypoints", "nearest.metric", metric, METRICS_FOLDER),
+        ("networks of dense skin descriptors", "describe.skin.model", marks, MARKS_FOLDER),
+        ("metrics of keypoints", "mutual_nn.metric", metric, METRICS_FOLDER),
     )
     for what, option, file, shipped in own_files:
         if file is None or file.parent == shipped:

@@ -30,7 +30,7 @@ class Rates:
     Attributes:
         photographs_per_second: photographs described.
         quick_looks_per_second: pairs looked at quickly.
-        second_looks_per_second: pairs that LightGlue sees.
+        second_looks_per_second: pairs that LightGlue matches.
         machine: what they were measured on, as a person reads it.
     """
 
@@ -79,12 +79,12 @@ def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rat
 
     Args:
         sizes: (queries, database) of each scenario.
-        shortlist: how many candidates a query gets, and how many of them LightGlue sees.
+        shortlist: how many candidates a query gets, and how many of them LightGlue re-scores.
         rates: what was measured.
     """
     listed = [(queries, min(shortlist.longest, database)) for queries, database in sizes]
     pairs = sum(queries * count for queries, count in listed)
-    second = sum(queries * shortlist.second_looks(count) for queries, count in listed)
+    second = sum(queries * shortlist.rescored(count) for queries, count in listed)
     # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
     photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
     seconds = photographs / rates.photographs_per_second
@@ -99,9 +99,9 @@ def challenge_estimate(settings: MatcherSettings) -> Estimate:
 
 
 def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
-    """Return settings with as few second looks less as bring the challenge's scenarios within so many hours."""
-    looks = settings.shortlist.second_looks(settings.shortlist.longest)
+    """Return settings with as few re-scored candidates less as bring the challenge's scenarios within so many hours."""
+    looks = settings.shortlist.rescored(settings.shortlist.longest)
     while looks > 1 and challenge_estimate(settings).hours > hours:
         looks -= 1
-        settings = settings.with_option("shortlist.second_look", str(looks))
+        settings = settings.with_option("shortlist.rescore", str(looks))
     return settings

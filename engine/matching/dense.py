@@ -1,4 +1,4 @@
-"""Correspondences of mark descriptors: each other's nearest skin, at about the same place of the animal.
+"""Matches of dense skin descriptors: each other's nearest skin, at about the same place of the animal.
 
 Both photographs are covered by a grid (:mod:`features.skin.descriptors`), so that matrix products compare their places,
 a few hundred pairs a second on one core. Places that lie too far apart on the two head-up animals are no candidates for
@@ -15,8 +15,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from engine.geometry.verification import transfer
-from engine.matching.lru_cache import RecentFeatures
+from engine.geometry.verification import VerificationSettings, transfer
+from engine.matching.lru_cache import LruCache
 from engine.records import Correspondences
 from features.records import FloatArray, LocalFeatures
 from features.skin.descriptors import KIND
@@ -34,8 +34,8 @@ _BLOCK = 128
 
 
 @dataclass(frozen=True)
-class MarkMatchingSettings(Settings):
-    """Options of the matching of mark descriptors.
+class SkinMatchingSettings(Settings):
+    """Options of the matching of dense skin descriptors.
 
     Attributes:
         reach_along: largest distance of two places along the body, as a share of the visible body's length.
@@ -54,8 +54,15 @@ class MarkMatchingSettings(Settings):
             raise SettingsError("reach_along and reach_across must be above 0, neighbour at least 0")
 
 
+def skin_verification() -> VerificationSettings:
+    """Return the verification of skin matches: grids never lie exactly alike, and bodies are about as large."""
+    return VerificationSettings(
+        kinds=("similarity", "affine"), threshold=0.02, max_scale=1.6, max_rotation=25.0, plausible_scale=1.3
+    )
+
+
 @dataclass(frozen=True)
-class Aligned:
+class AlignedSkin:
     """How alike the skin is once one animal is laid on the other.
 
     Attributes:
@@ -71,19 +78,19 @@ class Aligned:
     right: float = float("nan")
 
 
-class MarkMatcher:
-    """Finds the correspondences of pairs described by :class:`features.skin.descriptors.SkinExtractor`."""
+class SkinMatcher:
+    """Finds the matches of pairs described by :class:`features.skin.descriptors.SkinExtractor`."""
 
     #: Photographs prepared in memory (each about 0.2 MB).
     KEEP = 128
 
-    def __init__(self, settings: MarkMatchingSettings | None = None) -> None:
-        self.settings = settings or MarkMatchingSettings()
-        self._prepare = RecentFeatures(Skin.of, self.KEEP)
+    def __init__(self, settings: SkinMatchingSettings | None = None) -> None:
+        self.settings = settings or SkinMatchingSettings()
+        self._prepare = LruCache(PreparedSkin.of, self.KEEP, key=id)
 
     def fingerprint(self) -> str:
         """Settings and code version in one string."""
-        return f"{self.settings.fingerprint()}-marks-{CODE_VERSION}"
+        return f"{self.settings.fingerprint()}-skin-{CODE_VERSION}"
 
     def match(self, pairs: Sequence[tuple[LocalFeatures, LocalFeatures]]) -> list[Correspondences]:
         """Return the correspondences of every pair, best first, in the order given.
@@ -105,17 +112,19 @@ class MarkMatcher:
         kept = np.flatnonzero((returned <= s.neighbour) & (cosine > max(s.min_similarity, -1.0)))
         return _one_each(first.order[kept], second.order[nearest[kept]], np.clip(cosine[kept], 0.0, 1.0))
 
-    def aligned(self, features0: LocalFeatures, features1: LocalFeatures, model: npt.NDArray[np.float64]) -> Aligned:
+    def aligned(
+        self, features0: LocalFeatures, features1: LocalFeatures, model: npt.NDArray[np.float64]
+    ) -> AlignedSkin:
         """Compare the skin directly, without any detector, after one animal is laid on the other.
 
         Every place of view 0 is mapped by the model and compared with the most similar place of view 1 nearby.
 
         Args:
-            features0, features1: mark descriptors of the two views.
+            features0, features1: dense skin descriptors of the two views.
             model: (3, 3), maps canonical pixels of view 0 to canonical pixels of view 1.
         """
         if not len(features0) or not len(features1):
-            return Aligned()
+            return AlignedSkin()
         first, second = self._prepare(features0), self._prepare(features1)
         mapped = transfer(model, first.xy).astype(np.float32)
         reach = NEARBY * max(features1.frame.canonical_size)
@@ -127,11 +136,11 @@ class MarkMatcher:
             return float(best[chosen].mean()) if np.count_nonzero(chosen) >= fewest else float("nan")
 
         flanks = (mean(seen & (across < 0), FEWEST), mean(seen & (across > 0), FEWEST))
-        return Aligned(mean(seen, 1), float(seen.mean()), *flanks)
+        return AlignedSkin(mean(seen, 1), float(seen.mean()), *flanks)
 
 
 @dataclass(frozen=True, eq=False)
-class Skin:
+class PreparedSkin:
     """One photograph ready to be compared; places are sorted along the body.
 
     Attributes:
@@ -149,7 +158,7 @@ class Skin:
     xy: FloatArray
 
     @classmethod
-    def of(cls, features: LocalFeatures) -> Skin:
+    def of(cls, features: LocalFeatures) -> PreparedSkin:
         """Return the features in the order in which they are compared."""
         order = np.argsort(features.on_body[:, 0], kind="stable")
         xy = np.ascontiguousarray(features.canonical_xy[order], np.float32)
@@ -159,7 +168,7 @@ class Skin:
 
 
 def nearest_within(
-    first: Skin, second: Skin, along: float, across: float
+    first: PreparedSkin, second: PreparedSkin, along: float, across: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], FloatArray]:
     """Find each place's most similar one within reach, both ways.
 

@@ -61,20 +61,6 @@ class Assignment:
     layers: int
 
 
-def fast_dtype(device: str) -> torch.dtype:
-    """Return the number type that is fastest on a device without losing matches.
-
-    Half precision on a GPU; bfloat16 on a CPU that has AMX. AVX512-BF16 alone is not enough: measured on a processor
-    with AMX masked (torch 2.13), bfloat16 reached 89 GFLOP/s and float32 142 in the feed-forward's products, 74 and 105
-    in attention.
-    """
-    if device.startswith("cuda"):
-        return torch.float16
-    capable = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.bfloat16 if amx or "AMX" in str(capable) else torch.float32
-
-
 def normalise_state_dict(state: StateDict) -> StateDict:
     """Bring published weight files to one naming: strip ``matcher.``, drop detectors, rename old blocks."""
     renamed: StateDict = {}
@@ -117,7 +103,7 @@ class LightGlueNetwork:
         state: published weights (any of the known namings).
         heads: attention heads per block (4; LighterGlue has 1).
         device: where to run.
-        dtype: number type of the weights and states; None chooses by :func:`fast_dtype`.
+        dtype: number type of the weights and states.
         early_stopping: whether the stopping heads were trained (LighterGlue's file holds untrained ones).
     """
 
@@ -126,12 +112,12 @@ class LightGlueNetwork:
         state: StateDict,
         heads: int,
         device: str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype = torch.float32,
         early_stopping: bool = True,
     ) -> None:
         state = {key: value.float() for key, value in normalise_state_dict(state).items()}
         self.device = device
-        self.dtype = dtype if dtype is not None else fast_dtype(device)
+        self.dtype = dtype
         self.heads = heads
         self.dim = state["transformers.0.self_attn.out_proj.weight"].shape[0]
         self.n_layers = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("transformers."))
@@ -150,6 +136,11 @@ class LightGlueNetwork:
     def input_dim(self) -> int:
         """Dimension of the descriptors that these weights were trained on."""
         return self._input[0].shape[1] if self._input is not None else self.dim
+
+    @staticmethod
+    def padded_length(count: int) -> int:
+        """Return the number of rows to which a pair's keypoints are padded: the next multiple of 64."""
+        return 64 * max(1, math.ceil(count / 64))
 
     def _cast(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device, self.dtype).contiguous() for tensor in tensors)
@@ -243,7 +234,7 @@ class LightGlueNetwork:
     ) -> list[Assignment]:
         """Match a batch of pairs, each with at least one keypoint on both sides.
 
-        Pairs of one :func:`padded_length` give the same bits alone and in any batch (on a CPU): sums then run over the
+        Pairs of one :meth:`padded_length` give the same bits alone and in any batch (on a CPU): sums then run over the
         same padded rows in the same order.
 
         Args:
@@ -263,7 +254,7 @@ class LightGlueNetwork:
         self, pairs: list[tuple[Prepared, Prepared]], threshold: float, depth_confidence: float
     ) -> list[Assignment]:
         lengths = torch.tensor([[len(a), len(b)] for a, b in pairs], device=self.device)
-        longest = padded_length(int(lengths.max()))
+        longest = self.padded_length(int(lengths.max()))
         flat = [side for pair in pairs for side in pair]
         x = _pad([side.x for side in flat], longest)
         cos, sin = _pad([side.cos for side in flat], longest), _pad([side.sin for side in flat], longest)
@@ -325,11 +316,6 @@ class LightGlueNetwork:
             left = keep[row].nonzero().squeeze(1)
             found.append((torch.stack([left, best0.indices[row, left]], 1), confidence[row, left]))
         return found
-
-
-def padded_length(count: int) -> int:
-    """Return the number of rows to which a pair's keypoints are padded: the next multiple of 64."""
-    return 64 * max(1, math.ceil(count / 64))
 
 
 def _swap(x: Tensor) -> Tensor:

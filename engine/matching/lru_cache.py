@@ -6,49 +6,46 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from features.records import LocalFeatures
-
-Asked = TypeVar("Asked")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
-class Recent(Generic[Asked, Made]):
-    """Remembers what ``make`` returned for what was asked for last.
+def _itself(item: Hashable) -> Hashable:
+    return item
+
+
+class LruCache(Generic[Item, Value]):
+    """Remembers what ``make`` returned for the items that were used last.
+
+    Unlike :func:`functools.lru_cache` it belongs to one object, and its items may be known by another key than their
+    own hash: records of arrays by their identity (``key=id``).
 
     Args:
-        make: makes the value of what is asked for.
-        keep: how many values are kept.
+        make: makes the value of an item.
+        size: how many values are kept.
+        key: what an item is known by; by default the item itself.
     """
 
-    def __init__(self, make: Callable[[Asked], Made], keep: int) -> None:
+    def __init__(self, make: Callable[[Item], Value], size: int, key: Callable[[Item], Hashable] = _itself) -> None:
         self._make = make
-        self._keep = keep
-        self._values: OrderedDict[Hashable, tuple[Asked, Made]] = OrderedDict()
+        self._size = size
+        self._key = key
+        self._values: OrderedDict[Hashable, tuple[Item, Value]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def __call__(self, asked: Asked) -> Made:
-        """Return the value of what is asked for, made now or remembered."""
-        key = self._key(asked)
+    def __call__(self, item: Item) -> Value:
+        """Return the value of an item, made now or remembered."""
+        key = self._key(item)
         if key not in self._values:
-            # What was asked for is kept beside the value: an id is only unique while its object lives.
-            self._values[key] = asked, self._make(asked)
-            if len(self._values) > self._keep:
+            # The item is kept beside the value: an id is only unique while its object lives.
+            self._values[key] = item, self._make(item)
+            if len(self._values) > self._size:
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key][1]
 
-    def _key(self, asked: Asked) -> Hashable:
-        return asked
-
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()
-
-
-class RecentFeatures(Recent[LocalFeatures, Made]):
-    """The same for what is made of local features, which are known by their identity."""
-
-    def _key(self, asked: LocalFeatures) -> Hashable:
-        return id(asked)

@@ -1,8 +1,8 @@
-"""Correspondences of keypoints by descriptor alone: each other's nearest, judged by how far behind the next one is.
+"""Mutual nearest neighbours of keypoints by descriptor, judged by how far behind the next nearest is.
 
-One matrix product and one pass over it give a pair's correspondences, hundreds of pairs a second on one core where
-LightGlue does five to ten. On flattened skin they find nearly as many true pairs once the verification has sorted them
-(bench/NOTES.md), so every candidate of a list gets this look and LightGlue is left the best few.
+One matrix product and one pass over it give a pair's matches, hundreds of pairs a second on one core where LightGlue
+does five to ten. On flattened skin they find nearly as many true pairs once the verification has sorted them
+(bench/NOTES.md), so every candidate of a list is matched this way and LightGlue re-scores the best few.
 
 Each pair has its own product: in one product for many pairs the last bits of a pair's similarities could depend on its
 company.
@@ -17,7 +17,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from engine.matching.lru_cache import RecentFeatures
+from engine.matching.base import best_first
+from engine.matching.lru_cache import LruCache
 from engine.records import Correspondences
 from features.keypoints.metric import load_metric
 from features.records import FloatArray, LocalFeatures
@@ -31,24 +32,24 @@ _NONE = np.float32(-2.0)
 
 
 @dataclass(frozen=True)
-class NearestSettings(Settings):
-    """Options of the quick look at keypoints.
+class MutualNNSettings(Settings):
+    """Options of the matching by mutual nearest neighbours.
 
     Attributes:
         max_keypoints: only the best so many keypoints of a photograph take part.
         metric: what makes descriptors comparable (:mod:`features.keypoints.metric`): "auto" for the shipped one where
             there is one for the keypoints, "none", a name, or a trained one's file or folder.
-        sure_ratio: neighbours whose ratio (see :class:`MutualNeighbours`) is at most this are called sure, and are
-            verified once more by themselves.
+        max_ratio: matches whose ratio (see :class:`MutualNeighbours`) is at most this pass the ratio test: they are
+            distinctive, and are verified once more by themselves.
     """
 
     max_keypoints: int = 512
     metric: str = "auto"
-    sure_ratio: float = 0.9
+    max_ratio: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.max_keypoints < 1 or not 0 < self.sure_ratio <= 1:
-            raise SettingsError("max_keypoints must be at least 1, and sure_ratio above 0 and at most 1")
+        if self.max_keypoints < 1 or not 0 < self.max_ratio <= 1:
+            raise SettingsError("max_keypoints must be at least 1, and max_ratio above 0 and at most 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def mutual_neighbours(descriptors0: FloatArray, descriptors1: FloatArray) -> Mut
     return MutualNeighbours(rows, columns, top, np.where(next_best > _NONE, ratio, 0).astype(np.float32))
 
 
-class NearestMatcher:
+class MutualNNMatcher:
     """Mutual nearest neighbours of keypoints; a match's confidence is 1 - its ratio.
 
     Args:
@@ -106,20 +107,20 @@ class NearestMatcher:
         KeypointMetricError: the metric's file holds none, or one for other keypoints.
 
     Example:
-        >>> NearestMatcher("aliked").match([(features0, features1)])      # doctest: +SKIP
+        >>> MutualNNMatcher("aliked").match([(features0, features1)])      # doctest: +SKIP
     """
 
     #: Photographs prepared in memory (each about 0.25 MB).
     KEEP = 128
 
-    def __init__(self, kind: str, settings: NearestSettings | None = None) -> None:
-        self.settings = settings or NearestSettings()
+    def __init__(self, kind: str, settings: MutualNNSettings | None = None) -> None:
+        self.settings = settings or MutualNNSettings()
         self._metric, self._print = load_metric(self.settings.metric, kind)
-        self._descriptors = RecentFeatures(self._prepare, self.KEEP)
+        self._descriptors = LruCache(self._prepare, self.KEEP, key=id)
 
     def fingerprint(self) -> str:
         """Settings, metric and code version in one string."""
-        return f"{self.settings.fingerprint()}-neighbours-{self._print}-{CODE_VERSION}"
+        return f"{self.settings.fingerprint()}-mutual-nn-{self._print}-{CODE_VERSION}"
 
     def match(self, pairs: Sequence[tuple[LocalFeatures, LocalFeatures]]) -> list[Correspondences]:
         """Return the correspondences of every pair, best first, in the order given."""
@@ -127,11 +128,8 @@ class NearestMatcher:
 
     def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
         found = mutual_neighbours(self._descriptors(features0), self._descriptors(features1))
-        confidence = np.clip(1 - found.ratio, 0, 1)
-        order = np.lexsort((found.rows, -confidence))
-        indices = np.stack([found.rows[order], found.columns[order]], 1)
         similarity = float(found.cosine.mean()) if len(found) else float("nan")
-        return Correspondences(indices.astype(np.int32), confidence[order], similarity)
+        return best_first(np.stack([found.rows, found.columns], 1), np.clip(1 - found.ratio, 0, 1), similarity)
 
     def _prepare(self, features: LocalFeatures) -> FloatArray:
         descriptors = np.array(features.descriptors[: self.settings.max_keypoints], np.float32)
@@ -141,10 +139,10 @@ class NearestMatcher:
         """Drop what is kept of photographs in memory."""
         self._descriptors.clear()
 
-    def sure(self, found: Correspondences) -> Correspondences:
-        """Return the sure ones among correspondences of :meth:`match`: the first so many."""
-        count = int((found.confidence >= 1 - self.settings.sure_ratio).sum())
-        return Correspondences(found.indices[:count], found.confidence[:count], found.similarity)
+    def passes_ratio_test(self, matches: Correspondences) -> Correspondences:
+        """Return the distinctive ones among the matches of :meth:`match`: of a ratio of at most ``max_ratio``."""
+        count = int((matches.confidence >= 1 - self.settings.max_ratio).sum())  # most confident come first
+        return Correspondences(matches.indices[:count], matches.confidence[:count], matches.similarity)
 
 
 @numba.njit(cache=True, nogil=True)

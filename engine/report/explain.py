@@ -23,9 +23,10 @@ from engine.catalogue.queries import find_photograph
 from engine.report.image_files import save_png
 from engine.report.match_run import MatchRun
 from engine.report.page import write_report
-from engine.report.reasons import ScoreParts, reasons, score_parts
-from engine.report.visualize import LAYERS, PairEvidence, check_layers, draw_details, draw_pair
+from engine.report.reasons import reasons, score_parts
+from engine.report.visualize import LAYERS, check_layers, draw_details, draw_pair
 from engine.report.wording import date_of, known, text_of
+from engine.search.pair_evidence import PairEvidence, ScoreParts
 from features.global_descriptor.heatmap import HeatMapper
 from features.photo import read_photo
 

@@ -15,12 +15,12 @@ from engine.report.match_run import MatchRun
 from engine.report.page import PICTURES_PER_QUERY, write_report
 from engine.report.reasons import reasons
 from engine.search.individuals import new_individual_probability, rank_individuals
+from engine.search.pair_evidence import PairEvidence
 from features.photo import read_photo
 from features.records import ByteArray
 
 if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex, Progress
-    from engine.report.visualize import PairEvidence
     from engine.search.matcher import Matcher
 
 
@@ -58,7 +58,7 @@ def report_matches(
     heat = heat_maps(matcher)
 
     def evidence(query_id: str, image_id: str) -> PairEvidence:
-        found = matcher.evidence(query_id, image_id, queries, catalog)
+        found = matcher.evidence(query_id, image_id, queries, catalog, prefetched)
         answer: dict[Any, Any] = rows.get((query_id, image_id), {})
         probability = answer.get("probability")
         return dataclasses.replace(
@@ -69,7 +69,7 @@ def report_matches(
 
     shown = answers[answers["rank"] <= pictures_per_query]
     asked, found = shown["query_id"].astype(str), shown["image_id"].astype(str)
-    matcher.foresee(list(zip(asked, found, strict=True)), queries, catalog)
+    prefetched = matcher.prefetch(list(zip(asked, found, strict=True)), queries, catalog)
     run = MatchRun(
         answers=answers,
         queries=queries.catalog.table,

@@ -11,8 +11,7 @@ import pandas as pd
 from features.records import ByteArray
 
 if TYPE_CHECKING:
-    from engine.report.reasons import ScoreParts
-    from engine.report.visualize import PairEvidence
+    from engine.search.pair_evidence import PairEvidence, ScoreParts
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +20,7 @@ class MatchRun:
 
     Attributes:
         answers: one row per (query, candidate): query_id, rank, image_id, individual_id, probability, and where known
-            cosine, n_matches, n_inliers, date, viewpoint, encounter_id, date_gap_days, path, query_path, query_date,
+            cosine, lightglue_matches, lightglue_inliers, date, viewpoint, encounter_id, date_gap_days, path, query_path, query_date,
             query_viewpoint.
         queries: one row per query in the order asked: image_id, path, date, viewpoint (and box where only a part of the
             photograph is meant); a query without an answer still gets its section.

@@ -147,8 +147,8 @@ class _Writer:
             "viewpoint": text_of(photo.get("viewpoint")),
             "encounter": text_of(photo.get("encounter_id")),
             "cosine": _number(answer.get("cosine")),
-            "matches": _count(answer.get("n_matches")),
-            "inliers": _count(answer.get("n_inliers")),
+            "matches": _count(answer.get("lightglue_matches")),
+            "inliers": _count(answer.get("lightglue_inliers")),
             "thumbnail": self._thumbnail(image_id, photo),
         }
 

@@ -8,20 +8,19 @@ import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from engine.report.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
 from engine.report.match_run import MatchRun
-from engine.report.visualize import PairEvidence, SkinPlaces, blink_frames, encode_jpeg, inlier_order
+from engine.report.image_files import encode_jpeg
+from engine.report.visualize import blink_frames, inlier_order
 from engine.report.wording import known, text_of
+from engine.search.pair_evidence import PairEvidence, ScoreParts, SkinPlaces
 from features.photo import canonical_frame
 from features.records import ByteArray, FloatArray, Photo, Regions
-
-if TYPE_CHECKING:
-    from engine.report.reasons import ScoreParts
 
 LARGE = 720
 THUMBNAIL = 300

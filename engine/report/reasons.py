@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from engine.records import Verification
 from engine.report.wording import gap_in_words, known
+from engine.search.pair_evidence import ScorePart, ScoreParts
 
 #: Placements less plausible than this are called unlikely.
 _UNLIKELY = 0.3
@@ -19,10 +19,9 @@ _UNLIKELY = 0.3
 _GROUPS = {
     "global": "whole picture",
     "requery": "whole picture, through its neighbours",
-    "nearest": "keypoints that are alike",
-    "local": "keypoints matched by LightGlue",
-    "geometry": "geometry of LightGlue's matches",
-    "marks": "marks",
+    "mutual_nn": "keypoints that are alike",
+    "lightglue": "keypoints matched by LightGlue",
+    "skin": "skin that is alike",
     "metadata": "date, view and size",
     "support": "other candidates that look like it",
 }
@@ -37,43 +36,6 @@ _MODELS = {
 #: A group's features that are named, and the share of its sum of sizes below which (and the
 #: least amount, the smallest that two decimals show) none is worth a name.
 _NAMED, _WORTH_NAMING, _LEAST = 3, 0.1, 0.005
-
-
-@dataclass(frozen=True)
-class ScorePart:
-    """What one kind of evidence added to a pair's score.
-
-    Attributes:
-        name: the kind of evidence, in words.
-        amount: what it added, in the unit of :class:`ScoreParts`; negative where it spoke against the pair.
-        said: its weightiest features with their values and amounts, in words.
-    """
-
-    name: str
-    amount: float
-    said: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ScoreParts:
-    """What every kind of evidence added to a pair's score.
-
-    Attributes:
-        parts: the weightiest first.
-        unit: what the amounts are: "score", "log-odds" or "probability".
-        baseline: the score of a pair of which nothing is known; baseline and parts add up to the score.
-        method: where the amounts come from, in one sentence.
-    """
-
-    parts: tuple[ScorePart, ...]
-    unit: str
-    baseline: float
-    method: str
-
-    @property
-    def total(self) -> float:
-        """The pair's score."""
-        return self.baseline + sum(part.amount for part in self.parts)
 
 
 def score_parts(features: pd.DataFrame, unit: str, baseline: float, method: str) -> ScoreParts:

@@ -7,31 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.records import Correspondences, Verification
 from engine.report import drawing
 from engine.report.contact_sheet import draw_contact_sheet
 from engine.report.drawing import Label, Panel
 from engine.report.image_files import encode_jpeg, save_jpeg, save_png
+from engine.search.pair_evidence import PairEvidence, SkinPlaces
 from features.records import ByteArray, FloatArray, LocalFeatures, Photo, Regions
 from scarmatch.errors import ScarmatchError
-
-if TYPE_CHECKING:
-    from engine.report.reasons import ScoreParts
 
 __all__ = [
     "LAYERS",
     "LayerError",
-    "PairEvidence",
     "PairLayout",
-    "SkinPlaces",
     "blink_frames",
-    "caption",
     "draw_contact_sheet",
     "draw_details",
     "draw_keypoints",
@@ -56,96 +49,6 @@ _NUMBERED = 20  # more numbers than these hide the skin they point at
 
 class LayerError(ScarmatchError, ValueError):
     """A layer was asked for that does not exist; the message names those that do."""
-
-
-@dataclass(frozen=True, eq=False)
-class SkinPlaces:
-    """Places of two animals whose skin is alike and that one placement explains (:mod:`engine.matching.dense`).
-
-    Attributes:
-        xy0, xy1: (K, 2) float32 canonical pixels of the query and of the candidate, the most alike first.
-        similarity: (K,) float32 cosines in [0, 1].
-    """
-
-    xy0: FloatArray
-    xy1: FloatArray
-    similarity: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.similarity)
-
-
-@dataclass(frozen=True, eq=False)
-class PairEvidence:
-    """Everything a picture of one pair can show.
-
-    Attributes:
-        photo0, photo1: query and candidate.
-        features0, features1: their keypoints (original pixels) with the frame that turns them head up.
-        regions0, regions1: body and marks, None where they were not computed.
-        correspondences: the pair's matches, best first.
-        verification: the pair's geometric model and inliers over those matches.
-        caption0, caption1: lines (separated by a newline) under the photographs: file, individual, date, viewpoint.
-        title: headline of the pair, may be empty.
-        probability: P(same individual) in [0, 1], None if unknown.
-        reasons: what speaks for or against the pair, in words, the weightiest first.
-        heat0, heat1: (H, W) float32 in [0, 1] on each photograph's own pixel grid, what makes the two alike to the
-            global descriptor (:mod:`features.global_descriptor.heatmap`); None where it was not computed.
-        parts: what the ranker's features added to the score, None where it was not asked for.
-        skin: what the look at the skin found, None where nobody took it.
-    """
-
-    photo0: Photo
-    photo1: Photo
-    features0: LocalFeatures
-    features1: LocalFeatures
-    regions0: Regions | None
-    regions1: Regions | None
-    correspondences: Correspondences
-    verification: Verification
-    caption0: str = ""
-    caption1: str = ""
-    title: str = ""
-    probability: float | None = None
-    reasons: tuple[str, ...] = ()
-    heat0: FloatArray | None = None
-    heat1: FloatArray | None = None
-    parts: ScoreParts | None = None
-    skin: SkinPlaces | None = None
-
-    def __post_init__(self) -> None:
-        for name, photo, features in (("0", self.photo0, self.features0), ("1", self.photo1, self.features1)):
-            if photo.size != features.frame.size:
-                raise ValueError(
-                    f"photo{name} is {photo.size} pixels but its keypoints were found on {features.frame.size}: "
-                    "describe the photograph again"
-                )
-        for name, photo, heat in (("0", self.photo0, self.heat0), ("1", self.photo1, self.heat1)):
-            if heat is not None and heat.shape != photo.rgb.shape[:2]:
-                raise ValueError(f"heat{name} is {heat.shape[::-1]} pixels but photo{name} is {photo.size}")
-        if len(self.verification.inliers) != len(self.correspondences):
-            raise ValueError(
-                f"the verification covers {len(self.verification.inliers)} matches, "
-                f"the correspondences are {len(self.correspondences)}: they belong to different pairs"
-            )
-
-    @property
-    def matched_xy(self) -> tuple[FloatArray, FloatArray]:
-        """The matched keypoints of both views, each (M, 2) float32 in canonical pixels."""
-        pairs = np.asarray(self.correspondences.indices, dtype=np.intp).reshape(-1, 2)
-        return self.features0.canonical_xy[pairs[:, 0]], self.features1.canonical_xy[pairs[:, 1]]
-
-    @property
-    def has_model(self) -> bool:
-        """True if the verification found a model that can be drawn."""
-        model = self.verification.model
-        return bool(self.verification.ok and np.isfinite(model).all() and abs(np.linalg.det(model)) > 1e-12)
-
-
-def caption(*parts: object) -> str:
-    """Join what is known of a photograph into caption lines: the first part alone, the others on a second line."""
-    known = [str(part) for part in parts if part is not None and str(part) not in ("", "nan", "NaT", "None", "<NA>")]
-    return "\n".join([*known[:1], *([" · ".join(known[1:])] if known[1:] else [])])
 
 
 @dataclass(frozen=True)

@@ -1,134 +1,187 @@
-"""The shortlist: exact cosine top-k, in chunks, with exclusions and an optional re-query through the database.
+"""The candidates of every query in one flat table: exact cosine top-k with exclusions, and its expansion.
 
 A whale's photographs of one encounter resemble each other more than the query resembles them, so a list by similarity
-to the query holds some of them at best. Once the local matchers have said which of the list are right,
-:func:`expansion` fetches what resembles those (query expansion through verified matches: Chum et al., "Total Recall",
-ICCV 2007).
+to the query holds some of them at best. Once the first stage has said which of the list are right, :func:`expand`
+fetches what resembles those (query expansion through verified matches: Chum et al., "Total Recall", ICCV 2007).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from engine.matching.measurements import MatcherName
 from features.records import FloatArray
 from scarmatch.settings import Settings, SettingsError
 
-#: Query rows per chunk times database rows stays below this, so memory does not grow with queries x catalogue.
-_CHUNK_CELLS = 4_000_000
+#: Gives, for a query's row, the (N,) mask of the database rows that it may have as candidates.
+Allowed = Callable[[int], npt.NDArray[np.bool_]]
+
 #: Candidates of a list whose likes are fetched.
 _LEADERS = 8
+#: Weights of the query, its best and its second best candidate in the re-query score, and the power of similarities:
+#: those of the first place of "Where's Whale-do?".
+_REQUERY_WEIGHTS = (0.4, 0.4, 0.2)
+_REQUERY_POWER = 7.0
 
 
 @dataclass(frozen=True)
 class ShortlistSettings(Settings):
-    """Options of the shortlist.
+    """Options of the lists of candidates.
 
     Attributes:
-        size: candidates per query that the local matchers see, at least quickly.
-        second_look: so many candidates, the best by cosine and the quick looks together, are looked at again by
-            LightGlue, which costs far more; 0 looks at all.
-        expansion: so many further candidates are added after the quick looks, because they resemble one that matches by
-            its marks, and get the quick looks too.
-        requery: ask again with the query's two best candidates (the winners' rule), see :func:`requery_scores`.
-        requery_weights: weights of the query, its best and its second best candidate.
-        requery_power: power applied to each similarity before they are added.
+        size: candidates per query by cosine of the global descriptors.
+        expansion: so many further candidates are added after the first stage, because they resemble one that matches.
+        rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue,
+            which costs far more; 0 re-scores none.
     """
 
     size: int = 50
-    second_look: int = 1
     expansion: int = 20
-    requery: bool = False
-    requery_weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
-    requery_power: float = 7.0
+    rescore: int = 1
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise SettingsError(f"size={self.size}: a shortlist needs at least one candidate")
-        if self.second_look < 0:
-            raise SettingsError(f"second_look={self.second_look}: give a number of candidates, or 0 for all of them")
-        if self.expansion < 0:
-            raise SettingsError(f"expansion={self.expansion}: give a number of candidates, or 0 for none")
-
-    @property
-    def share_looked_at_twice(self) -> float:
-        """Share of a full list and its expansion that LightGlue sees, in (0, 1]."""
-        return self.second_looks(self.longest) / self.longest
+        for name in ("expansion", "rescore"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name}={getattr(self, name)}: give a number of candidates, or 0 for none")
 
     @property
     def longest(self) -> int:
         """Candidates of a full list and its expansion."""
         return self.size + self.expansion
 
-    def second_looks(self, listed: int) -> int:
-        """Return how many of so many listed candidates LightGlue sees."""
-        return min(self.second_look or listed, listed)
+    def rescored(self, listed: int) -> int:
+        """Return how many of so many candidates LightGlue re-scores."""
+        return min(self.rescore, listed)
 
 
 @dataclass(frozen=True, eq=False)
-class Shortlist:
-    """The candidates of one query, best first.
+class Candidates:
+    """The candidates of all queries, one row per pair, grouped by query.
 
     Attributes:
-        indices: (K,) int64 rows of the database.
-        cosine: (K,) float32 cosine similarity of query and candidate.
-        scores: (K,) float32 what the list is sorted by (the cosine, or the re-query score).
-        requery: (K,) float32 re-query score (evidence for the ranker, whatever the list is sorted by).
+        query: (R,) int64 rows of the queries, not falling.
+        row: (R,) int64 rows of the database; within a query the order in which they were found, best first.
+        cosine: (R,) float32 cosine similarity of the global descriptors.
+        requery: (R,) float32 :func:`requery_scores`.
+        measured: by matcher the (R,) records of :mod:`engine.matching.measurements`.
+        evidence: (R,) float64 log-odds of the same individual by the first stage alone, for even prior odds; NaN where
+            it did not match. Empty before the first stage.
     """
 
-    indices: npt.NDArray[np.int64]
+    query: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
     cosine: FloatArray
-    scores: FloatArray
     requery: FloatArray
+    measured: Mapping[MatcherName, npt.NDArray] = field(default_factory=dict)
+    evidence: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.row)
 
-    def followed_by(self, other: Shortlist) -> Shortlist:
-        """Return this list with another one's candidates behind its own."""
-        pairs = ((getattr(self, part), getattr(other, part)) for part in ("indices", "cosine", "scores", "requery"))
-        return Shortlist(*(np.concatenate(both) for both in pairs))
+    def lists(self, queries: int) -> Iterator[slice]:
+        """Yield where the list of each of so many queries lies."""
+        bounds = np.searchsorted(self.query, np.arange(queries + 1)).tolist()
+        return (slice(start, stop) for start, stop in pairwise(bounds))
+
+    def followed_by(self, other: Candidates) -> Candidates:
+        """Return a table whose lists are this one's, followed by the other's."""
+        order = np.argsort(np.concatenate([self.query, other.query]), kind="stable")
+
+        def joined(name: str) -> npt.NDArray:
+            return np.concatenate([getattr(self, name), getattr(other, name)])[order]
+
+        parts = {name: joined(name) for name in ("query", "row", "cosine", "requery", "evidence")}
+        measured = {
+            name: np.concatenate([records, other.measured[name]])[order] for name, records in self.measured.items()
+        }
+        return Candidates(measured=measured, **parts)
 
 
-def shortlist(
-    queries: FloatArray,
-    database: FloatArray,
-    allowed: Callable[[int], npt.NDArray[np.bool_]],
-    settings: ShortlistSettings | None = None,
-) -> list[Shortlist]:
-    """Return the most similar allowed database rows of every query.
+def global_search(queries: FloatArray, database: FloatArray, allowed: Allowed, size: int) -> Candidates:
+    """Return the most similar allowed database rows of every query, by exact search.
 
     Args:
         queries: (Q, D) L2-normalised.
         database: (N, D) L2-normalised.
-        allowed: gives, for a query's index, the (N,) mask of candidates that it may have.
-        settings: options.
+        allowed: which candidates a query may have.
+        size: candidates per query; fewer where fewer are allowed.
 
     Returns:
-        One list per query; it is shorter than ``settings.size`` where fewer candidates are allowed. Equal scores are
-        ordered by row. Each query's list depends on that query and the database only.
+        Lists by falling cosine; equal ones are ordered by row. Each depends on its query and the database only.
     """
-    settings = settings or ShortlistSettings()
-    found: list[Shortlist] = []
-    rows = max(1, _CHUNK_CELLS // max(1, len(database)))
-    for start in range(0, len(queries), rows):
+    lists = []
+    for number, query in enumerate(queries):
         # One product per query: a matrix product's last bits depend on how many rows share it, and an answer may not
         # depend on the other queries.
-        for index in range(start, min(start + rows, len(queries))):
-            cosine = database @ queries[index]
-            mask = allowed(index)
-            again = requery_scores(cosine, database, mask, settings)
-            scores = again if settings.requery else cosine
-            chosen = _best(scores, mask, settings.size)
-            parts = (array[chosen].astype(np.float32) for array in (cosine, scores, again))
-            found.append(Shortlist(chosen, *parts))
-    return found
+        cosine, mask = database @ query, allowed(number)
+        lists.append(_list_of(number, best_rows(cosine, mask, size), cosine, database, mask))
+    return _stacked(lists)
 
 
-def resembling(vectors: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+def expand(
+    candidates: Candidates,
+    probability: npt.NDArray[np.floating],
+    queries: FloatArray,
+    database: FloatArray,
+    allowed: Allowed,
+    size: int,
+) -> Candidates:
+    """Return, for every list, rows outside it that resemble its candidates that match.
+
+    A row is worth the largest product of a candidate's probability and its similarity to that candidate.
+
+    Args:
+        candidates: the lists.
+        probability: (R,) that each candidate is right.
+        queries, database, allowed: as for :func:`global_search`.
+        size: at most so many rows per query.
+    """
+    lists = []
+    for number, part in enumerate(candidates.lists(len(queries))):
+        mask = allowed(number)
+        rows, outside = candidates.row[part], mask.copy()
+        outside[rows] = False
+        if not size or not len(rows) or not outside.any():
+            continue
+        # The others could add nothing: all similarities are of one size, and these are the largest probabilities.
+        leaders = np.lexsort((rows, -probability[part]))[:_LEADERS]
+        worth = (database[rows[leaders]] @ database.T) * probability[part][leaders, None].astype(np.float32)
+        best = worth.max(axis=0)
+        added = best_rows(best, outside & (best > 0), size)
+        lists.append(_list_of(number, added, database @ queries[number], database, mask))
+    return _stacked(lists)
+
+
+def requery_scores(cosine: FloatArray, database: FloatArray, mask: npt.NDArray[np.bool_]) -> FloatArray:
+    """Score the database by the query and by its two best allowed photographs, each similarity to a power.
+
+    The first place of "Where's Whale-do?" found that a query's best matches, asked again, bring photographs that the
+    query alone misses: ``0.4 s(q)^7 + 0.4 s(best)^7 + 0.2 s(second)^7``. Negative similarities count as zero. The
+    ranker reads this score; no list is sorted by it.
+
+    Args:
+        cosine: (N,) similarity of the query to every database row.
+        database: (N, D) L2-normalised.
+        mask: (N,) which rows are allowed.
+
+    Returns:
+        (N,) float32 scores.
+    """
+    total = _REQUERY_WEIGHTS[0] * np.maximum(cosine, 0.0) ** _REQUERY_POWER
+    for weight, helper in zip(_REQUERY_WEIGHTS[1:], best_rows(cosine, mask, 2), strict=False):
+        total = total + weight * np.maximum(database @ database[helper], 0.0) ** _REQUERY_POWER
+    return np.asarray(total, np.float32)
+
+
+def nearest_in_list(vectors: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
     """Return each candidate's most similar other candidates of one list.
 
     Args:
@@ -141,78 +194,32 @@ def resembling(vectors: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], 
     """
     cosine = vectors @ vectors.T
     np.fill_diagonal(cosine, -np.inf)
-    found = min(count, max(len(vectors) - 1, 0))
-    order = np.argsort(-cosine, axis=1, kind="stable")[:, :found]
+    others = min(count, max(len(vectors) - 1, 0))
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, :others]
     positions = np.full((len(vectors), count), -1, np.int64)
     cosines = np.full((len(vectors), count), np.nan, np.float32)
-    positions[:, :found] = order
-    cosines[:, :found] = np.take_along_axis(cosine, order, axis=1)
+    positions[:, :others] = order
+    cosines[:, :others] = np.take_along_axis(cosine, order, axis=1)
     return positions, cosines
 
 
-def expansion(
-    found: Shortlist,
-    probability: npt.NDArray[np.floating],
-    query: FloatArray,
-    database: FloatArray,
-    mask: npt.NDArray[np.bool_],
-    settings: ShortlistSettings,
-) -> Shortlist:
-    """Return what resembles the candidates that match, best first, up to ``settings.expansion`` rows outside the list.
+def reciprocal_rank_fusion(*scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Join several scores of one list by the reciprocals of their ranks, which needs no common scale.
 
-    A row is worth the largest product of a candidate's probability and its similarity to that candidate.
+    Cormack, Clarke and Buettcher, SIGIR 2009. Equal values share their mean rank: the order of rows is no evidence.
 
     Args:
-        found: the list.
-        probability: (K,) that each candidate of the list is right, by its marks alone.
-        query: (D,) L2-normalised.
-        database: (N, D) L2-normalised.
-        mask: (N,) which rows are allowed.
-        settings: options.
-    """
-    outside = mask.copy()
-    outside[found.indices] = False
-    if not settings.expansion or not len(found) or not outside.any():
-        nothing = np.zeros(0, np.float32)
-        return Shortlist(np.zeros(0, np.int64), nothing, nothing, nothing)
-    # The others could add nothing: all similarities are of one size, and these are the largest probabilities.
-    leaders = np.lexsort((found.indices, -probability))[:_LEADERS]
-    worth = (database[found.indices[leaders]] @ database.T) * probability[leaders, None].astype(np.float32)
-    best = worth.max(axis=0)
-    added = _best(best, outside & (best > 0), settings.expansion)
-    cosine = database @ query
-    again = requery_scores(cosine, database, mask, settings)
-    scores = again if settings.requery else cosine
-    return Shortlist(added, *(part[added].astype(np.float32) for part in (cosine, scores, again)))
-
-
-def requery_scores(
-    cosine: FloatArray, database: FloatArray, mask: npt.NDArray[np.bool_], settings: ShortlistSettings
-) -> FloatArray:
-    """Score the database by the query and by its two best allowed photographs, each similarity to a power.
-
-    The first place of "Where's Whale-do?" found that a query's best matches, asked again, bring photographs that the
-    query alone misses: ``0.4 s(q)^7 + 0.4 s(best)^7 + 0.2 s(second)^7``. Negative similarities count as zero.
-
-    Args:
-        cosine: (N,) similarity of the query to every database row.
-        database: (N, D) L2-normalised.
-        mask: (N,) which rows are allowed.
-        settings: weights and power.
+        scores: each (K,), larger is better, NaN is last.
 
     Returns:
-        (N,) float32 scores.
+        (K,) sums of 1 / (2 + rank).
     """
-    weights, power = settings.requery_weights, settings.requery_power
-    helpers = _best(cosine, mask, 2)
-    total = weights[0] * np.maximum(cosine, 0.0) ** power
-    for weight, helper in zip(weights[1:], helpers, strict=False):
-        total = total + weight * np.maximum(database @ database[helper], 0.0) ** power
-    return np.asarray(total, np.float32)
+    ranks = [pd.Series(np.asarray(s, float)).rank(ascending=False, na_option="bottom").to_numpy() for s in scores]
+    return np.sum([1.0 / (2.0 + rank) for rank in ranks], axis=0)
 
 
-def _best(scores: FloatArray, mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.int64]:
-    """Return the rows of the best allowed scores, best first, ties by row."""
+def best_rows(scores: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.int64]:
+    """Return the rows of the best scores where ``mask`` is True, at most ``size``; best first, ties by row."""
     rows = np.flatnonzero(mask)
     if len(rows) > size:
         part = np.argpartition(-scores[rows], size - 1)
@@ -221,3 +228,20 @@ def _best(scores: FloatArray, mask: npt.NDArray[np.bool_], size: int) -> npt.NDA
         rows = rows[scores[rows] >= limit]
     order = np.lexsort((rows, -scores[rows]))[:size]
     return rows[order].astype(np.int64)
+
+
+def _list_of(
+    number: int, rows: npt.NDArray[np.int64], cosine: FloatArray, database: FloatArray, mask: npt.NDArray[np.bool_]
+) -> Candidates:
+    requery = requery_scores(cosine, database, mask)
+    query = np.full(len(rows), number, np.int64)
+    return Candidates(query, rows, cosine[rows].astype(np.float32), requery[rows])
+
+
+def _stacked(lists: Sequence[Candidates]) -> Candidates:
+    nothing = np.zeros(0, np.int64)
+    every = [Candidates(nothing, nothing, np.zeros(0, np.float32), np.zeros(0, np.float32)), *lists]
+    query, row, cosine, requery = (
+        np.concatenate([getattr(part, name) for part in every]) for name in ("query", "row", "cosine", "requery")
+    )
+    return Candidates(query, row, cosine, requery)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from engine.geometry.verification import VerificationSettings, transfer
-from engine.matching.mutual_nn import NearestMatcher, NearestSettings
-from engine.training.pair_mining import Progress, accept, candidate_pairs, look_at_pairs
+from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
+from engine.training.pair_mining import Progress, accept, candidate_pairs, match_pairs
 from features.keypoints.metric import MODEL_NAME, KeypointMetric
 from features.records import LocalFeatures
 from features.training.data import teaching_rows
@@ -86,7 +86,7 @@ def train_keypoint_metric(
             progress({"stage": "describing", "done": done, "total": total})
 
     index = matcher.index(catalog.subset(table["image_id"].tolist()), show)
-    worker = matcher.worker(matcher.store_for(index.catalog))
+    worker = matcher.pair_pool(matcher.store_for(index.catalog)).worker
     views = [worker.describer.local(item.key) for item in index.descriptions]
     kind = matcher.settings.describe.keypoints.kind
     about: dict[str, Any] = {"photographs": len(views), "individuals": int(table["individual_id"].nunique())}
@@ -130,10 +130,10 @@ def agreeing_pairs(
     drawn = candidate_pairs(table, settings)
     described = [_described(view, metric) for view in views]
     # Every keypoint takes part, and the metric is in the descriptors by now.
-    everything = NearestSettings(max_keypoints=max([1, *map(len, views)]), metric="none")
-    matcher = NearestMatcher(views[0].kind if views else "", everything)
+    everything = MutualNNSettings(max_keypoints=max([1, *map(len, views)]), metric="none")
+    matcher = MutualNNMatcher(views[0].kind if views else "", everything)
     scores, models = np.zeros(len(drawn)), []
-    for number, (_, check) in enumerate(look_at_pairs(described, drawn, matcher, checks, progress)):
+    for number, (_, check) in enumerate(match_pairs(described, drawn, matcher, checks, progress)):
         scores[number] = check.n_inliers * check.plausibility
         models.append(check.model)
     found = accept(drawn, scores, settings.false_rate)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.geometry.verification import VerificationSettings, verify_many
-from engine.matching.matchers import PairMatcher
+from engine.matching.base import PairMatcher
 from engine.records import Correspondences, Verification
 from features.records import LocalFeatures
 
@@ -74,7 +74,7 @@ def candidate_pairs(table: pd.DataFrame, settings: PairCounts) -> list[DrawnRows
     return pairs + impostors
 
 
-def look_at_pairs(
+def match_pairs(
     described: Sequence[LocalFeatures],
     drawn: Sequence[DrawnRows],
     matcher: PairMatcher,

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.matching.dense import MarkMatcher
-from engine.matching.evidence import default_mark_verification
-from engine.training.pair_mining import DrawnRows, Progress, accept, candidate_pairs, look_at_pairs
+from engine.matching.dense import SkinMatcher, skin_verification
+from engine.training.pair_mining import DrawnRows, Progress, accept, candidate_pairs, match_pairs
 from features.global_descriptor.network_input import flattened
 from features.records import Frame, LocalFeatures
 from features.skin.descriptors import KIND, STRIDE, SkinSettings, cell_centres, describe_cells, grid_cells
@@ -130,8 +129,8 @@ def mine_pairs(
         if progress is not None and row % 50 == 49:
             progress({"stage": "describing", "done": row + 1, "total": len(photos)})
     scores, places = np.zeros(len(drawn)), []
-    looked = look_at_pairs(described, drawn, MarkMatcher(), default_mark_verification(), progress)
-    for number, (matches, check) in enumerate(looked):
+    matched = match_pairs(described, drawn, SkinMatcher(), skin_verification(), progress)
+    for number, (matches, check) in enumerate(matched):
         first, second, _ = drawn[number]
         scores[number] = check.n_inliers * check.plausibility
         rows = matches.indices[check.inliers]

@@ -26,7 +26,7 @@ SHIPPED_FOLDER = Path(__file__).parents[1] / "models" / "keypoints"
 MODEL_NAME = "keypoints.safetensors"
 #: Keypoint kind -> the shipped metric that "auto" takes.
 DEFAULTS = {"aliked": "beluga-keypoints"}
-#: Words of ``nearest.metric`` that name no model: the shipped one for the keypoints, and none.
+#: Words of ``mutual_nn.metric`` that name no model: the shipped one for the keypoints, and none.
 AUTO, NONE = "auto", "none"
 
 
@@ -145,6 +145,6 @@ def load_metric(name: str, keypoints: str) -> tuple[KeypointMetric | None, str]:
     if metric.keypoints != keypoints:
         raise KeypointMetricError(
             f"{path} is a metric for {metric.keypoints!r} keypoints, not {keypoints!r}: "
-            "choose another with --set nearest.metric=..., or none"
+            "choose another with --set mutual_nn.metric=..., or none"
         )
     return metric, file_sha256(path)[:16]

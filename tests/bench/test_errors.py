@@ -50,7 +50,7 @@ def drawn(
 ) -> tuple[dict[str, Any], Path]:
     output = tmp_path_factory.mktemp("errors")
     # With all that it knows the engine makes no mistake on this catalogue: hardly any keypoint is sure enough here.
-    poor = small_settings.with_option("nearest.sure_ratio", "0.01").with_option("shortlist.second_look", "1")
+    poor = small_settings.with_option("mutual_nn.max_ratio", "0.01").with_option("shortlist.rescore", "1")
     judges = OutOfFold(Matcher(poor, shared_store, "fusion", 1), ("fusion",))
     figures = run(index, judges, shared_store, ErrorOptions(output, queries=9, worst=2), lambda line: None)
     return figures, output

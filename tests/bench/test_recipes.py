@@ -15,8 +15,8 @@ from bench.machine import read_result
 from bench.pair_file import read_pairs, write_pairs
 from bench.recipes import PROTOCOLS, Questions, out_of_fold, per_query, prepare
 from engine.catalogue.catalog import CatalogError
+from reranker.feature_registry import FEATURE_NAMES, GROUPS
 from reranker.metrics import expected_calibration_error
-from reranker.pair_features import FEATURE_NAMES, GROUPS
 from reranker.ranker import Ranker, RankerSettings
 
 QUICK = RankerSettings(kind="lambdamart", n_trees=12, patience=0, min_data_in_leaf=5, learning_rate=0.2)
@@ -46,12 +46,12 @@ def made_pairs(whales: int = 12, photographs: int = 4, candidates: int = 14, see
                     "task": "top: all years",
                     "cosine": rng.normal(0.2 + 0.2 * same + 0.3 * near, 0.15),
                     "requery_score": rng.normal(0.2 * same, 0.2),
-                    "n_matches": inliers + 5,
-                    "n_matches_50": inliers,
-                    "confidence_sum": inliers * 0.7,
-                    "n_inliers": inliers,
-                    "plausibility": rng.uniform(0.5, 1.0),
-                    "model_kind": "similarity" if inliers > 3 else "none",
+                    "lightglue_matches": inliers + 5,
+                    "lightglue_matches_50": inliers,
+                    "lightglue_confidence_sum": inliers * 0.7,
+                    "lightglue_inliers": inliers,
+                    "lightglue_plausibility": rng.uniform(0.5, 1.0),
+                    "lightglue_model_kind": "similarity" if inliers > 3 else "none",
                     "date0": q["date"],
                     "date1": c["date"] if rng.random() < 0.95 else pd.NaT,
                     "individual0": q["who"],

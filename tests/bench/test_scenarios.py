@@ -111,10 +111,10 @@ def test_what_the_challenge_leaves_out_is_there(figures: dict[str, Any], sheet: 
     first = figures["scenarios"][0]
     assert first["other_encounter"]["queries"] <= first["queries"]
     stages = {stage["name"]: stage for stage in figures["stages"]}
-    looks = {"looking at the skin", "looking at the keypoints", "LightGlue"}
+    looks = {"matching by skin", "matching by mutual_nn", "matching by lightglue"}
     assert set(stages) == {"describing", *looks, "matching", "ranking"}
     # A back from above and a flank are not compared.
-    quick = {stages[look]["items"] for look in looks - {"LightGlue"}}
+    quick = {stages[look]["items"] for look in looks - {"matching by lightglue"}}
     assert len(quick) == 1
     assert 0 < quick.pop() <= stages["matching"]["items"]
     assert stages["matching"]["computed"] == sum(stages[look]["computed"] for look in looks)

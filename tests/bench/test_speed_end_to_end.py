@@ -27,14 +27,14 @@ def test_extrapolation_by_hand() -> None:
     run = {
         "stages": [
             {"name": "describing", "seconds": 10.0},
-            {"name": "looking at the skin", "seconds": 20.0},
-            {"name": "LightGlue", "seconds": 5.0},
+            {"name": "matching by skin", "seconds": 20.0},
+            {"name": "matching by lightglue", "seconds": 5.0},
         ],
         "seconds_outside_stages": 1.0,
     }
     measured = {"photographs": 10, "pairs": 100, "second_looks": 50}
     found = end_to_end.extrapolate(run, measured, {"photographs": 30, "pairs": 1000, "second_looks": 100})
-    parts = {"describing": 30.0, "looking at the skin": 200.0, "LightGlue": 10.0, "outside stages": 10.0}
+    parts = {"describing": 30.0, "matching by skin": 200.0, "matching by lightglue": 10.0, "outside stages": 10.0}
     assert found == {**parts, "seconds": 250.0}
 
 

@@ -13,8 +13,8 @@ import torch
 from bench.machine import read_result
 from bench.speed import matcher as bench
 from bench.speed.contestants import NEIGHBOURS, OURS, OURS_EXACT, ListMatcher, batches_of, contestants
-from engine.matching.matchers import LightGlueMatcher, MatchingSettings
-from engine.matching.mutual_nn import NearestMatcher, NearestSettings
+from engine.matching.lightglue import LightGlueMatcher, LightGlueSettings
+from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
 from features.records import Frame, LocalFeatures
 
 
@@ -50,7 +50,7 @@ def test_batches_hold_pairs_of_equal_numbers() -> None:
 
 def test_everybody_finds_the_same_at_full_depth() -> None:
     torch.set_num_threads(1)
-    field, absent = contestants(48, MatchingSettings())
+    field, absent = contestants(48, LightGlueSettings())
     features = {kind: [views(48, 1, kind), views(40, 2, kind), views(48, 3, kind)] for kind in ("aliked", "xfeat")}
     assert "kornia" not in absent
     _, matches = bench.race([one for one in field if one.kind == "aliked"], features, 1, 0, lambda line: None)
@@ -61,15 +61,15 @@ def test_everybody_finds_the_same_at_full_depth() -> None:
 
 def test_processes_share_the_pairs() -> None:
     pairs = [views(24, seed) for seed in range(5)]
-    make = partial(LightGlueMatcher, "aliked", MatchingSettings(max_keypoints=24))
+    make = partial(LightGlueMatcher, "aliked", LightGlueSettings(max_keypoints=24))
     assert bench.in_processes(pairs, make, workers=2, rounds=1) > 0
 
 
 def test_of_a_list_lightglue_sees_an_even_share() -> None:
     pairs = [views(24, seed) for seed in range(6)]
-    settings = MatchingSettings(max_keypoints=24)
+    settings = LightGlueSettings(max_keypoints=24)
     found = ListMatcher(settings, 1 / 3).match(pairs)
-    quick = NearestMatcher("aliked", NearestSettings(max_keypoints=24)).match(pairs)
+    quick = MutualNNMatcher("aliked", MutualNNSettings(max_keypoints=24)).match(pairs)
     better = LightGlueMatcher("aliked", settings).match(pairs)
     for place, one in enumerate(found):
         expected = (better if place in (0, 3) else quick)[place]
@@ -105,7 +105,7 @@ def test_a_run_writes_its_table_and_file(
         "--map",
         "3",
         "--compare",
-        "shortlist.second_look=1",
+        "shortlist.rescore=1",
     ]
     for item in quick:
         given += ["--set", item]
@@ -118,6 +118,6 @@ def test_a_run_writes_its_table_and_file(
     assert all(row["pairs_per_second"] > 0 for row in rows.values())
     records = {(r["settings"], r["rule"]): r for r in figures["map"]["records"]}
     assert records["reference", "all"]["difference"]["mean"] == 0
-    assert ("shortlist.second_look=1", "all") in records
+    assert ("shortlist.rescore=1", "all") in records
     assert "kornia" in capsys.readouterr().out
     assert "kornia" in bench.render(json.loads(json.dumps(figures)))

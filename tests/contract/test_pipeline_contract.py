@@ -9,7 +9,9 @@ import pytest
 
 from engine.demo.synthetic_catalog import draw_whale, make_whale, nearby, random_conditions
 from engine.geometry.verification import VerificationSettings, verify_many
-from engine.matching.matchers import MatchingSettings, make_matcher
+from engine.matching.base import PairMatcher
+from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher
+from engine.matching.mutual_nn import MutualNNMatcher
 from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.photo import canonical_frame, photo_from_array
 from features.records import LocalFeatures
@@ -41,6 +43,10 @@ def two_views() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def views(extractor: KeypointExtractor, two_views: tuple[np.ndarray, np.ndarray]) -> list[LocalFeatures]:
     return [describe(extractor, rgb) for rgb in two_views]
+
+
+def keypoint_matcher(kind: str) -> PairMatcher:
+    return LightGlueMatcher(kind) if kind in LIGHTGLUE_WEIGHTS else MutualNNMatcher(kind)
 
 
 def describe(
@@ -92,7 +98,7 @@ def test_tiny_and_blank_photographs_are_no_error(extractor, kind, shape, value) 
 
 
 def test_matches_and_model_of_a_true_pair(kind, views) -> None:
-    matches = make_matcher(kind).match([(views[0], views[1])])[0]
+    matches = keypoint_matcher(kind).match([(views[0], views[1])])[0]
     assert len(matches) >= 6
     for column, view in ((0, views[0]), (1, views[1])):
         used = matches.indices[:, column]
@@ -108,7 +114,7 @@ def test_matches_and_model_of_a_true_pair(kind, views) -> None:
 @pytest.mark.parametrize("counts", [(0, 0), (0, 5), (5, 0), (1, 1), (3, 3), (4, 4), (1, 40)])
 def test_few_keypoints(kind, counts, views) -> None:
     few = [cut(view, count) for view, count in zip(views, counts, strict=True)]
-    matches = make_matcher(kind).match([(few[0], few[1])])[0]
+    matches = keypoint_matcher(kind).match([(few[0], few[1])])[0]
     assert len(matches) <= min(counts)
     assert matches.indices.shape == (len(matches), 2)
     check = verify_many([(few[0], few[1], matches, ("a", "b"))])[0]
@@ -119,22 +125,22 @@ def test_few_keypoints(kind, counts, views) -> None:
 
 def test_a_batch_equals_its_singles(kind, views) -> None:
     pairs = [(views[0], views[1]), (views[0], cut(views[1], 0)), (cut(views[0], 30), views[1]), (views[1], views[1])]
-    matcher = make_matcher(kind, MatchingSettings())
+    matcher = keypoint_matcher(kind)
     for one, found in zip(pairs, matcher.match(pairs), strict=True):
-        alone = make_matcher(kind, MatchingSettings()).match([one])[0]
+        alone = keypoint_matcher(kind).match([one])[0]
         np.testing.assert_array_equal(alone.indices, found.indices)
         np.testing.assert_array_equal(alone.confidence, found.confidence)
 
 
 def test_lightglue_is_refused_where_it_has_no_weights() -> None:
     with pytest.raises(SettingsError, match="sift"):
-        make_matcher("sift", MatchingSettings(method="lightglue"))
+        LightGlueMatcher("sift")
 
 
 def test_other_keypoints_than_the_weights_are_refused(two_views) -> None:
     found = describe(KeypointExtractor(KeypointSettings(kind="sift", **QUICK)), two_views[0])
     with pytest.raises(ValueError, match="sift"):
-        make_matcher("aliked").match([(found, found)])
+        LightGlueMatcher("aliked").match([(found, found)])
 
 
 def test_verification_of_nothing() -> None:

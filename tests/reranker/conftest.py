@@ -48,9 +48,9 @@ def make_pairs(
     # As in the engine, nobody looks at a view from above beside one from the side.
     apart = (table["viewpoint0"] == "left") ^ (table["viewpoint1"] == "left")
     apart &= table["viewpoint0"].notna() & table["viewpoint1"].notna()
-    seen = list(table.loc[:, "n_keypoints0":"marks_overlap"].columns)  # type: ignore[misc]
+    seen = list(table.loc[:, "lightglue_keypoints0":"skin_overlap"].columns)  # type: ignore[misc]
     table[seen] = table[seen].where(~apart, np.nan)
-    table["model_kind"] = table["model_kind"].where(~apart, None)
+    table["lightglue_model_kind"] = table["lightglue_model_kind"].where(~apart, None)
     return table.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
@@ -67,40 +67,40 @@ def _pair(query: object, candidate: object, strength: float, random: np.random.G
         "query_id": q.id,  # type: ignore[attr-defined]
         "candidate_id": c.id,  # type: ignore[attr-defined]
         "cosine": float(np.tanh(0.3 + 0.15 * lift + random.normal(0, 0.15))),
-        "n_keypoints0": 200,
-        "n_keypoints1": 180,
-        "n_matches": matches,
-        "n_matches_50": int(random.binomial(matches, 0.5)),
-        "n_matches_80": int(random.binomial(matches, 0.2)),
-        "confidence_sum": 0.5 * matches * random.uniform(0.8, 1.2),
-        "match_similarity": 0.4 + 0.05 * lift + random.normal(0, 0.05),
-        "model_ok": ok,
-        "model_kind": "similarity" if ok else "none",
-        "n_inliers": inliers,
-        "inlier_ratio": inliers / max(matches, 1),
-        "inlier_confidence_sum": 0.6 * inliers,
-        "residual": random.uniform(0.005, 0.02) if ok else nan,
-        "spread_along": random.uniform(0.05, 0.2) + 0.02 * lift if ok else 0.0,
-        "spread_across": 0.05 if ok else 0.0,
-        "scale": float(np.exp(random.normal(0, 0.3))) if ok else nan,
-        "rotation": random.normal(0, 10) if ok else nan,
-        "shear": random.uniform(0, 0.3) if ok else nan,
-        "position_gap": abs(random.normal(0, 0.08)) * (0.5 if same else 1.0) if ok else nan,
-        "mark_share": random.uniform(0, 1) if ok else 0.0,
-        "plausibility": random.uniform(0, 1) if ok else 0.0,
-        "geometry_score": 0.8 * inliers,
-        "marks_places0": 700.0,
-        "marks_places1": 650.0,
-        "marks_matches": float(random.poisson(200)),
-        "marks_similarity": random.uniform(0.4, 0.6),
-        "marks_inliers": float(random.poisson(20 + 6 * lift)),
-        "marks_inlier_ratio": random.uniform(0.05, 0.2),
-        "marks_residual": random.uniform(0.005, 0.02),
-        "marks_spread_along": random.uniform(0.05, 0.2),
-        "marks_position_gap": abs(random.normal(0, 0.05)),
-        "marks_plausibility": random.uniform(0, 1),
-        "marks_aligned": 0.1 * lift + random.normal(0, 0.2) if random.random() < 0.7 else nan,
-        "marks_overlap": random.uniform(0.5, 1),
+        "lightglue_keypoints0": 200,
+        "lightglue_keypoints1": 180,
+        "lightglue_matches": matches,
+        "lightglue_matches_50": int(random.binomial(matches, 0.5)),
+        "lightglue_matches_80": int(random.binomial(matches, 0.2)),
+        "lightglue_confidence_sum": 0.5 * matches * random.uniform(0.8, 1.2),
+        "lightglue_similarity": 0.4 + 0.05 * lift + random.normal(0, 0.05),
+        "lightglue_model_found": ok,
+        "lightglue_model_kind": "similarity" if ok else "none",
+        "lightglue_inliers": inliers,
+        "lightglue_inlier_ratio": inliers / max(matches, 1),
+        "lightglue_inlier_confidence_sum": 0.6 * inliers,
+        "lightglue_residual": random.uniform(0.005, 0.02) if ok else nan,
+        "lightglue_spread_along": random.uniform(0.05, 0.2) + 0.02 * lift if ok else 0.0,
+        "lightglue_spread_across": 0.05 if ok else 0.0,
+        "lightglue_scale": float(np.exp(random.normal(0, 0.3))) if ok else nan,
+        "lightglue_rotation": random.normal(0, 10) if ok else nan,
+        "lightglue_shear": random.uniform(0, 0.3) if ok else nan,
+        "lightglue_position_gap": abs(random.normal(0, 0.08)) * (0.5 if same else 1.0) if ok else nan,
+        "lightglue_mark_share": random.uniform(0, 1) if ok else 0.0,
+        "lightglue_plausibility": random.uniform(0, 1) if ok else 0.0,
+        "lightglue_model_score": 0.8 * inliers,
+        "skin_keypoints0": 700.0,
+        "skin_keypoints1": 650.0,
+        "skin_matches": float(random.poisson(200)),
+        "skin_similarity": random.uniform(0.4, 0.6),
+        "skin_inliers": float(random.poisson(20 + 6 * lift)),
+        "skin_inlier_ratio": random.uniform(0.05, 0.2),
+        "skin_residual": random.uniform(0.005, 0.02),
+        "skin_spread_along": random.uniform(0.05, 0.2),
+        "skin_position_gap": abs(random.normal(0, 0.05)),
+        "skin_plausibility": random.uniform(0, 1),
+        "skin_aligned_similarity": 0.1 * lift + random.normal(0, 0.2) if random.random() < 0.7 else nan,
+        "skin_overlap": random.uniform(0.5, 1),
         "date0": q.date,  # type: ignore[attr-defined]
         "date1": c.date if random.random() < 0.95 else pd.NaT,  # type: ignore[attr-defined]
         "viewpoint0": q.viewpoint,  # type: ignore[attr-defined]

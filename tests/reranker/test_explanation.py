@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from reranker.explanation import explain_pairs, in_words
+from reranker.feature_registry import FEATURES, MODEL_KINDS, feature
 from reranker.fusion import fuse
-from reranker.pair_features import FEATURES, MODEL_KINDS, build, feature
+from reranker.pair_features import build
 from reranker.ranker import Ranker, RankerSettings
 
 
@@ -35,8 +36,8 @@ def test_parts_and_baseline_are_the_score(pairs: pd.DataFrame, kind: str) -> Non
 
 def test_the_plain_fusion_is_the_sum_of_its_halves(pairs: pd.DataFrame) -> None:
     raw = pairs.copy()
-    raw.loc[raw.index[:5], "n_inliers"] = np.nan
-    raw.loc[raw.index[5:9], ["n_inliers", "n_matches_50", "n_matches"]] = np.nan
+    raw.loc[raw.index[:5], "lightglue_inliers"] = np.nan
+    raw.loc[raw.index[5:9], ["lightglue_inliers", "lightglue_matches_50", "lightglue_matches"]] = np.nan
     raw.loc[raw.index[9:11], "cosine"] = np.nan
     found = explain_pairs(raw)
     sums = found.table.groupby(["query_id", "candidate_id"], sort=False)["contribution"].sum()
@@ -55,17 +56,17 @@ def test_no_pair_asked_for_is_an_empty_table(pairs: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("log_inliers", np.log1p(12), "inliers of the geometric model: 12"),
+        ("lightglue_inliers_log1p", np.log1p(12), "inliers of the geometric model: 12"),
         ("cosine", 0.4567, "cosine similarity of the two global descriptors: 0.46"),
         ("cosine_log_rank", np.log(3), "candidate's rank by cosine in its list: 3"),
-        ("model_kind", MODEL_KINDS.index("affine"), "kind of the geometric model: affine"),
+        ("lightglue_model_kind", MODEL_KINDS.index("affine"), "kind of the geometric model: affine"),
         ("same_day", 1.0, "whether both were taken on the same day: yes"),
-        ("rotation", 12.25, "model's rotation between the two head-up photographs: 12.2 degrees"),
+        ("lightglue_absolute_rotation", 12.25, "model's rotation between the two head-up photographs: 12.2 degrees"),
         ("log_length0", np.log(512), "query's longer side: 512 px"),
         ("log_length_ratio", np.log(1.5), "two lengths' ratio: 1.50"),
-        ("date_gap_log_days", np.log1p(400), "days between the photographs: 400"),
+        ("date_gap_days_log1p", np.log1p(400), "days between the photographs: 400"),
         ("cosine_zscore", -1.5, "cosine in standard deviations above its list's mean: -1.50 sd"),
-        ("residual", np.nan, "median transfer error of the inliers: not known"),
+        ("lightglue_residual", np.nan, "median transfer error of the inliers: not known"),
     ],
 )
 def test_values_in_words(name: str, value: float, said: str) -> None:

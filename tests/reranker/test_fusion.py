@@ -15,7 +15,9 @@ from reranker.protocols import evaluate
 
 
 def two() -> pd.DataFrame:
-    return pd.DataFrame({"query_id": "q", "candidate_id": ["a", "b"], "cosine": [0.9, 0.1], "n_inliers": [30, 5]})
+    return pd.DataFrame(
+        {"query_id": "q", "candidate_id": ["a", "b"], "cosine": [0.9, 0.1], "lightglue_inliers": [30, 5]}
+    )
 
 
 def test_the_mean_of_two_curves_worked_out_by_hand() -> None:
@@ -39,18 +41,18 @@ def test_the_documented_examples_hold() -> None:
 
 
 def test_missing_evidence_leaves_the_other_to_decide() -> None:
-    only_cosine = plain_fusion(two().drop(columns="n_inliers"))["probability"]
+    only_cosine = plain_fusion(two().drop(columns="lightglue_inliers"))["probability"]
     np.testing.assert_allclose(only_cosine, sigmoid(np.array([1, -1]) - 4.5), rtol=1e-5)
     only_counts = plain_fusion(two().assign(cosine=np.nan))["probability"]
     np.testing.assert_allclose(only_counts, sigmoid(1.5 * np.log1p([30, 5]) - 6.5), rtol=1e-5)
-    neither = plain_fusion(two().assign(cosine=np.nan, n_inliers=np.nan))["probability"]
+    neither = plain_fusion(two().assign(cosine=np.nan, lightglue_inliers=np.nan))["probability"]
     np.testing.assert_allclose(neither, sigmoid([-4.5, -4.5]))
 
 
 def test_the_best_known_count_is_taken() -> None:
-    raw = two().assign(n_inliers=[7, np.nan], n_matches_50=[9, 11], n_matches=[20, 20])
+    raw = two().assign(lightglue_inliers=[7, np.nan], lightglue_matches_50=[9, 11], lightglue_matches=[20, 20])
     np.testing.assert_allclose(local_evidence(build(raw)), np.log1p([7, 11]), rtol=1e-6)
-    assert np.isnan(local_evidence(build(two().drop(columns="n_inliers")))).all()
+    assert np.isnan(local_evidence(build(two().drop(columns="lightglue_inliers")))).all()
 
 
 def test_other_queries_change_nothing(pairs: pd.DataFrame) -> None:

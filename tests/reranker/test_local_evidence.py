@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reranker.local_evidence import (
-    QUICK_TERMS,
+    FIRST_STAGE_TERMS,
     TERMS,
     LocalEvidence,
     LocalEvidenceError,
@@ -23,16 +23,16 @@ def pairs(count: int = 400, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     same = rng.random(count) < 0.4
     frame = pd.DataFrame(
         {
-            "n_inliers": rng.poisson(6 + 20 * same),
-            "plausibility": rng.uniform(0.5, 1, count),
-            "n_matches": rng.poisson(60, count),
-            "n_matches_50": rng.poisson(5 + 10 * same),
-            "confidence_sum": rng.uniform(5, 20, count),
-            "marks_inliers": rng.poisson(25 + 20 * same),
-            "marks_plausibility": rng.uniform(0.5, 1, count),
-            "marks_aligned": rng.normal(0.4 + 0.1 * same, 0.05),
-            "nearest_inliers": rng.poisson(15 + 20 * same),
-            "nearest_plausibility": rng.uniform(0.5, 1, count),
+            "lightglue_inliers": rng.poisson(6 + 20 * same),
+            "lightglue_plausibility": rng.uniform(0.5, 1, count),
+            "lightglue_matches": rng.poisson(60, count),
+            "lightglue_matches_50": rng.poisson(5 + 10 * same),
+            "lightglue_confidence_sum": rng.uniform(5, 20, count),
+            "skin_inliers": rng.poisson(25 + 20 * same),
+            "skin_plausibility": rng.uniform(0.5, 1, count),
+            "skin_aligned_similarity": rng.normal(0.4 + 0.1 * same, 0.05),
+            "mutual_nn_inliers": rng.poisson(15 + 20 * same),
+            "mutual_nn_plausibility": rng.uniform(0.5, 1, count),
         }
     )
     return frame, same
@@ -47,12 +47,16 @@ def test_fitted_weights_tell_pairs_apart() -> None:
     assert ((scores > 0) == truth).mean() > 0.9
 
 
-def test_nothing_found_and_nobody_looked_are_numbers_too() -> None:
-    terms = terms_of(pd.DataFrame({"n_inliers": [np.nan, 0.0], "plausibility": [np.nan, 1.0], "n_matches": ["x", 3]}))
+def test_nothing_found_and_not_matched_are_numbers_too() -> None:
+    terms = terms_of(
+        pd.DataFrame(
+            {"lightglue_inliers": [np.nan, 0.0], "lightglue_plausibility": [np.nan, 1.0], "lightglue_matches": ["x", 3]}
+        )
+    )
     assert terms.shape == (2, len(TERMS))
     assert np.isfinite(terms).all()
     assert terms[0, 0] == 0
-    assert terms[1, list(TERMS).index("matches")] == pytest.approx(np.log(4))
+    assert terms[1, list(TERMS).index("lightglue_matches_log1p")] == pytest.approx(np.log(4))
 
 
 def test_a_file_keeps_the_weights(tmp_path: Path) -> None:
@@ -88,46 +92,84 @@ def test_a_fold_is_scored_by_weights_that_never_saw_it() -> None:
 def test_terms_by_hand() -> None:
     numbers = pd.DataFrame(
         {
-            "nearest_sure_inliers": [7.0],
-            "nearest_sure_plausibility": [0.5],
-            "nearest_sure": [9.0],
-            "marks_similarity": [0.6],
+            "mutual_nn_distinctive_inliers": [7.0],
+            "mutual_nn_distinctive_plausibility": [0.5],
+            "mutual_nn_distinctive_matches": [9.0],
+            "skin_similarity": [0.6],
         }
     )
-    names = ("nearest_sure_agreement", "nearest_sure", "marks_similarity", "nearest_agreement", "agreement")
+    names = (
+        "mutual_nn_distinctive_agreement",
+        "mutual_nn_distinctive_matches_log1p",
+        "skin_similarity",
+        "mutual_nn_agreement",
+        "lightglue_agreement",
+    )
     expected = [np.log1p(3.5), np.log1p(9.0), 0.6, 0.0, 0.0]
     np.testing.assert_allclose(terms_of(numbers, names), [expected])
 
 
-def test_weights_of_the_quick_looks_read_nothing_of_lightglue_s(tmp_path: Path) -> None:
+def test_weights_of_the_first_stage_read_nothing_of_lightglue_s(tmp_path: Path) -> None:
     frame, same = pairs()
-    model = LocalEvidence.fit(frame, same, names=tuple(QUICK_TERMS))
-    assert len(model.weights) == len(QUICK_TERMS) < len(TERMS)
-    without = frame.drop(columns=["n_inliers", "n_matches", "n_matches_50", "confidence_sum"])
+    model = LocalEvidence.fit(frame, same, names=tuple(FIRST_STAGE_TERMS))
+    assert len(model.weights) == len(FIRST_STAGE_TERMS) < len(TERMS)
+    without = frame.drop(
+        columns=["lightglue_inliers", "lightglue_matches", "lightglue_matches_50", "lightglue_confidence_sum"]
+    )
     np.testing.assert_array_equal(model.score(frame), model.score(without))
-    model.save(tmp_path / "quick.json")
-    again = LocalEvidence.load(tmp_path / "quick.json")
-    assert tuple(again.terms) == tuple(QUICK_TERMS)
+    model.save(tmp_path / "first.json")
+    again = LocalEvidence.load(tmp_path / "first.json")
+    assert tuple(again.terms) == tuple(FIRST_STAGE_TERMS)
     np.testing.assert_allclose(again.score(frame), model.score(frame), atol=1e-12)
 
 
 def rich_and_poor() -> pd.DataFrame:
-    """A pair that agrees poorly, and one that agrees well, by every look."""
-    poor = {"n_inliers": 5, "n_matches": 60, "n_matches_50": 2, "confidence_sum": 5.0, "inlier_ratio": 0.08}
-    poor |= {"marks_inliers": 25, "marks_inlier_ratio": 0.08, "marks_similarity": 0.5, "marks_aligned": 0.45}
-    poor |= {"nearest_inliers": 15, "nearest_matches": 200, "nearest_inlier_ratio": 0.08, "nearest_sharpness": 12}
-    poor |= {"nearest_sure": 30, "nearest_sure_inliers": 5, "nearest_sure_inlier_ratio": 0.15}
-    rich = {"n_inliers": 60, "n_matches": 120, "n_matches_50": 50, "confidence_sum": 60.0, "inlier_ratio": 0.5}
-    rich |= {"marks_inliers": 150, "marks_inlier_ratio": 0.5, "marks_similarity": 0.6, "marks_aligned": 0.55}
-    rich |= {"nearest_inliers": 90, "nearest_matches": 240, "nearest_inlier_ratio": 0.4, "nearest_sharpness": 40}
-    rich |= {"nearest_sure": 90, "nearest_sure_inliers": 60, "nearest_sure_inlier_ratio": 0.7}
-    gaps = {f"{look}position_gap": 0.03 for look in ("", "marks_", "nearest_", "nearest_sure_")}
-    plausible = {f"{look}plausibility": 0.9 for look in ("", "marks_", "nearest_", "nearest_sure_")}
+    """A pair that agrees poorly, and one that agrees well, by every matcher."""
+    poor = {
+        "lightglue_inliers": 5,
+        "lightglue_matches": 60,
+        "lightglue_matches_50": 2,
+        "lightglue_confidence_sum": 5.0,
+        "lightglue_inlier_ratio": 0.08,
+    }
+    poor |= {"skin_inliers": 25, "skin_inlier_ratio": 0.08, "skin_similarity": 0.5, "skin_aligned_similarity": 0.45}
+    poor |= {
+        "mutual_nn_inliers": 15,
+        "mutual_nn_matches": 200,
+        "mutual_nn_inlier_ratio": 0.08,
+        "mutual_nn_confidence_sum": 12,
+    }
+    poor |= {
+        "mutual_nn_distinctive_matches": 30,
+        "mutual_nn_distinctive_inliers": 5,
+        "mutual_nn_distinctive_inlier_ratio": 0.15,
+    }
+    rich = {
+        "lightglue_inliers": 60,
+        "lightglue_matches": 120,
+        "lightglue_matches_50": 50,
+        "lightglue_confidence_sum": 60.0,
+        "lightglue_inlier_ratio": 0.5,
+    }
+    rich |= {"skin_inliers": 150, "skin_inlier_ratio": 0.5, "skin_similarity": 0.6, "skin_aligned_similarity": 0.55}
+    rich |= {
+        "mutual_nn_inliers": 90,
+        "mutual_nn_matches": 240,
+        "mutual_nn_inlier_ratio": 0.4,
+        "mutual_nn_confidence_sum": 40,
+    }
+    rich |= {
+        "mutual_nn_distinctive_matches": 90,
+        "mutual_nn_distinctive_inliers": 60,
+        "mutual_nn_distinctive_inlier_ratio": 0.7,
+    }
+    gaps = {f"{look}position_gap": 0.03 for look in ("lightglue_", "skin_", "mutual_nn_", "mutual_nn_distinctive_")}
+    plausible = {f"{look}plausibility": 0.9 for look in ("lightglue_", "skin_", "mutual_nn_", "mutual_nn_distinctive_")}
     return pd.DataFrame([poor, rich]).assign(**gaps, **plausible)
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_the_shipped_weights_count_agreement_for_a_pair(quick: bool) -> None:
-    model = LocalEvidence.shipped_quick() if quick else LocalEvidence.shipped()
+@pytest.mark.parametrize("first_stage", [False, True])
+def test_the_shipped_weights_count_agreement_for_a_pair(first_stage: bool) -> None:
+    model = LocalEvidence.shipped_first_stage() if first_stage else LocalEvidence.shipped()
     scores = model.score(rich_and_poor())
     assert scores[1] > scores[0] + 3

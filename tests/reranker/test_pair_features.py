@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reranker.pair_features import FEATURE_NAMES, FEATURES, GROUPS, VIEWPOINT_PAIRS, PairTableError, build, feature
+from reranker.feature_registry import FEATURE_NAMES, FEATURES, GROUPS, VIEWPOINT_PAIRS, feature
+from reranker.pair_features import PairTableError, build
 
 
 def small() -> pd.DataFrame:
@@ -18,20 +19,20 @@ def small() -> pd.DataFrame:
             "query_id": ["q", "q", "q"],
             "candidate_id": ["a", "b", "c"],
             "cosine": [0.2, 0.8, 0.5],
-            "n_matches": [10, 0, 20],
-            "n_matches_50": [4, 0, 9],
-            "confidence_sum": [5.0, 0.0, 10.0],
-            "n_keypoints0": [100, 100, 100],
-            "n_keypoints1": [50, 200, 400],
-            "n_inliers": [6, 0, 6],
-            "nearest_inliers": [40, 0, 10],
-            "nearest_plausibility": [0.5, 1.0, 0.5],
-            "nearest_matches": [200, 0, 150],
-            "nearest_sure_inliers": [8, 0, 8],
-            "nearest_sure_plausibility": [1.0, 1.0, 0.25],
-            "model_kind": ["affine", "none", "something new"],
-            "scale": [2.0, np.nan, 0.5],
-            "rotation": [-20.0, np.nan, 30.0],
+            "lightglue_matches": [10, 0, 20],
+            "lightglue_matches_50": [4, 0, 9],
+            "lightglue_confidence_sum": [5.0, 0.0, 10.0],
+            "lightglue_keypoints0": [100, 100, 100],
+            "lightglue_keypoints1": [50, 200, 400],
+            "lightglue_inliers": [6, 0, 6],
+            "mutual_nn_inliers": [40, 0, 10],
+            "mutual_nn_plausibility": [0.5, 1.0, 0.5],
+            "mutual_nn_matches": [200, 0, 150],
+            "mutual_nn_distinctive_inliers": [8, 0, 8],
+            "mutual_nn_distinctive_plausibility": [1.0, 1.0, 0.25],
+            "lightglue_model_kind": ["affine", "none", "something new"],
+            "lightglue_scale": [2.0, np.nan, 0.5],
+            "lightglue_rotation": [-20.0, np.nan, 30.0],
             "date0": pd.to_datetime(["2018-01-02"] * 3),
             "date1": pd.to_datetime(["2018-01-02", "2017-12-31", None]),
             "viewpoint0": ["top", "left", None],
@@ -72,22 +73,22 @@ def test_the_table_has_the_registrys_columns_in_float32_and_the_index_of_the_inp
         ("cosine_to_best", [-0.6, 0.0, -0.3]),
         ("cosine_to_next", [math.nan, 0.3, 0.3]),
         ("cosine_zscore", [-math.sqrt(1.5), math.sqrt(1.5), 0.0]),
-        ("log_matches", [math.log(11), 0.0, math.log(21)]),
-        ("confidence_mean", [0.5, math.nan, 0.5]),
-        ("matches_per_keypoint", [4 / 50, 0.0, 9 / 100]),
-        ("confidence_per_keypoint", [0.1, 0.0, 0.1]),
-        ("inliers_log_rank", [math.log(1.5), math.log(3), math.log(1.5)]),
-        ("inliers_zscore", [math.sqrt(0.5), -math.sqrt(2), math.sqrt(0.5)]),
-        ("model_kind", [2, 0, math.nan]),
-        ("nearest_log_plausible_inliers", [math.log(21), 0.0, math.log(6)]),
-        ("nearest_log_rank", [0.0, math.log(3), math.log(2)]),
-        ("nearest_commonness", [(math.log(21) + math.log(6)) / 3] * 3),
-        ("nearest_log_matches", [math.log(201), 0.0, math.log(151)]),
-        ("nearest_sure_log_plausible_inliers", [math.log(9), 0.0, math.log(3)]),
-        ("nearest_sharpness", [math.nan] * 3),
-        ("log_scale", [math.log(2), math.nan, math.log(2)]),
-        ("rotation", [20, math.nan, 30]),
-        ("date_gap_log_days", [0, math.log(3), math.nan]),
+        ("lightglue_matches_log1p", [math.log(11), 0.0, math.log(21)]),
+        ("lightglue_confidence_mean", [0.5, math.nan, 0.5]),
+        ("lightglue_matches_per_keypoint", [4 / 50, 0.0, 9 / 100]),
+        ("lightglue_confidence_per_keypoint", [0.1, 0.0, 0.1]),
+        ("lightglue_inliers_log_rank", [math.log(1.5), math.log(3), math.log(1.5)]),
+        ("lightglue_inliers_zscore", [math.sqrt(0.5), -math.sqrt(2), math.sqrt(0.5)]),
+        ("lightglue_model_kind", [2, 0, math.nan]),
+        ("mutual_nn_agreement", [math.log(21), 0.0, math.log(6)]),
+        ("mutual_nn_agreement_log_rank", [0.0, math.log(3), math.log(2)]),
+        ("mutual_nn_agreement_list_mean", [(math.log(21) + math.log(6)) / 3] * 3),
+        ("mutual_nn_matches_log1p", [math.log(201), 0.0, math.log(151)]),
+        ("mutual_nn_distinctive_agreement", [math.log(9), 0.0, math.log(3)]),
+        ("mutual_nn_confidence_sum", [math.nan] * 3),
+        ("lightglue_absolute_log_scale", [math.log(2), math.nan, math.log(2)]),
+        ("lightglue_absolute_rotation", [20, math.nan, 30]),
+        ("date_gap_days_log1p", [0, math.log(3), math.nan]),
         ("same_day", [1, 0, math.nan]),
         ("season_gap", [0, 365.25 - 363, math.nan]),
         ("years_apart", [0, 1, math.nan]),
@@ -163,11 +164,13 @@ def test_the_order_of_rows_changes_nothing_to_the_last_bit(pairs: pd.DataFrame) 
 
 
 def test_equal_candidates_get_equal_features_whatever_their_names() -> None:
-    raw = pd.DataFrame({"query_id": "q", "candidate_id": list("abcd"), "cosine": [0.5, 0.7, 0.5, 0.2], "n_inliers": 3})
+    raw = pd.DataFrame(
+        {"query_id": "q", "candidate_id": list("abcd"), "cosine": [0.5, 0.7, 0.5, 0.2], "lightglue_inliers": 3}
+    )
     made = build(raw)
     pd.testing.assert_series_equal(made.loc[0], made.loc[2], check_names=False)
     np.testing.assert_allclose(made["cosine_log_rank"][0], math.log(2.5), rtol=1e-6)
-    assert (made["inliers_zscore"] == 0).all()
+    assert (made["lightglue_inliers_zscore"] == 0).all()
 
 
 def test_empty_tables_and_single_candidates() -> None:
@@ -177,13 +180,19 @@ def test_empty_tables_and_single_candidates() -> None:
 
 
 def test_infinite_or_absurd_numbers_become_unknown() -> None:
-    made = build(small().assign(cosine=[np.inf, 0.1, 0.2], scale=[0.0, -1.0, 1.0]))
-    assert np.isnan(made["cosine"][0]) and np.isnan(made["log_scale"][0]) and np.isnan(made["log_scale"][1])
+    made = build(small().assign(cosine=[np.inf, 0.1, 0.2], lightglue_scale=[0.0, -1.0, 1.0]))
+    assert (
+        np.isnan(made["cosine"][0])
+        and np.isnan(made["lightglue_absolute_log_scale"][0])
+        and np.isnan(made["lightglue_absolute_log_scale"][1])
+    )
     assert made["cosine_to_best"].notna().sum() == 2, "one bad value must not spoil the list"
 
 
 def test_nullable_columns_are_read() -> None:
-    raw = small().astype({"width1": "Int64", "height1": "Int64", "viewpoint0": "string", "model_kind": "string"})
+    raw = small().astype(
+        {"width1": "Int64", "height1": "Int64", "viewpoint0": "string", "lightglue_model_kind": "string"}
+    )
     pd.testing.assert_frame_equal(build(raw), build(small()))
 
 
@@ -194,12 +203,12 @@ def test_the_input_is_not_changed(pairs: pd.DataFrame) -> None:
 
 
 def test_the_skin_says_nothing_between_a_flank_and_a_back(pairs: pd.DataFrame) -> None:
-    looked = pairs[pairs["n_keypoints0"].notna()].assign(viewpoint0="top", viewpoint1="top")
+    looked = pairs[pairs["lightglue_keypoints0"].notna()].assign(viewpoint0="top", viewpoint1="top")
     mixed = looked.assign(viewpoint1="left")
-    names = [entry.name for entry in FEATURES if entry.group in ("local", "geometry", "marks")]
+    names = [entry.name for entry in FEATURES if entry.group in ("skin", "mutual_nn", "lightglue")]
     assert len(names) > 40
-    assert build(looked)["marks_log_plausible_inliers"].notna().all()
+    assert build(looked)["skin_agreement"].notna().all()
     assert build(mixed)[names].isna().all(axis=None)
     assert build(mixed)["cosine"].notna().all()
-    expected = np.log1p(looked["marks_inliers"] * looked["marks_plausibility"])
-    np.testing.assert_allclose(build(looked)["marks_log_plausible_inliers"], expected, rtol=1e-5)
+    expected = np.log1p(looked["skin_inliers"] * looked["skin_plausibility"])
+    np.testing.assert_allclose(build(looked)["skin_agreement"], expected, rtol=1e-5)

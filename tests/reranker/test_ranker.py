@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reranker.pair_features import FEATURE_NAMES, FEATURES, build
+from reranker.feature_registry import FEATURE_NAMES, FEATURES
+from reranker.pair_features import build
 from reranker.protocols import evaluate
 from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.ranking import rank_pairs
@@ -36,7 +37,9 @@ def ranker(request: pytest.FixtureRequest, pairs: pd.DataFrame) -> Ranker:
 def test_it_beats_its_best_input_on_individuals_it_never_saw(ranker: Ranker, make) -> None:  # type: ignore[no-untyped-def]
     other = make(seed=99)
     other = other.assign(same=other["individual0"] == other["individual1"])
-    best = max(evaluate(other, other[name])["map"] for name in ("cosine", "n_inliers", "confidence_sum"))
+    best = max(
+        evaluate(other, other[name])["map"] for name in ("cosine", "lightglue_inliers", "lightglue_confidence_sum")
+    )
     assert evaluate(other, ranker.predict(build(other)))["map"] > best + 0.03
 
 
@@ -73,14 +76,14 @@ def test_monotone_features_never_count_against_their_direction(ranker: Ranker, p
 
 def test_without_the_constraint_a_misleading_feature_is_followed(pairs: pd.DataFrame) -> None:
     same = (pairs["individual0"] == pairs["individual1"]).to_numpy()
-    upside_down = pairs[["query_id", "candidate_id", "cosine"]].assign(marks_aligned=-pairs["cosine"])
+    upside_down = pairs[["query_id", "candidate_id", "cosine"]].assign(skin_aligned_similarity=-pairs["cosine"])
     rows = build(upside_down)
     for kind in ("logistic", "lambdamart"):
         free, held = (
-            Ranker.fit(rows, same, pairs["query_id"], settings=quick(kind, monotone=m, groups=("marks",))).predict(rows)
+            Ranker.fit(rows, same, pairs["query_id"], settings=quick(kind, monotone=m, groups=("skin",))).predict(rows)
             for m in (False, True)
         )
-        assert np.corrcoef(free, upside_down["marks_aligned"])[0, 1] < -0.5
+        assert np.corrcoef(free, upside_down["skin_aligned_similarity"])[0, 1] < -0.5
         assert np.ptp(held) == 0, "the only evidence speaks against its direction: it must not be used"
 
 
@@ -153,10 +156,10 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_group_left_out_is_not_looked_at(pairs: pd.DataFrame) -> None:
-    ranker = fitted(pairs, quick("blend", groups=("global", "local")))
+    ranker = fitted(pairs, quick("blend", groups=("global", "lightglue")))
     assert set(ranker.feature_names) == {entry.name for entry in FEATURES if entry.group in ("global", "local")}
     rows = build(pairs)
-    undated = build(pairs.drop(columns=["date0", "date1", "n_inliers"]))
+    undated = build(pairs.drop(columns=["date0", "date1", "lightglue_inliers"]))
     np.testing.assert_array_equal(ranker.predict(rows), ranker.predict(undated))
 
 

@@ -110,7 +110,7 @@ def test_evaluation_counts_queries_whose_matches_the_list_lost() -> None:
 
 def test_the_mean_over_queries_is_the_mean_of_single_lists(pairs: pd.DataFrame) -> None:
     table = pairs.assign(same=pairs["individual0"] == pairs["individual1"], n_true=7)
-    scores = table["n_inliers"].to_numpy(dtype=float)  # full of ties
+    scores = table["lightglue_inliers"].to_numpy(dtype=float)  # full of ties
     order = rank_order(table["query_id"], scores, table["cosine"], table["candidate_id"])
     lists = [rows["same"].to_numpy() for _, rows in table.iloc[order].groupby("query_id")]
     for column, total in (([], None), (["n_true"], 7)):
@@ -135,13 +135,20 @@ def test_protocols_take_photographs_away_before_features_are_made(pairs: pd.Data
 
 def test_the_report_tells_every_method_in_every_protocol(trained: TrainedRanker) -> None:
     report = trained.report
-    methods = {"cosine", "n_inliers", "confidence_sum", "plain_fusion", "calibrated_mean", *KINDS}
+    methods = {
+        "cosine",
+        "lightglue_inliers",
+        "lightglue_confidence_sum",
+        "wildfusion_baseline",
+        "calibrated_mean",
+        *KINDS,
+    }
     methods |= {f"{kind}{ALONE}" for kind in KINDS}
     assert set(report["protocols"]) == {"all", "other_encounter", "other_year"}
     assert all(set(figures) == methods for figures in report["protocols"].values())
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     hard = report["protocols"]["other_encounter"]
-    best = max(hard[name]["map"] for name in ("cosine", "n_inliers", "confidence_sum"))
+    best = max(hard[name]["map"] for name in ("cosine", "lightglue_inliers", "lightglue_confidence_sum"))
     assert hard[report["kind"]]["map"] > best
     assert hard["cosine"]["map"] < report["protocols"]["all"]["cosine"]["map"], "the other encounters are harder"
     errors = report["calibration_errors"]["all"]
@@ -169,7 +176,7 @@ def test_the_ranker_remembers_what_it_was_trained_on(trained: TrainedRanker) -> 
 def test_out_of_fold_scores_cover_every_labelled_row(trained: TrainedRanker, pairs: pd.DataFrame) -> None:
     frame = trained.scores["all"]
     assert len(frame) == len(pairs)
-    assert frame[[*KINDS, "calibrated_mean", "plain_fusion"]].notna().all().all()
+    assert frame[[*KINDS, "calibrated_mean", "wildfusion_baseline"]].notna().all().all()
     assert len(frame[["individual0", "fold"]].drop_duplicates()) == frame["individual0"].nunique()
 
 
@@ -204,7 +211,7 @@ def test_same_encounter_rows_are_dropped_weighted_or_kept(pairs: pd.DataFrame) -
 
 
 def test_without_encounters_or_dates_the_table_itself_is_the_protocol(pairs: pd.DataFrame) -> None:
-    bare = pairs[["query_id", "candidate_id", "cosine", "n_inliers", "individual0", "individual1"]]
+    bare = pairs[["query_id", "candidate_id", "cosine", "lightglue_inliers", "individual0", "individual1"]]
     report = train_ranker(bare, TrainingSettings(folds=2), QUICK).report
     assert set(report["protocols"]) == {"all"} and "'all'" in report["reason"]
 
@@ -234,7 +241,7 @@ def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
     settings = TrainingSettings(folds=2, kind="lambdamart", support=False)
     frames = [
         train_ranker(raw, settings, QUICK, hidden=hidden, protocols={"all": raw}).scores["all"]
-        for raw in (pairs, pairs.assign(n_inliers=0.0, confidence_sum=1.0))
+        for raw in (pairs, pairs.assign(lightglue_inliers=0.0, lightglue_confidence_sum=1.0))
     ]
     np.testing.assert_array_equal(frames[0]["lambdamart"], frames[1]["lambdamart"])
     seen = train_ranker(pairs, settings, QUICK, protocols={"all": pairs}).scores

@@ -87,26 +87,26 @@ def test_a_metric_of_one_s_own_is_carried(tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     KeypointMetric(np.eye(128, dtype=np.float32), "aliked", {}).save(path)
     archive = tmp_path / "submission.zip"
-    assert main(["package", f"--output={archive}", f"--set=nearest.metric={path}"]) == 0
+    assert main(["package", f"--output={archive}", f"--set=mutual_nn.metric={path}"]) == 0
     with zipfile.ZipFile(archive) as content:
         assert json.loads(content.read("recipe.json"))["settings"]["nearest"]["metric"] == "own"
         assert "features/models/keypoints/own.safetensors" in content.namelist()
     taken = path.rename(tmp_path / "beluga-keypoints.safetensors")
-    assert main(["package", f"--output={archive}", f"--set=nearest.metric={taken}"]) == 1
+    assert main(["package", f"--output={archive}", f"--set=mutual_nn.metric={taken}"]) == 1
 
 
 def test_the_time_is_reckoned_from_measured_rates() -> None:
-    lists = ShortlistSettings(size=50, second_look=10, expansion=0)
+    lists = ShortlistSettings(size=50, rescore=10, expansion=0)
     one = estimate([(100, 1000), (50, 20)], lists, Rates(10, 50, 5, "a machine"))
     assert one.pairs == 100 * 50 + 50 * 20
     assert one.photographs == 1000 + 150
     assert one.hours == pytest.approx((115 + 120 + 300) / 3600)
     default = challenge_estimate(MatcherSettings())
     assert default.pairs == pytest.approx(4419 * 70, rel=0.01)
-    all_of_them = MatcherSettings().with_option("shortlist.second_look", "0")
+    all_of_them = MatcherSettings().with_option("shortlist.rescore", "70")
     assert challenge_estimate(all_of_them).hours > default.hours
     limit = 0.5 * challenge_estimate(all_of_them).hours
     kept = within_hours(all_of_them, limit)
     assert challenge_estimate(kept).hours <= limit
-    assert 1 < kept.shortlist.second_look < 70
+    assert 1 < kept.shortlist.rescore < 70
     assert within_hours(kept, limit) == kept

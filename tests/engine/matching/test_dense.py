@@ -1,15 +1,16 @@
-"""Matching of mark descriptors, and the direct comparison of skin once one animal is laid on the other."""
+"""Matching of dense skin descriptors, and the direct comparison of skin once one animal is laid on the other."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from engine.geometry.verification import verify_many
-from engine.matching.dense import Aligned, MarkMatcher, MarkMatchingSettings, Skin, nearest_within
-from engine.matching.evidence import MARK_NUMBERS, default_mark_verification, mark_numbers, worth_a_second_look
+from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSettings, nearest_within, skin_verification
+from engine.matching.measurements import SKIN, MatchedPair, measure
 from engine.records import Correspondences, Verification
 from features.records import Frame, LocalFeatures
 
@@ -31,24 +32,22 @@ def moved(features: LocalFeatures, shift: tuple[float, float]) -> LocalFeatures:
     return dataclasses.replace(features, xy=features.xy + np.array(shift, np.float32))
 
 
-def numbers_of(
-    first: LocalFeatures, second: LocalFeatures, matches: Correspondences, check: Verification
-) -> list[float]:
-    aligned = MarkMatcher().aligned(first, second, check.model) if check.ok else Aligned()
-    return mark_numbers(first, second, matches, check, aligned)
+def measured(first: LocalFeatures, second: LocalFeatures, matches: Correspondences, check: Verification) -> npt.NDArray:
+    aligned = SkinMatcher().aligned(first, second, check.model) if check.ok else None
+    return measure(SKIN, [MatchedPair(first, second, matches, check, aligned=aligned)])[0]
 
 
 def test_a_shifted_animal_is_found_place_by_place() -> None:
     first = grid()
     second = moved(first, (6, -10))
-    matches = MarkMatcher().match([(first, second)])[0]
+    matches = SkinMatcher().match([(first, second)])[0]
     assert len(matches) == len(first)
     np.testing.assert_array_equal(matches.indices[:, 0], matches.indices[:, 1])
-    check = verify_many([(first, second, matches, ("a", "b"))], default_mark_verification())[0]
+    check = verify_many([(first, second, matches, ("a", "b"))], skin_verification())[0]
     assert check.ok
     assert check.n_inliers == len(first)
     np.testing.assert_allclose(check.model[:2, 2], (6, -10), atol=0.5)
-    found = MarkMatcher().aligned(first, second, check.model)
+    found = SkinMatcher().aligned(first, second, check.model)
     assert found.overlap == 1.0
     for mean in (found.similarity, found.left, found.right):
         assert mean == pytest.approx(1.0, abs=1e-2)
@@ -57,24 +56,22 @@ def test_a_shifted_animal_is_found_place_by_place() -> None:
 def test_skin_of_another_part_of_the_body_is_no_match() -> None:
     first = grid()
     far = moved(first, (0, 0.4 * SIZE[1]))
-    near = MarkMatcher(MarkMatchingSettings(reach_along=0.22)).match([(first, far)])[0]
+    near = SkinMatcher(SkinMatchingSettings(reach_along=0.22)).match([(first, far)])[0]
     assert not (near.indices[:, 0] == near.indices[:, 1]).any()
-    wide = MarkMatcher(MarkMatchingSettings(reach_along=0.5)).match([(first, far)])[0]
+    wide = SkinMatcher(SkinMatchingSettings(reach_along=0.5)).match([(first, far)])[0]
     assert (wide.indices[:, 0] == wide.indices[:, 1]).all()
     assert len(wide) == len(first)
 
 
 def test_another_animal_yields_no_placement_worth_the_name() -> None:
     first, second = grid(0), grid(1)
-    matches = MarkMatcher().match([(first, second)])[0]
-    check = verify_many([(first, second, matches, ("a", "b"))], default_mark_verification())[0]
+    matches = SkinMatcher().match([(first, second)])[0]
+    check = verify_many([(first, second, matches, ("a", "b"))], skin_verification())[0]
     assert check.n_inliers < len(first) / 5
-    same = MarkMatcher().match([(first, first)])[0]
-    sure = verify_many([(first, first, same, ("a", "a"))], default_mark_verification())[0]
-    numbers = [numbers_of(first, other, m, c) for other, m, c in ((second, matches, check), (first, same, sure))]
-    aligned = [row[MARK_NUMBERS.index("marks_aligned")] for row in numbers]
-    assert not aligned[0] > 0.7
-    assert aligned[1] == pytest.approx(1.0, abs=1e-2)
+    same = SkinMatcher().match([(first, first)])[0]
+    sure = verify_many([(first, first, same, ("a", "a"))], skin_verification())[0]
+    assert not measured(first, second, matches, check)["aligned_similarity"] > 0.7
+    assert measured(first, first, same, sure)["aligned_similarity"] == pytest.approx(1.0, abs=1e-2)
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (0, 5), (5, 0), (1, 1), (2, 9)])
@@ -84,11 +81,11 @@ def test_few_places(counts: tuple[int, int]) -> None:
         whole = grid(seed)
         names = ("xy", "scores", "descriptors", "marks", "body")
         views.append(dataclasses.replace(whole, **{name: getattr(whole, name)[:count] for name in names}))
-    matches = MarkMatcher().match([(views[0], views[1])])[0]
+    matches = SkinMatcher().match([(views[0], views[1])])[0]
     assert len(matches) <= min(counts)
-    check = verify_many([(views[0], views[1], matches, ("a", "b"))], default_mark_verification())[0]
-    assert len(numbers_of(views[0], views[1], matches, check)) == len(MARK_NUMBERS)
-    found = MarkMatcher().aligned(views[0], views[1], np.eye(3))
+    check = verify_many([(views[0], views[1], matches, ("a", "b"))], skin_verification())[0]
+    assert measured(views[0], views[1], matches, check)["matches"] == len(matches)
+    found = SkinMatcher().aligned(views[0], views[1], np.eye(3))
     assert np.isnan(found.similarity) or -1 <= found.similarity <= 1
     assert 0 <= found.overlap <= 1
     assert np.isnan(found.left) == np.isnan(found.right) == (min(counts) < 5)
@@ -97,9 +94,9 @@ def test_few_places(counts: tuple[int, int]) -> None:
 def test_a_batch_equals_its_singles_and_no_place_is_used_twice() -> None:
     views = [grid(seed) for seed in range(3)]
     pairs = [(a, moved(b, (3, 5))) for a in views for b in views]
-    together = MarkMatcher().match(pairs)
+    together = SkinMatcher().match(pairs)
     for pair, found in zip(pairs, together, strict=True):
-        alone = MarkMatcher().match([pair])[0]
+        alone = SkinMatcher().match([pair])[0]
         np.testing.assert_array_equal(found.indices, alone.indices)
         np.testing.assert_array_equal(found.confidence, alone.confidence)
         for column in (0, 1):
@@ -113,14 +110,14 @@ def test_each_flank_is_compared_by_itself() -> None:
     skin = first.descriptors.copy()
     skin[right] = grid(1).descriptors[right]
     other = dataclasses.replace(first, descriptors=skin)
-    matches = MarkMatcher().match([(first, other)])[0]
-    check = verify_many([(first, other, matches, ("a", "b"))], default_mark_verification())[0]
-    numbers = dict(zip(MARK_NUMBERS, numbers_of(first, other, matches, check), strict=True))
-    assert numbers["marks_aligned_left"] == pytest.approx(1.0, abs=1e-2)
-    assert numbers["marks_aligned_right"] < 0.7
-    assert numbers["marks_inliers_left"] >= 0.9 * (~right).sum()
-    assert numbers["marks_inliers_right"] < 0.3 * right.sum()
-    assert numbers["marks_inliers"] >= numbers["marks_inliers_left"] + numbers["marks_inliers_right"]
+    matches = SkinMatcher().match([(first, other)])[0]
+    check = verify_many([(first, other, matches, ("a", "b"))], skin_verification())[0]
+    numbers = measured(first, other, matches, check)
+    assert numbers["aligned_left"] == pytest.approx(1.0, abs=1e-2)
+    assert numbers["aligned_right"] < 0.7
+    assert numbers["inliers_left"] >= 0.9 * (~right).sum()
+    assert numbers["inliers_right"] < 0.3 * right.sum()
+    assert numbers["inliers"] >= numbers["inliers_left"] + numbers["inliers_right"]
 
 
 def test_the_search_goes_by_the_body_where_it_is_known() -> None:
@@ -128,10 +125,10 @@ def test_the_search_goes_by_the_body_where_it_is_known() -> None:
     first = grid()
     low = moved(first, (0, 0.5 * SIZE[1]))
     low = dataclasses.replace(low, frame=Frame((SIZE[0], 2 * SIZE[1])))
-    assert len(MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(first, low)])[0]) < len(first)
+    assert len(SkinMatcher(SkinMatchingSettings(reach_along=0.05)).match([(first, low)])[0]) < len(first)
     body = np.stack([first.xy[:, 1] / SIZE[1], first.xy[:, 0] / 96 - 1], 1)
     known = [dataclasses.replace(view, body_xy=body) for view in (first, low)]
-    found = MarkMatcher(MarkMatchingSettings(reach_along=0.05)).match([(known[0], known[1])])[0]
+    found = SkinMatcher(SkinMatchingSettings(reach_along=0.05)).match([(known[0], known[1])])[0]
     assert len(found) == len(first)
     np.testing.assert_array_equal(found.indices[:, 0], found.indices[:, 1])
 
@@ -139,15 +136,7 @@ def test_the_search_goes_by_the_body_where_it_is_known() -> None:
 def test_other_keypoints_are_refused() -> None:
     wrong = dataclasses.replace(grid(), kind="aliked")
     with pytest.raises(ValueError, match="aliked"):
-        MarkMatcher().match([(grid(), wrong)])
-
-
-def test_the_second_look_goes_to_the_best_of_both_orders() -> None:
-    cosine, evidence = [0.9, 0.5, 0.4, 0.3, 0.2, 0.1], [-3.0, -3, -3, -3, -3, 5]
-    assert worth_a_second_look(cosine, evidence, 2).tolist() == [True, False, False, False, False, True]
-    assert worth_a_second_look(cosine, [-3.0, -3, -3, -3, -3, np.nan], 1).tolist() == [True, *[False] * 5]
-    assert worth_a_second_look(cosine, evidence, 0).all()
-    assert worth_a_second_look(cosine, evidence, 99).all()
+        SkinMatcher().match([(grid(), wrong)])
 
 
 def test_the_search_in_blocks_finds_what_masking_the_whole_matrix_finds() -> None:
@@ -157,7 +146,7 @@ def test_the_search_in_blocks_finds_what_masking_the_whole_matrix_finds() -> Non
         skin = rng.standard_normal((count, 16)).astype(np.float32)
         on_body = rng.random((count, 2)).astype(np.float32)
         on_body = on_body[np.argsort(on_body[:, 0])]
-        sides.append(Skin(np.arange(count), on_body, on_body, skin, on_body))
+        sides.append(PreparedSkin(np.arange(count), on_body, on_body, skin, on_body))
     first, second = sides
     nearest, back, best = nearest_within(first, second, 0.1, 0.22)
     gap = np.abs(first.on_body[:, None] - second.on_body[None])
@@ -169,7 +158,7 @@ def test_the_search_in_blocks_finds_what_masking_the_whole_matrix_finds() -> Non
 
 def test_skin_laid_on_skin_is_compared_with_all_that_lies_nearby() -> None:
     first, second = grid(0, step=9), moved(grid(1, step=9), (2, 3))
-    found = MarkMatcher().aligned(first, second, np.eye(3))
+    found = SkinMatcher().aligned(first, second, np.eye(3))
     distance = np.linalg.norm(first.xy[:, None] - second.xy[None], axis=2)
     cosine = first.descriptors.astype(np.float32) @ second.descriptors.astype(np.float32).T
     best = np.where(distance <= 0.03 * SIZE[1], cosine, -np.inf).max(1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.matching.lightglue_network import LightGlueNetwork, fast_dtype, normalise_state_dict
+from engine.matching.lightglue import fast_dtype
+from engine.matching.lightglue_network import LightGlueNetwork, normalise_state_dict
 from features.weights import weight_file
 
 SIZE = (200, 576)

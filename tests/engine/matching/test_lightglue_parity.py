@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from engine.matching.lightglue import LightGlueMatcher, LightGlueSettings
 from engine.matching.lightglue_network import normalise_state_dict
-from engine.matching.matchers import LightGlueMatcher, MatchingSettings
 from features.records import Frame, LocalFeatures
 from features.weights import weight_file
 
 TALL, WIDE, SQUARE, LATERAL = Frame((150, 600)), Frame((640, 200)), Frame((300, 300)), Frame((640, 200), 3)
-EXACT = MatchingSettings(precision="float32", depth_confidence=2.0)
+EXACT = LightGlueSettings(precision="float32", depth_confidence=2.0)
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +73,8 @@ def same(a: list, b: list) -> None:
         np.testing.assert_array_equal(one.confidence, other.confidence)
 
 
-@pytest.mark.parametrize("settings", [MatchingSettings(), EXACT], ids=["as shipped", "exact"])
-def test_a_batch_equals_its_singles_in_any_order(settings: MatchingSettings) -> None:
+@pytest.mark.parametrize("settings", [LightGlueSettings(), EXACT], ids=["as shipped", "exact"])
+def test_a_batch_equals_its_singles_in_any_order(settings: LightGlueSettings) -> None:
     together = LightGlueMatcher("aliked", settings).match(MIXED)
     same(together, [LightGlueMatcher("aliked", settings).match([pair])[0] for pair in MIXED])
     backwards = LightGlueMatcher("aliked", settings).match(MIXED[::-1])[::-1]
@@ -93,8 +93,8 @@ def test_a_photograph_kept_equals_a_fresh_one(monkeypatch: pytest.MonkeyPatch) -
     same(fresh, [forgetful.match([pair])[0] for pair in MIXED])
 
 
-@pytest.mark.parametrize("settings", [MatchingSettings(), EXACT], ids=["as shipped", "exact"])
-def test_same_matches_on_one_two_and_four_threads(settings: MatchingSettings) -> None:
+@pytest.mark.parametrize("settings", [LightGlueSettings(), EXACT], ids=["as shipped", "exact"])
+def test_same_matches_on_one_two_and_four_threads(settings: LightGlueSettings) -> None:
     answers = []
     for count in (1, 2, 4):
         torch.set_num_threads(count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.matching.lru_cache import Recent, RecentFeatures
+from engine.matching.lru_cache import LruCache
 from features.records import Frame, LocalFeatures
 
 
@@ -15,12 +15,12 @@ def test_the_last_few_values_are_made_once() -> None:
         made.append(key)
         return str(key)
 
-    recent = Recent(make, 2)
-    assert [recent(key) for key in (1, 2, 1, 3, 1, 2)] == ["1", "2", "1", "3", "1", "2"]
+    cache = LruCache(make, 2)
+    assert [cache(key) for key in (1, 2, 1, 3, 1, 2)] == ["1", "2", "1", "3", "1", "2"]
     assert made == [1, 2, 3, 2], "1 was asked for again before it was the oldest"
-    assert len(recent) == 2
-    recent.clear()
-    assert recent(1) == "1"
+    assert len(cache) == 2
+    cache.clear()
+    assert cache(1) == "1"
     assert made[-1] == 1
 
 
@@ -30,9 +30,9 @@ def test_features_are_known_by_identity_and_kept_alive() -> None:
         return LocalFeatures(np.zeros((1, 2), np.float32), one, np.ones((1, 4)), one, one, Frame((9, 9)), "sift")
 
     made: list[LocalFeatures] = []
-    recent = RecentFeatures(lambda f: (made.append(f), len(made))[1], 8)
+    cache = LruCache(lambda f: (made.append(f), len(made))[1], 8, key=id)
     first = features()
-    assert recent(first) == recent(first) == 1
+    assert cache(first) == cache(first) == 1
     # Were the features not kept, an id could come back with another object.
-    assert [recent(features()) for _ in range(5)] == [2, 3, 4, 5, 6]
-    assert len(recent) == 6
+    assert [cache(features()) for _ in range(5)] == [2, 3, 4, 5, 6]
+    assert len(cache) == 6

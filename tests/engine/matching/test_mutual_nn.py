@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.matching.mutual_nn import NearestMatcher, NearestSettings, mutual_neighbours
+from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, mutual_neighbours
 from features.keypoints.metric import KeypointMetric, KeypointMetricError
 from features.records import Frame, LocalFeatures
 from scarmatch.settings import SettingsError
 
-PLAIN = NearestSettings(metric="none")
+PLAIN = MutualNNSettings(metric="none")
 FRAME = Frame((200, 600))
 
 
@@ -58,7 +58,7 @@ def test_the_same_either_way_round() -> None:
 def test_best_first_with_one_less_the_ratio_as_confidence() -> None:
     first = features(40, 1)
     second = again(first)
-    found = NearestMatcher("aliked", PLAIN).match([(first, second)])[0]
+    found = MutualNNMatcher("aliked", PLAIN).match([(first, second)])[0]
     np.testing.assert_array_equal(found.indices[:, 0], found.indices[:, 1])
     assert len(found) == 40
     assert (np.diff(found.confidence) <= 0).all()
@@ -68,7 +68,7 @@ def test_best_first_with_one_less_the_ratio_as_confidence() -> None:
 
 
 def test_only_the_best_keypoints_take_part() -> None:
-    found = NearestMatcher("aliked", NearestSettings(7, "none")).match([(features(40, 1), features(40, 1))])[0]
+    found = MutualNNMatcher("aliked", MutualNNSettings(7, "none")).match([(features(40, 1), features(40, 1))])[0]
     assert sorted(found.indices[:, 0].tolist()) == sorted(found.indices[:, 1].tolist()) == list(range(7))
 
 
@@ -76,24 +76,24 @@ def test_only_the_best_keypoints_take_part() -> None:
 @pytest.mark.parametrize("metric", ["none", "auto"])
 def test_few_keypoints_are_no_error(counts: tuple[int, int], metric: str) -> None:
     first, second = features(counts[0], 1), features(counts[1], 2)
-    matcher = NearestMatcher("aliked", NearestSettings(metric=metric))
+    matcher = MutualNNMatcher("aliked", MutualNNSettings(metric=metric))
     found = matcher.match([(first, second)])[0]
     assert (min(counts) > 0) <= len(found) <= min(counts)
     assert np.isfinite(found.confidence).all()
     assert np.isnan(found.similarity) == (len(found) == 0)
-    assert len(matcher.sure(found)) <= len(found)
+    assert len(matcher.passes_ratio_test(found)) <= len(found)
 
 
 def test_a_batch_equals_its_singles() -> None:
     views = [features(60, seed) for seed in range(3)]
     pairs = [(a, again(b)) for a in views for b in views]
-    for pair, found in zip(pairs, NearestMatcher("aliked").match(pairs), strict=True):
-        alone = NearestMatcher("aliked").match([pair])[0]
+    for pair, found in zip(pairs, MutualNNMatcher("aliked").match(pairs), strict=True):
+        alone = MutualNNMatcher("aliked").match([pair])[0]
         np.testing.assert_array_equal(found.indices, alone.indices)
         np.testing.assert_array_equal(found.confidence, alone.confidence)
 
 
-def test_ambiguous_neighbours_are_not_sure() -> None:
+def test_ambiguous_neighbours_fail_the_ratio_test() -> None:
     first = features(30, 1)
     second = again(first)
     twins = dataclasses.replace(
@@ -101,13 +101,13 @@ def test_ambiguous_neighbours_are_not_sure() -> None:
     )
     blurred = again(first, seed=4).descriptors
     twins = dataclasses.replace(twins, descriptors=np.concatenate([second.descriptors, blurred]))
-    matcher = NearestMatcher("aliked", PLAIN)
+    matcher = MutualNNMatcher("aliked", PLAIN)
     plain, doubled = (matcher.match([(first, other)])[0] for other in (second, twins))
-    assert len(matcher.sure(plain)) == 30
-    assert len(matcher.sure(doubled)) < len(doubled)
-    assert (matcher.sure(plain).confidence >= 0.1).all()
-    strict = NearestMatcher("aliked", NearestSettings(metric="none", sure_ratio=0.05))
-    assert len(strict.sure(plain)) < 30
+    assert len(matcher.passes_ratio_test(plain)) == 30
+    assert len(matcher.passes_ratio_test(doubled)) < len(doubled)
+    assert (matcher.passes_ratio_test(plain).confidence >= 0.1).all()
+    strict = MutualNNMatcher("aliked", MutualNNSettings(metric="none", max_ratio=0.05))
+    assert len(strict.passes_ratio_test(plain)) < 30
 
 
 def test_a_metric_decides_what_is_near(tmp_path: Path) -> None:
@@ -119,34 +119,34 @@ def test_a_metric_decides_what_is_near(tmp_path: Path) -> None:
     path = tmp_path / "keypoints.safetensors"
     KeypointMetric(np.eye(128, 64, dtype=np.float32), "aliked", {"pairs": 3}).save(path)
     for metric in (str(path), str(tmp_path)):
-        matcher = NearestMatcher("aliked", NearestSettings(metric=metric))
+        matcher = MutualNNMatcher("aliked", MutualNNSettings(metric=metric))
         found = matcher.match([(first, second)])[0]
         assert len(found) == 40
         np.testing.assert_allclose(found.confidence, 1, atol=0.05)
-    plain = NearestMatcher("aliked", PLAIN)
+    plain = MutualNNMatcher("aliked", PLAIN)
     assert plain.match([(first, second)])[0].confidence.max() < 0.9
-    assert plain.fingerprint() != matcher.fingerprint() != NearestMatcher("aliked").fingerprint()
+    assert plain.fingerprint() != matcher.fingerprint() != MutualNNMatcher("aliked").fingerprint()
     assert KeypointMetric.load(path).about == {"pairs": 3}
 
 
 def test_what_is_no_metric_or_another_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"'whiskers'.*beluga-keypoints"):
-        NearestMatcher("aliked", NearestSettings(metric="whiskers"))
+        MutualNNMatcher("aliked", MutualNNSettings(metric="whiskers"))
     path = tmp_path / "keypoints.safetensors"
     KeypointMetric(np.eye(64, dtype=np.float32), "xfeat", {}).save(path)
-    with pytest.raises(KeypointMetricError, match=r"keypoints\.safetensors.*'xfeat'.*nearest\.metric"):
-        NearestMatcher("aliked", NearestSettings(metric=str(path)))
+    with pytest.raises(KeypointMetricError, match=r"keypoints\.safetensors.*'xfeat'.*mutual_nn\.metric"):
+        MutualNNMatcher("aliked", MutualNNSettings(metric=str(path)))
     path.write_bytes(b"nothing")
     with pytest.raises(KeypointMetricError, match=r"keypoints\.safetensors"):
-        NearestMatcher("aliked", NearestSettings(metric=str(path)))
+        MutualNNMatcher("aliked", MutualNNSettings(metric=str(path)))
     with pytest.raises(KeypointMetricError, match="128"):
         KeypointMetric(np.eye(128, dtype=np.float32), "aliked", {}).apply(np.zeros((3, 64), np.float32))
-    for options in ({"max_keypoints": 0}, {"sure_ratio": 0.0}, {"sure_ratio": 1.5}):
+    for options in ({"max_keypoints": 0}, {"max_ratio": 0.0}, {"max_ratio": 1.5}):
         with pytest.raises(SettingsError):
-            NearestSettings(**options)  # type: ignore[arg-type]
+            MutualNNSettings(**options)  # type: ignore[arg-type]
 
 
 def test_keypoints_without_a_shipped_metric_are_compared_as_they_are() -> None:
     first = features(20, 1, kind="sift")
-    found = NearestMatcher("sift").match([(first, again(first))])[0]
+    found = MutualNNMatcher("sift").match([(first, again(first))])[0]
     assert len(found) == 20

@@ -22,9 +22,8 @@ from PIL import Image
 from engine.records import Correspondences, Verification
 from engine.report.match_run import MatchRun
 from engine.report.page import INLINE_QUERIES, chance, json_block, write_report
-from engine.report.reasons import ScorePart, ScoreParts
-from engine.report.visualize import PairEvidence, SkinPlaces
 from engine.report.wording import date_of, gap_in_words, text_of, uncertainty, verdict
+from engine.search.pair_evidence import PairEvidence, ScorePart, ScoreParts, SkinPlaces
 from features.photo import canonical_frame
 from features.records import LocalFeatures, Photo, Regions
 
@@ -142,8 +141,8 @@ def fake_run(
                 "individual_id": candidates["individual_id"][rank],
                 "probability": 0.9 / (rank + 1) / (q + 1),
                 "cosine": 0.5 if rank else float("nan"),
-                "n_matches": 12,
-                "n_inliers": 7,
+                "lightglue_matches": 12,
+                "lightglue_inliers": 7,
             }
             for q in range(n_queries)
             for rank in range(n_candidates)

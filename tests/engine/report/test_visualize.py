@@ -14,11 +14,8 @@ from engine.report import drawing
 from engine.report.visualize import (
     LAYERS,
     LayerError,
-    PairEvidence,
-    SkinPlaces,
     _legend,
     blink_frames,
-    caption,
     draw_contact_sheet,
     draw_details,
     draw_keypoints,
@@ -29,6 +26,7 @@ from engine.report.visualize import (
     save_jpeg,
     save_png,
 )
+from engine.search.pair_evidence import PairEvidence, SkinPlaces, caption
 from features.records import Frame, LocalFeatures, Photo, Regions
 
 TURNS = {"top": 0, "left": 3, "right": 1}

@@ -1,11 +1,22 @@
-"""The shortlist equals a plain sort, keeps exclusions and treats every query alone."""
+"""The lists of candidates equal a plain sort, keep exclusions and treat every query alone."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from engine.search.candidates import ShortlistSettings, expansion, requery_scores, resembling, shortlist
+from engine.search.candidates import (
+    Candidates,
+    ShortlistSettings,
+    expand,
+    global_search,
+    nearest_in_list,
+    reciprocal_rank_fusion,
+    requery_scores,
+)
 from scarmatch.settings import SettingsError
 
 
@@ -18,125 +29,174 @@ def everything(count: int):
     return lambda index: np.ones(count, bool)
 
 
+def rows_of(found: Candidates, queries: int) -> list[list[int]]:
+    return [found.row[part].tolist() for part in found.lists(queries)]
+
+
 def test_equals_a_plain_sort() -> None:
     queries, database = unit(7, 0), unit(90, 1)
-    for index, found in enumerate(shortlist(queries, database, everything(90), ShortlistSettings(size=10))):
-        cosine = [float(np.dot(row, queries[index])) for row in database]
+    found = global_search(queries, database, everything(90), 10)
+    assert found.query.tolist() == np.repeat(np.arange(7), 10).tolist()
+    for query, part in enumerate(found.lists(7)):
+        cosine = [float(np.dot(row, queries[query])) for row in database]
         expected = sorted(range(90), key=lambda row: (-cosine[row], row))[:10]
-        assert found.indices.tolist() == expected
-        np.testing.assert_allclose(found.cosine, [cosine[row] for row in expected], atol=1e-6)
+        assert found.row[part].tolist() == expected
+        np.testing.assert_allclose(found.cosine[part], [cosine[row] for row in expected], atol=1e-6)
 
 
 def test_excluded_rows_never_appear() -> None:
-    queries, database = unit(3, 0), unit(20, 1)
     mask = np.arange(20) % 2 == 0
-    for found in shortlist(queries, database, lambda index: mask, ShortlistSettings(size=15)):
-        assert len(found) == 10
-        assert mask[found.indices].all()
+    found = global_search(unit(3, 0), unit(20, 1), lambda index: mask, 15)
+    assert [len(rows) for rows in rows_of(found, 3)] == [10, 10, 10]
+    assert mask[found.row].all()
 
 
 def test_nothing_allowed_and_empty_database() -> None:
     queries = unit(2, 0)
-    assert [len(s) for s in shortlist(queries, unit(5, 1), lambda i: np.zeros(5, bool))] == [0, 0]
-    assert [len(s) for s in shortlist(queries, np.zeros((0, 16), np.float32), everything(0))] == [0, 0]
+    assert rows_of(global_search(queries, unit(5, 1), lambda i: np.zeros(5, bool), 50), 2) == [[], []]
+    assert rows_of(global_search(queries, np.zeros((0, 16), np.float32), everything(0), 50), 2) == [[], []]
+    only_second = global_search(queries, unit(5, 1), lambda i: np.full(5, i == 1), 2)
+    assert [len(rows) for rows in rows_of(only_second, 2)] == [0, 2]
 
 
 def test_ties_are_broken_by_row() -> None:
     database = np.repeat(unit(1, 3), 30, axis=0)
-    found = shortlist(unit(1, 4), database, everything(30), ShortlistSettings(size=5))[0]
-    assert found.indices.tolist() == [0, 1, 2, 3, 4]
+    assert rows_of(global_search(unit(1, 4), database, everything(30), 5), 1) == [[0, 1, 2, 3, 4]]
 
 
 def test_a_query_does_not_notice_the_others() -> None:
     queries, database = unit(9, 0), unit(300, 1)
-    together = shortlist(queries, database, everything(300), ShortlistSettings(size=20))
-    alone = shortlist(queries[4:5], database, everything(300), ShortlistSettings(size=20))[0]
-    np.testing.assert_array_equal(together[4].indices, alone.indices)
-    np.testing.assert_array_equal(together[4].cosine, alone.cosine)
+    together = global_search(queries, database, everything(300), 20)
+    alone = global_search(queries[4:5], database, everything(300), 20)
+    part = list(together.lists(9))[4]
+    for name in ("row", "cosine", "requery"):
+        np.testing.assert_array_equal(getattr(together, name)[part], getattr(alone, name))
 
 
 def test_requery_by_hand() -> None:
     database = np.array([[1, 0], [0.8, 0.6], [0, 1], [-1, 0]], np.float32)
     query = np.array([0.96, 0.28], np.float32)
     cosine = database @ query
-    settings = ShortlistSettings(requery_power=2.0)
     # Best two are row 1 (0.936) and row 0 (0.96): row 0 first.
     expected = [
-        0.4 * max(cosine[row], 0) ** 2
-        + 0.4 * max(float(database[row] @ database[0]), 0) ** 2
-        + 0.2 * max(float(database[row] @ database[1]), 0) ** 2
+        0.4 * max(cosine[row], 0) ** 7
+        + 0.4 * max(float(database[row] @ database[0]), 0) ** 7
+        + 0.2 * max(float(database[row] @ database[1]), 0) ** 7
         for row in range(4)
     ]
-    scores = requery_scores(cosine, database, np.ones(4, bool), settings)
+    scores = requery_scores(cosine, database, np.ones(4, bool))
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
-    found = shortlist(query[None], database, everything(4), ShortlistSettings(size=4, requery=True, requery_power=2.0))[
-        0
-    ]
-    assert found.indices[:2].tolist() == [0, 1]
-    np.testing.assert_allclose(found.requery, scores[found.indices], rtol=1e-6)
-    np.testing.assert_allclose(found.cosine, cosine[found.indices], rtol=1e-6)
+    found = global_search(query[None], database, everything(4), 4)
+    np.testing.assert_allclose(found.requery, scores[found.row], rtol=1e-6)
+    np.testing.assert_allclose(found.cosine, cosine[found.row], rtol=1e-6)
 
 
 def test_requery_never_asks_through_an_excluded_photograph() -> None:
     database = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     cosine = np.array([0.9, 0.3, 0.2], np.float32)
-    mask = np.array([False, True, True])
-    scores = requery_scores(cosine, database, mask, ShortlistSettings(requery_power=1.0))
-    np.testing.assert_allclose(scores, [0.36, 0.12 + 0.4, 0.08 + 0.2], rtol=1e-5)
+    scores = requery_scores(cosine, database, np.array([False, True, True]))
+    expected = [0.4 * 0.9**7, 0.4 * 0.3**7 + 0.4, 0.4 * 0.2**7 + 0.2]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
-def test_size_must_be_positive() -> None:
-    with pytest.raises(SettingsError, match="size=0"):
-        ShortlistSettings(size=0)
+@pytest.mark.parametrize("options", [{"size": 0}, {"expansion": -1}, {"rescore": -1}])
+def test_options_out_of_range_are_named(options: dict[str, int]) -> None:
+    (name, value), *_ = options.items()
+    with pytest.raises(SettingsError, match=f"{name}={value}"):
+        ShortlistSettings(**options)
+
+
+def test_no_more_are_rescored_than_are_listed() -> None:
+    assert [ShortlistSettings(rescore=n).rescored(30) for n in (0, 1, 30, 99)] == [0, 1, 30, 30]
+
+
+def expanded(
+    lists: Candidates,
+    probability: npt.ArrayLike,
+    queries: np.ndarray,
+    database: np.ndarray,
+    mask: np.ndarray,
+    size: int,
+) -> Candidates:
+    return expand(lists, np.asarray(probability, float), queries, database, lambda index: mask, size)
 
 
 def test_expansion_brings_what_resembles_the_candidates_that_match() -> None:
-    query, database = unit(1, 0)[0], unit(40, 1)
+    query, database = unit(1, 0), unit(40, 1)
     # Rows 30 and 31 are near copies of rows that are in the list, one sure and one (the most similar) hopeless.
-    (short,) = shortlist(query[None], database[:30], everything(30), ShortlistSettings(size=5))
-    sure, hopeless = short.indices[3], short.indices[0]
+    short = global_search(query, database[:30], everything(30), 5)
+    sure, hopeless = short.row[3], short.row[0]
     for copy, original in ((30, sure), (31, hopeless)):
         near = database[original] + 0.05 * unit(1, copy)[0]
         database[copy] = near / np.linalg.norm(near)
     mask = np.ones(40, bool)
-    mask[short.indices[4] + 1 : short.indices[4] + 2] = False
-    probability = np.where(short.indices == sure, 0.9, np.where(short.indices == hopeless, 0.0, 0.2))
-    settings = ShortlistSettings(size=5, expansion=4)
-    added = expansion(short, probability, query, database, mask, settings)
-    assert len(added) == 4 and not set(added.indices.tolist()) & set(short.indices.tolist())
-    assert added.indices[0] == 30, "the copy of the sure candidate comes first"
-    assert mask[added.indices].all()
-    np.testing.assert_allclose(added.cosine, database[added.indices] @ query, atol=1e-6)
-    again = requery_scores(database @ query, database, mask, settings)
-    np.testing.assert_allclose(added.requery, again[added.indices], atol=1e-6)
+    mask[short.row[4] + 1 : short.row[4] + 2] = False
+    probability = np.where(short.row == sure, 0.9, np.where(short.row == hopeless, 0.0, 0.2))
+    added = expanded(short, probability, query, database, mask, 4)
+    assert len(added) == 4 and not set(added.row.tolist()) & set(short.row.tolist())
+    assert added.row[0] == 30, "the copy of the sure candidate comes first"
+    assert mask[added.row].all()
+    np.testing.assert_allclose(added.cosine, database[added.row] @ query[0], atol=1e-6)
+    np.testing.assert_allclose(added.requery, requery_scores(database @ query[0], database, mask)[added.row], atol=1e-6)
+
+
+def test_each_list_is_expanded_by_itself_and_followed_by_what_was_added() -> None:
+    queries, database = unit(3, 0), unit(40, 1)
+    short = global_search(queries, database, lambda i: np.full(40, i != 1), 5)
+    probability = np.linspace(0.1, 0.9, len(short))
+    added = expanded(short, probability, queries, database, np.ones(40, bool), 3)
+    assert added.query.tolist() == [0, 0, 0, 2, 2, 2], "an empty list stays empty"
+    short, added = (
+        dataclasses.replace(
+            table,
+            measured={"skin": np.arange(len(table)).astype([("matches", np.float32)])},
+            evidence=np.arange(float(len(table))),
+        )
+        for table in (short, added)
+    )
     whole = short.followed_by(added)
-    assert whole.indices.tolist() == [*short.indices, *added.indices]
-    assert whole.cosine.tolist() == [*short.cosine, *added.cosine] and whole.cosine.dtype == np.float32
+    assert rows_of(whole, 3) == [a + b for a, b in zip(rows_of(short, 3), rows_of(added, 3), strict=True)]
+    assert whole.measured["skin"]["matches"].tolist() == [*range(5), 0, 1, 2, *range(5, 10), 3, 4, 5]
+    assert whole.evidence.tolist() == whole.measured["skin"]["matches"].tolist()
+    assert whole.cosine.dtype == np.float32
+    alone = expanded(
+        global_search(queries[2:], database, everything(40), 5),
+        probability[5:],
+        queries[2:],
+        database,
+        np.ones(40, bool),
+        3,
+    )
+    np.testing.assert_array_equal(alone.row, added.row[3:])
 
 
 def test_nothing_is_added_where_nothing_matches_or_nothing_is_left() -> None:
-    query, database = unit(1, 0)[0], unit(12, 1)
-    (short,) = shortlist(query[None], database, everything(12), ShortlistSettings(size=5))
+    query, database = unit(1, 0), unit(12, 1)
+    short = global_search(query, database, everything(12), 5)
     sure, everybody = np.full(5, 0.9), np.ones(12, bool)
-    assert len(expansion(short, sure, query, database, everybody, ShortlistSettings())) > 0
-    assert len(expansion(short, np.zeros(5), query, database, everybody, ShortlistSettings())) == 0
-    assert len(expansion(short, sure, query, database, everybody, ShortlistSettings(expansion=0))) == 0
-    only = np.isin(np.arange(12), short.indices)
-    assert len(expansion(short, sure, query, database, only, ShortlistSettings())) == 0
-    (empty,) = shortlist(query[None], database, lambda index: np.zeros(12, bool), ShortlistSettings())
-    assert len(expansion(empty, np.zeros(0), query, database, everybody, ShortlistSettings())) == 0
-    with pytest.raises(SettingsError, match="expansion=-1"):
-        ShortlistSettings(expansion=-1)
+    assert len(expanded(short, sure, query, database, everybody, 20)) > 0
+    assert len(expanded(short, np.zeros(5), query, database, everybody, 20)) == 0
+    assert len(expanded(short, sure, query, database, everybody, 0)) == 0
+    assert len(expanded(short, sure, query, database, np.isin(np.arange(12), short.row), 20)) == 0
+    empty = global_search(query, database, lambda index: np.zeros(12, bool), 5)
+    assert len(expanded(empty, np.zeros(0), query, database, everybody, 20)) == 0
 
 
-def test_resembling_lists_the_others_best_first() -> None:
+def test_the_others_of_a_list_come_best_first() -> None:
     vectors = unit(6, 3)
-    positions, cosines = resembling(vectors, 3)
+    positions, cosines = nearest_in_list(vectors, 3)
     cosine = vectors @ vectors.T
     for row in range(6):
         expected = sorted((c for c in range(6) if c != row), key=lambda c: -cosine[row, c])[:3]
         assert positions[row].tolist() == expected
         np.testing.assert_allclose(cosines[row], cosine[row, expected], atol=1e-6)
-    positions, cosines = resembling(vectors[:2], 3)
+    positions, cosines = nearest_in_list(vectors[:2], 3)
     assert positions.tolist() == [[1, -1, -1], [0, -1, -1]] and np.isnan(cosines[:, 1:]).all()
-    assert resembling(vectors[:0], 3)[0].shape == (0, 3)
+    assert nearest_in_list(vectors[:0], 3)[0].shape == (0, 3)
+
+
+def test_reciprocal_rank_fusion_by_hand() -> None:
+    cosine, evidence = [0.9, 0.5, 0.4, 0.3], [-3.0, -3, np.nan, 5]
+    # Ranks 1 2 3 4, and 2.5 2.5 4 1: equal values share their mean rank, the unknown is last.
+    expected = [1 / 3 + 1 / 4.5, 1 / 4 + 1 / 4.5, 1 / 5 + 1 / 6, 1 / 6 + 1 / 3]
+    np.testing.assert_allclose(reciprocal_rank_fusion(cosine, evidence), expected)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.matching.evidence import Look, PairTask, PairWorker
+from engine.matching.measurements import LIGHTGLUE, MATCHERS, MatcherName
+from engine.matching.pair_worker import PairTask, PairWorker
 from features.global_descriptor.descriptor import GlobalDescriptor
 from features.keypoints.detectors import KeypointExtractor
 from scarmatch import Catalog, Matcher, MatcherSettings
@@ -20,7 +21,7 @@ BEFORE, ADDED = 5, 3
 def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     """What the networks and the pair worker were asked for."""
     found: dict[str, list] = {"keypoints": [], "vectors": [], "pairs": []}
-    extract, describe, compare = KeypointExtractor.extract, GlobalDescriptor.describe, PairWorker.compare
+    extract, describe, match = KeypointExtractor.extract, GlobalDescriptor.describe, PairWorker.match
 
     def watch_extract(self, photo, *rest):
         found["keypoints"].append(photo.sha256)
@@ -30,13 +31,13 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         found["vectors"] += sorted({photo.sha256 for photo in photos})
         return describe(self, photos, *rest)
 
-    def watch_compare(self, task: PairTask, look: Look = Look.LIGHTGLUE):
-        found["pairs"] += [(look, task.query, key) for key in task.candidates]
-        return compare(self, task, look)
+    def watch_match(self, matcher: MatcherName, task: PairTask):
+        found["pairs"] += [(matcher, task.query, key) for key in task.candidates]
+        return match(self, matcher, task)
 
     monkeypatch.setattr(KeypointExtractor, "extract", watch_extract)
     monkeypatch.setattr(GlobalDescriptor, "describe", watch_describe)
-    monkeypatch.setattr(PairWorker, "compare", watch_compare)
+    monkeypatch.setattr(PairWorker, "match", watch_match)
     return found
 
 
@@ -53,7 +54,7 @@ def test_only_what_is_new_is_computed(
     assert len(counts["keypoints"]) == BEFORE
     assert len(set(counts["vectors"])) == BEFORE
     assert len(before) == 2 * (BEFORE - 1)
-    assert len(counts["pairs"]) == len(Look) * len(before)
+    assert len(counts["pairs"]) == len(MATCHERS) * len(before)
     for asked in counts.values():
         asked.clear()
 
@@ -65,16 +66,16 @@ def test_only_what_is_new_is_computed(
     assert set(counts["vectors"]) == contents
     after = later.pairs(index.subset(ids[:2]), index)
     new = {item.key for item in index.descriptions[BEFORE:]}
-    assert len(counts["pairs"]) == len(Look) * 2 * ADDED
+    assert len(counts["pairs"]) == len(MATCHERS) * 2 * ADDED
     assert {key for _, _, key in counts["pairs"]} == new
 
     # What was there keeps its numbers, and a third run computes nothing at all.
-    both = before[["query_id", "candidate_id", "n_matches", "n_inliers"]].merge(
+    both = before[["query_id", "candidate_id", "lightglue_matches", "lightglue_inliers"]].merge(
         after, on=["query_id", "candidate_id"], suffixes=("", "_after")
     )
     assert len(both) == len(before)
-    pd.testing.assert_series_equal(both["n_matches"], both["n_matches_after"], check_names=False)
-    pd.testing.assert_series_equal(both["n_inliers"], both["n_inliers_after"], check_names=False)
+    pd.testing.assert_series_equal(both["lightglue_matches"], both["lightglue_matches_after"], check_names=False)
+    pd.testing.assert_series_equal(both["lightglue_inliers"], both["lightglue_inliers_after"], check_names=False)
     for asked in counts.values():
         asked.clear()
     again = later.pairs(later.index(everything.subset(ids)).subset(ids[:2]), index)
@@ -86,7 +87,7 @@ def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
     small_settings: MatcherSettings, made_up_dir: Path, tmp_path: Path, counts: dict[str, list]
 ) -> None:
     def matched() -> int:
-        return sum(look is Look.LIGHTGLUE for look, _, _ in counts["pairs"])
+        return sum(matcher == LIGHTGLUE for matcher, _, _ in counts["pairs"])
 
     catalog = Catalog.read(made_up_dir)
     catalog = catalog.subset(catalog.ids[:4])
@@ -96,18 +97,19 @@ def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
     pairs = [(ids[0], ids[1]), (ids[0], ids[2]), (ids[3], ids[1])]
     expected = [alone.evidence(*pair, index, index) for pair in pairs]
     assert matched() == 3
-    alone.foresee(pairs, index, index)
+    assert not alone.prefetch(pairs, index, index)
     assert matched() == 3  # nothing to gain with one process
 
     several = Matcher(small_settings, tmp_path, ranker="fusion", workers=2)
-    several.foresee([*pairs, ("nobody", ids[0])], index, index)
+    prefetched = several.prefetch([*pairs, ("nobody", ids[0])], index, index)
+    assert len(prefetched) == 3
     for pair, one in zip(pairs, expected, strict=True):
-        found = several.evidence(*pair, index, index)
+        found = several.evidence(*pair, index, index, prefetched)
         np.testing.assert_array_equal(found.correspondences.indices, one.correspondences.indices)
         np.testing.assert_array_equal(found.correspondences.confidence, one.correspondences.confidence)
         np.testing.assert_array_equal(found.verification.inliers, one.verification.inliers)
         np.testing.assert_array_equal(found.features0.xy, one.features0.xy)
     assert matched() == 3  # this process matched none of them
     several.evidence(*pairs[0], index, index)
-    assert matched() == 4  # handed out once
+    assert matched() == 4  # not prefetched
     several.close()

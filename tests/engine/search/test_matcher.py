@@ -86,7 +86,7 @@ def test_numbers_kept_equal_numbers_computed(matcher, small_settings, shared_sto
     def fail(*args: object) -> None:
         raise AssertionError("a pair that the store knows was computed again")
 
-    monkeypatch.setattr("engine.matching.evidence.PairWorker.compare", fail)
+    monkeypatch.setattr("engine.matching.pair_worker.PairWorker.match", fail)
     pd.testing.assert_frame_equal(first, again.pairs(queries, index))
 
 
@@ -94,7 +94,7 @@ def test_other_settings_get_other_numbers(matcher, small_settings, shared_store,
     queries = some_queries(index, 1)
     changed = small_settings.with_option("verification.threshold", "0.05")
     other = Matcher(changed, shared_store, ranker="fusion", workers=1).pairs(queries, index)
-    assert not other["n_inliers"].equals(matcher.pairs(queries, index)["n_inliers"])
+    assert not other["lightglue_inliers"].equals(matcher.pairs(queries, index)["lightglue_inliers"])
 
 
 def test_filters_reach_the_candidates(matcher, index) -> None:
@@ -171,8 +171,8 @@ def test_evidence_of_a_pair_agrees_with_its_numbers(matcher, index) -> None:
     answers = matcher.match(queries, index, top=1)
     row = answers.iloc[0]
     found = matcher.evidence(row["query_id"], row["image_id"], queries, index)
-    assert found.verification.n_inliers == row["n_inliers"]
-    assert len(found.correspondences) == row["n_matches"]
+    assert found.verification.n_inliers == row["lightglue_inliers"]
+    assert len(found.correspondences) == row["lightglue_matches"]
     assert found.photo0.size == found.features0.frame.size
 
 
@@ -183,46 +183,46 @@ def test_wrong_options_are_named(small_settings) -> None:
         small_settings.with_option("describe.keypoint.kind", "sift")
 
 
-def test_only_the_best_of_a_list_are_looked_at_twice_whatever_is_known(matcher, small_settings, index) -> None:
-    """Numbers of the second look that the store happens to hold do not leak into an answer that did not ask."""
+def test_only_the_best_of_a_list_are_rescored_whatever_is_known(matcher, small_settings, index) -> None:
+    """LightGlue's measurements that the store happens to hold do not leak into an answer that did not ask."""
     queries = some_queries(index)
     plain = small_settings.with_option("shortlist.expansion", "0")
     store = matcher.store_for(index.catalog)
     every = Matcher(plain, store, ranker="fusion", workers=1).pairs(queries, index, TOP)
-    assert every["n_inliers"].notna().all()
-    settings = plain.with_option("shortlist.second_look", "2")
+    assert every["lightglue_inliers"].notna().all()
+    settings = plain.with_option("shortlist.rescore", "2")
     few = Matcher(settings, store, ranker="fusion", workers=1)
     raw = few.pairs(queries, index, TOP)
-    looked = raw["n_inliers"].notna()
+    looked = raw["lightglue_inliers"].notna()
     assert (looked.groupby(raw["query_id"]).sum() == 2).all()
     pd.testing.assert_frame_equal(raw[looked], every[looked], check_dtype=False)
-    assert raw["marks_inliers"].notna().all()
-    assert raw.loc[~looked, "model_kind"].isna().all()
+    assert raw["skin_inliers"].notna().all()
+    assert raw.loc[~looked, "lightglue_model_kind"].isna().all()
     answers = few.rank(raw)
-    seen = answers["n_inliers"].notna()
-    assert (seen.groupby(answers["query_id"]).sum() == 2).all(), "unknown, not zero, where nobody matched keypoints"
-    assert (answers["n_inliers"] >= 0)[seen].all()
+    seen = answers["lightglue_inliers"].notna()
+    assert (seen.groupby(answers["query_id"]).sum() == 2).all(), "unknown, not zero, where LightGlue did not match"
+    assert (answers["lightglue_inliers"] >= 0)[seen].all()
     assert len(answers) == len(raw)
 
 
-def test_nobody_compares_a_back_from_above_with_a_flank(matcher, index) -> None:
+def test_a_back_from_above_is_not_matched_with_a_flank(matcher, index) -> None:
     raw = matcher.pairs(some_queries(index), index)
     apart = raw["viewpoint1"].isin(["left", "right"])
     assert 0 < apart.sum() < len(raw)
-    assert raw.loc[apart, ["marks_inliers", "n_inliers"]].isna().all(axis=None)
+    assert raw.loc[apart, ["skin_inliers", "lightglue_inliers"]].isna().all(axis=None)
     assert np.isfinite(raw["cosine"]).all()
 
 
 def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_settings, index) -> None:
-    """Short lists: the rest of a whale's photographs comes in through the one that matches, and is looked at too."""
+    """Short lists: the rest of a whale's photographs comes in through the one that matches, and is matched too."""
     queries, size = some_queries(index, 8), 2
     settings = small_settings.with_option("shortlist.size", str(size)).with_option("shortlist.expansion", "3")
-    settings = settings.with_option("shortlist.second_look", "4")
+    settings = settings.with_option("shortlist.rescore", "4")
     raw = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1).pairs(queries, index, TOP)
     place = raw.groupby("query_id", sort=False).cumcount()
     assert (raw.groupby("query_id").size() == size + 3).all()
-    assert raw[["marks_inliers", "nearest_inliers"]].notna().all(axis=None)
-    looked = raw["n_inliers"].notna()
+    assert raw[["skin_inliers", "mutual_nn_inliers"]].notna().all(axis=None)
+    looked = raw["lightglue_inliers"].notna()
     assert (looked.groupby(raw["query_id"]).sum() == 4).all()
     assert looked[place >= size].any()
     assert not raw.duplicated(["query_id", "candidate_id"]).any()

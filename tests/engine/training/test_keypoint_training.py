@@ -130,19 +130,19 @@ def test_the_command_writes_a_metric_that_matching_takes(
     assert main(arguments) == 0
     shown = capsys.readouterr()
     path = tmp_path / "keypoints.safetensors"
-    assert f"nearest.metric={path}" in shown.out
+    assert f"mutual_nn.metric={path}" in shown.out
     assert "pairing" in shown.err
     metric = KeypointMetric.load(path)
     assert metric.keypoints == "aliked"
     assert metric.about["rounds"][0]["taught"] > 0
     catalog = Catalog.read(made_up_dir)
     plain, trained = (
-        Matcher(small_settings.with_option("nearest.metric", name), shared_store, ranker="fusion", workers=1)
+        Matcher(small_settings.with_option("mutual_nn.metric", name), shared_store, ranker="fusion", workers=1)
         for name in ("none", str(path))
     )
     index = plain.index(catalog.subset(catalog.ids[:3]))
     pairs = [(index.catalog.ids[0], index.catalog.ids[1])]
-    one, other = (matcher.compare(pairs, index)["nearest_sharpness"].item() for matcher in (plain, trained))
+    one, other = (matcher.compare(pairs, index)["mutual_nn_confidence_sum"].item() for matcher in (plain, trained))
     assert one != other
     with pytest.raises(SettingsError, match="nothing to learn"):
         train_keypoint_metric(catalog.subset(catalog.ids[:1]), plain, tmp_path, KeypointTrainSettings(held_out="none"))

@@ -1,0 +1,141 @@
+"""Pairs of photographs matched, verified and measured, as one process does it.
+
+Work goes by query: one task is one query and its candidates, so that its result depends on nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy.typing as npt
+
+from engine.geometry.verification import VerificationSettings, verify_many
+from engine.matching.base import FeaturePair, PairMatcher
+from engine.matching.dense import AlignedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
+from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher, LightGlueSettings
+from engine.matching.lru_cache import LruCache
+from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatchedPair, MatcherName, measure
+from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
+from engine.records import Correspondences, Verification
+from features.describe import Describer, DescribeSettings
+from features.store import FeatureStore
+from scarmatch.settings import Settings
+
+#: Bumped whenever the same settings would give other measurements of the same matches.
+CODE_VERSION = 3
+
+
+@dataclass(frozen=True)
+class PairSettings(Settings):
+    """Options of everything that a pair's measurements depend on.
+
+    Attributes:
+        describe: one photograph: global descriptor, keypoints, regions.
+        skin: matching of dense skin descriptors, for every candidate.
+        skin_verification: geometric consistency of those matches.
+        mutual_nn: matching of keypoints by mutual nearest neighbours, for every candidate.
+        lightglue: matching of keypoints by LightGlue, for the best candidates.
+        verification: geometric consistency of matched keypoints.
+    """
+
+    describe: DescribeSettings = field(default_factory=DescribeSettings)
+    skin: SkinMatchingSettings = field(default_factory=SkinMatchingSettings)
+    skin_verification: VerificationSettings = field(default_factory=skin_verification)
+    mutual_nn: MutualNNSettings = field(default_factory=MutualNNSettings)
+    lightglue: LightGlueSettings = field(default_factory=LightGlueSettings)
+    verification: VerificationSettings = field(default_factory=VerificationSettings)
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """One query and the candidates to compare it with, by content key."""
+
+    query: str
+    candidates: tuple[str, ...]
+
+
+class PairWorker:
+    """What one process needs to measure pairs of photographs: networks, store, a small memory of features.
+
+    Attributes:
+        describer: describes photographs, and reads their descriptions from the store.
+        matchers: by name; LightGlue is missing where it has no weights for the kind of keypoints.
+        keypoints, skin: local features, or dense skin descriptors, of a described photograph by its key (KeyError if
+            the store lost them).
+    """
+
+    #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
+    KEEP = 128
+
+    def __init__(self, settings: PairSettings, store: Path, device: str | None = None) -> None:
+        kind = settings.describe.keypoints.kind
+        self.describer = Describer(settings.describe, FeatureStore(store), device)
+        self._skin_matcher = SkinMatcher(settings.skin)
+        self._mutual_nn = MutualNNMatcher(kind, settings.mutual_nn)
+        self.matchers: dict[MatcherName, PairMatcher] = {SKIN: self._skin_matcher, MUTUAL_NN: self._mutual_nn}
+        if kind in LIGHTGLUE_WEIGHTS:
+            self.matchers[LIGHTGLUE] = LightGlueMatcher(kind, settings.lightglue, device)
+        # One thread: the processes already share the cores, and the answer does not depend on it.
+        self._verification = settings.verification.replace(threads=1)
+        self._skin_verification = settings.skin_verification.replace(threads=1)
+        self.keypoints = LruCache(self.describer.local, self.KEEP)
+        self.skin = LruCache(self.describer.skin, self.KEEP)
+
+    @property
+    def best_matcher(self) -> MatcherName:
+        """The matcher of keypoints for pairs that are shown."""
+        return LIGHTGLUE if LIGHTGLUE in self.matchers else MUTUAL_NN
+
+    def match(self, matcher: MatcherName, task: PairTask) -> list[MatchedPair]:
+        """Match and verify a query against its candidates, in the order given."""
+        features = self.skin if matcher == SKIN else self.keypoints
+        query = features(task.query)
+        pairs = [(query, features(key)) for key in task.candidates]
+        return self._verified(matcher, task, pairs, self.matchers[matcher].match(pairs))
+
+    def measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray:
+        """Match, verify and measure a query's pairs: (candidates,) records, in the order given."""
+        matched = self.match(matcher, task)
+        if matcher == SKIN:
+            matched = [dataclasses.replace(pair, aligned=self._aligned(pair)) for pair in matched]
+        elif matcher == MUTUAL_NN:
+            pairs = [(pair.features0, pair.features1) for pair in matched]
+            distinctive = [self._mutual_nn.passes_ratio_test(pair.matches) for pair in matched]
+            again = self._verified(matcher, task, pairs, distinctive)
+            matched = [dataclasses.replace(p, distinctive=d) for p, d in zip(matched, again, strict=True)]
+        return measure(matcher, matched)
+
+    def fingerprint(self, matcher: MatcherName) -> str:
+        """Return what changes whenever a matcher's measurements could."""
+        skin = matcher == SKIN
+        described = self.describer.skin_fingerprint() if skin else self.describer.local_fingerprint()
+        verification = self._skin_verification if skin else self._verification
+        matching = self.matchers[matcher].fingerprint()
+        return "-".join((matcher, described, matching, verification.fingerprint(), str(CODE_VERSION)))
+
+    def _aligned(self, pair: MatchedPair) -> AlignedSkin:
+        if not pair.verification.ok:
+            return AlignedSkin()
+        return self._skin_matcher.aligned(pair.features0, pair.features1, pair.verification.model)
+
+    def _verified(
+        self, matcher: MatcherName, task: PairTask, pairs: Sequence[FeaturePair], matches: Sequence[Correspondences]
+    ) -> list[MatchedPair]:
+        settings = self._skin_verification if matcher == SKIN else self._verification
+        keyed = zip(pairs, matches, task.candidates, strict=True)
+        verified = verify_many([(a, b, m, (task.query, key)) for (a, b), m, key in keyed], settings)
+        return [MatchedPair(a, b, m, v) for (a, b), m, v in zip(pairs, matches, verified, strict=True)]
+
+
+def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray:
+    """Return the (candidates,) records of a task's pairs; runs in a worker process."""
+    matcher, pairs = task
+    return worker.measure(matcher, pairs)
+
+
+def match_task(worker: PairWorker, task: PairTask) -> list[tuple[Correspondences, Verification]]:
+    """Return the best matcher's matches and their verification of a task's pairs; runs in a worker process."""
+    return [(pair.matches, pair.verification) for pair in worker.match(worker.best_matcher, task)]
