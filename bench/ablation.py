@@ -61,7 +61,7 @@ def run(questions: Questions, settings: RankerSettings, tell: Callable[[str], No
     for name, hidden in recipes().items():
         # One kind of evidence alone: the support of the list would bring in the global descriptor.
         alone = name == NO_SUPPORT or name.endswith(" alone")
-        scores = out_of_fold(questions, settings, hidden, support=not alone)
+        scores = out_of_fold(questions, settings, hidden, rescoring=not alone)
         by_cosine = "cosine" not in hidden
         earned[name] = {p: per_query(t, scores[p], by_cosine=by_cosine) for p, t in questions.tables.items()}
         tell(f"{name}: mAP@20 of all questions {earned[name]['all']['ap'].mean():.3f}")

@@ -56,7 +56,7 @@ from reranker.training import TrainingSettings
 METHODS = {
     "cosine": "cosine",
     "local matching alone": "log_plausible_inliers",
-    "plain fusion": "plain_fusion",
+    "plain fusion": "wildfusion_baseline",
     "calibrated mean (WildFusion rule)": "calibrated_mean",
     "logistic ranker": "logistic",
     "LightGBM ranker": "lambdamart",

@@ -17,11 +17,11 @@ import pandas as pd
 from engine.catalogue.catalog import CatalogError
 from reranker.calibration import Values
 from reranker.metrics import average_precision
+from reranker.neighbour_rescoring import fit_and_rescore
 from reranker.pair_features import build
 from reranker.protocols import assign_folds, protocol_tables, same_encounter, split_masks
 from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
-from reranker.support import fit_and_raise
 from reranker.training import TrainingSettings
 
 #: The protocols: which candidates are left out of every list.
@@ -106,7 +106,7 @@ def out_of_fold(
     settings: RankerSettings,
     hidden: Collection[str] = (),
     training: TrainingSettings | None = None,
-    support: bool = True,
+    rescoring: bool = True,
 ) -> dict[str, Values]:
     """Return protocol -> (rows,) scores by rankers fitted without the individual that is asked (NaN if it is unknown).
 
@@ -115,7 +115,7 @@ def out_of_fold(
         settings: the models' options; kind "lambdamart" or "logistic".
         hidden: features that the recipe may not see.
         training: weights of rows and share of the individuals that early stopping watches.
-        support: raise scores by the other candidates of their lists.
+        rescoring: raise scores by the other candidates of their lists.
 
     Raises:
         CatalogError: a fold leaves nothing to train on.
@@ -145,7 +145,7 @@ def out_of_fold(
             if asked.any():
                 check_disjoint(train.individuals, table.individual0[asked])
                 scores[name][asked] = ranker.predict(table.features.loc[asked].assign(**blind))
-    return fit_and_raise(questions.tables, scores)[1] if support else scores
+    return fit_and_rescore(questions.tables, scores)[1] if rescoring else scores
 
 
 def _fit(

@@ -35,8 +35,8 @@ from engine.search.matcher import shipped_ranker
 from features.records import ByteArray
 from reranker.calibration import fit_calibration, fit_platt
 from reranker.metrics import Floats
+from reranker.neighbour_rescoring import fit_and_rescore
 from reranker.ranker import Ranker, RankerSettings, rank_order
-from reranker.support import fit_and_raise
 
 #: Scope -> places of every list that count.
 SCOPES = {"pairs": 10**9, "shown": 20, "first": 1}
@@ -80,7 +80,7 @@ def scores_of(questions: Questions, settings: RankerSettings) -> dict[str, Float
     base = questions.tables["all"]
     lines, found = [], []
     for kind in ("logistic", "lambdamart"):
-        scores = out_of_fold(questions, settings.replace(kind=kind), support=False)
+        scores = out_of_fold(questions, settings.replace(kind=kind), rescoring=False)
         judged = base.known & ~np.isnan(scores["all"])
         lines.append(fit_platt(scores["all"][judged], base.same[judged]))
         found.append(scores)
@@ -88,7 +88,7 @@ def scores_of(questions: Questions, settings: RankerSettings) -> dict[str, Float
         name: np.mean([slope * part[name] + offset for part, (slope, offset) in zip(found, lines, strict=True)], axis=0)
         for name in questions.tables
     }
-    return fit_and_raise(questions.tables, blend)[1]
+    return fit_and_rescore(questions.tables, blend)[1]
 
 
 def _folds(table: Table, questions: Questions) -> npt.NDArray[np.int_]:

@@ -2,8 +2,8 @@
 
 LightGBM's trees give SHAP values (Lundberg et al., 2020: ``pred_contrib``), the logistic curve its weights times the
 standardised features, a blend the mean of both after each was brought to log-odds. All of them add up to the score
-exactly. What a list's other candidates add (:mod:`reranker.support`) is one more part. Where no ranker serves, the
-plain fusion's probability is the mean of two curves, and each half is a part.
+exactly. What a list's other candidates add (:mod:`reranker.neighbour_rescoring`) is one more part. Where no ranker
+serves, the WildFusion baseline's probability is the mean of two curves, and each half is a part.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import pandas as pd
 from reranker.calibration import sigmoid
 from reranker.feature_registry import FEATURES, Feature
 from reranker.fusion import FusionSettings, local_source
+from reranker.neighbour_rescoring import NeighbourRescoring, noisy_or
 from reranker.pair_features import build
 from reranker.ranker import Ranker
-from reranker.support import Support, combined
 
 COLUMNS = ("query_id", "candidate_id", "feature", "group", "said", "contribution")
-SUPPORT = "support"
+NEIGHBOURS = "neighbours"
 """Name and group of what a list's other candidates add; no feature of the registry."""
 
 _METHODS = {
@@ -43,7 +43,7 @@ class Explanation:
     Attributes:
         table: one row per (pair, feature that the model knows) with :data:`COLUMNS`: ``said`` is the feature's value in
             words, ``contribution`` what it added to the score.
-        baseline: the score before any feature is known (the same for every pair; 0 for the plain fusion).
+        baseline: the score before any feature is known (the same for every pair; 0 for the WildFusion baseline).
         unit: what is added up: "score", "log-odds" or "probability".
         method: where the numbers come from, in one sentence.
     """
@@ -68,7 +68,7 @@ def explain_pairs(
 
     Args:
         raw: raw table of pairs, **whole lists**: some features compare a candidate with the others of its list.
-        ranker: the ranker; without one the plain fusion (with ``fusion``) is explained.
+        ranker: the ranker; without one the WildFusion baseline (with ``fusion``) is explained.
         wanted: (rows,) True for the rows to explain; all if None.
 
     Raises:
@@ -81,10 +81,10 @@ def explain_pairs(
         parts, kind, unit = _fusion_parts(features, fusion).loc[chosen], "fusion", "probability"
     else:
         parts, kind = ranker.explain(features.loc[chosen]), ranker.kind
-        if ranker.support is not None:
-            # On the support's scale, log-odds, own evidence and support add up.
-            parts = parts * ranker.support.slope
-            parts["baseline"] += ranker.support.offset
+        if ranker.rescoring is not None:
+            # In log-odds, own evidence and what the neighbours say add up.
+            parts = parts * ranker.rescoring.slope
+            parts["baseline"] += ranker.rescoring.offset
         elif kind == "lambdamart":
             unit = "score"
     entries = [entry for entry in FEATURES if entry.name in parts.columns]
@@ -96,25 +96,27 @@ def explain_pairs(
         for pair, known, shares in zip(pairs, values, amounts, strict=True)
         for entry, value, amount in zip(entries, known, shares, strict=True)
     ]
-    if ranker is not None and ranker.support is not None:
-        rows += _support_rows(raw, ranker.support, ranker.predict(features), chosen)
+    if ranker is not None and ranker.rescoring is not None:
+        rows += _neighbour_rows(raw, ranker.rescoring, ranker.predict(features), chosen)
     baseline = float(parts["baseline"].iloc[0]) if len(parts) else 0.0
     return Explanation(pd.DataFrame(rows, columns=list(COLUMNS)), baseline, unit, _METHODS[kind])
 
 
-def _support_rows(
-    raw: pd.DataFrame, support: Support, scores: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]
+def _neighbour_rows(
+    raw: pd.DataFrame, rescoring: NeighbourRescoring, scores: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]
 ) -> list[tuple[str, str, str, str, str, float]]:
     """Return what the other candidates add to the chosen pairs, in the columns of :data:`COLUMNS`."""
-    found, own = support.supporters(raw, scores), support.own(scores)
-    added = combined(own, found.amount) - own
+    best, own = rescoring.best_neighbours(raw, scores), rescoring.log_odds(scores)
+    added = noisy_or(own, best.amount) - own
     ids = raw["candidate_id"].astype(str).to_numpy()
     rows: list[tuple[str, str, str, str, str, float]] = []
     for i in np.flatnonzero(chosen):
         said = "no other candidate speaks for it"
-        if found.row[i] >= 0:
-            said = f"looks like {ids[found.row[i]]} ({found.cosine[i]:.2f}), which matches the query itself"
-        rows.append((raw["query_id"].iloc[i], raw["candidate_id"].iloc[i], SUPPORT, SUPPORT, said, float(added[i])))
+        if best.row[i] >= 0:
+            said = f"looks like {ids[best.row[i]]} ({best.cosine[i]:.2f}), which matches the query itself"
+        rows.append(
+            (raw["query_id"].iloc[i], raw["candidate_id"].iloc[i], NEIGHBOURS, NEIGHBOURS, said, float(added[i]))
+        )
     return rows
 
 
@@ -153,7 +155,7 @@ def _number(value: float) -> str:
 
 
 def _fusion_parts(features: pd.DataFrame, settings: FusionSettings | None) -> pd.DataFrame:
-    """Return what each half of the plain fusion adds to its probability (the halves of :func:`fusion.fuse`)."""
+    """Return what each half of the WildFusion baseline adds to its probability (the halves of :func:`fusion.fuse`)."""
     settings = settings or FusionSettings()
     zscore = features["cosine_zscore"].to_numpy(np.float64)
     source, local = local_source(features)

@@ -1,4 +1,4 @@
-"""The plain fusion of global and local evidence, for when no trained ranker applies.
+"""WildFusion's rule, the baseline: a fusion of global and local evidence, for when no trained ranker applies.
 
 The rule of WildFusion (Cermak et al., 2024): turn the global similarity and the number of local matches into
 probabilities, each by its own logistic curve, and take their mean. A trained ranker fits one kind of keypoints and one
@@ -68,7 +68,7 @@ def local_source(features: pd.DataFrame) -> tuple[npt.NDArray[np.object_], Value
     return np.where(more, _COUNTS[0], names), np.where(more, inliers, values)
 
 
-def plain_fusion(raw: pd.DataFrame, settings: FusionSettings | None = None) -> pd.DataFrame:
+def wildfusion_baseline(raw: pd.DataFrame, settings: FusionSettings | None = None) -> pd.DataFrame:
     """Score the raw table of pairs without any trained model: :func:`fuse` of its features."""
     return fuse(build(raw), settings)
 

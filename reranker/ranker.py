@@ -19,9 +19,9 @@ import pandas as pd
 
 from reranker.calibration import Calibration, Values, fit_platt
 from reranker.feature_registry import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS
+from reranker.neighbour_rescoring import NeighbourRescoring
 from reranker.pair_features import build
 from reranker.scorers import LinearScorer, RankingRows, Scorer, TreeScorer, fit_linear, fit_trees
-from reranker.support import Support
 from scarmatch.errors import ScarmatchError
 from scarmatch.manifest import check_shipped
 from scarmatch.sealed_json import read_sealed, write_sealed
@@ -135,7 +135,7 @@ class Ranker:
         keypoint_kind: the kind of keypoints it was trained on ("aliked", ...); it is of no use with another.
         descriptor: fingerprint of the global descriptor it was trained on.
         metadata: plain JSON values: data, protocol, figures.
-        support: how a list's other candidates raise a score; None leaves scores as they are.
+        rescoring: how a list's other candidates raise a score; None leaves scores as they are.
     """
 
     settings: RankerSettings
@@ -144,7 +144,7 @@ class Ranker:
     keypoint_kind: str = ""
     descriptor: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    support: Support | None = None
+    rescoring: NeighbourRescoring | None = None
 
     @property
     def kind(self) -> Kind:
@@ -231,13 +231,13 @@ class Ranker:
         return np.mean(parts, axis=0) if len(parts) > 1 else parts[0]
 
     def score(self, raw: pd.DataFrame) -> Values:
-        """Return (rows,) float64 scores of whole lists, their other candidates' support included.
+        """Return (rows,) float64 scores of whole lists, neighbour re-scoring included.
 
         Raises:
             PairTableError: the table of pairs cannot be used.
         """
         own = self.predict(build(raw))
-        return own if self.support is None else self.support.raised(raw, own)
+        return own if self.rescoring is None else self.rescoring.rescored(raw, own)
 
     def probability(self, raw: pd.DataFrame) -> Values:
         """Return (rows,) calibrated probabilities of the same individual, of whole lists."""
@@ -262,9 +262,9 @@ class Ranker:
         """Return a copy with another calibration."""
         return dataclasses.replace(self, calibration=calibration)
 
-    def with_support(self, support: Support | None) -> Ranker:
+    def with_rescoring(self, rescoring: NeighbourRescoring | None) -> Ranker:
         """Return a copy whose scores are raised by a list's other candidates."""
-        return dataclasses.replace(self, support=support)
+        return dataclasses.replace(self, rescoring=rescoring)
 
     def with_origin(self, keypoint_kind: str, descriptor: str, metadata: Mapping[str, Any]) -> Ranker:
         """Return a copy that says what it was trained on."""
@@ -282,7 +282,7 @@ class Ranker:
             "settings": self.settings.to_dict(),
             "members": [{**m.scorer.to_dict(), "slope": m.slope, "offset_of_line": m.offset} for m in self.members],
             "calibration": self.calibration.to_dict(),
-            "support": None if self.support is None else self.support.to_dict(),
+            "neighbour_rescoring": None if self.rescoring is None else self.rescoring.to_dict(),
             "keypoint_kind": self.keypoint_kind,
             "descriptor": self.descriptor,
             "metadata": dict(self.metadata),
@@ -315,6 +315,7 @@ class Ranker:
             members = tuple(_read_member(part) for part in data["members"])
             if any(list(m.scorer.names) != data["feature_names"] for m in members) or not members:
                 raise ValueError("the models' feature names are not those of the file")
+            rescoring = data["neighbour_rescoring"]
             return cls(
                 RankerSettings.from_dict(data["settings"]),
                 members,
@@ -322,7 +323,7 @@ class Ranker:
                 str(data["keypoint_kind"]),
                 str(data["descriptor"]),
                 dict(data["metadata"]),
-                None if data.get("support") is None else Support.from_dict(data["support"]),
+                None if rescoring is None else NeighbourRescoring.from_dict(rescoring),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, SettingsError) as error:
             raise RankerError(f"{path}: damaged ranker: {error}") from error

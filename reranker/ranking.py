@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from reranker.calibration import strictly_decreasing
-from reranker.fusion import FusionSettings, plain_fusion
+from reranker.fusion import FusionSettings, wildfusion_baseline
 from reranker.ranker import Ranker, rank_order
 
 
@@ -17,7 +17,7 @@ def rank_pairs(
 
     Args:
         raw: raw table of pairs (see :func:`reranker.pair_features.build`).
-        ranker: a trained ranker; without one :func:`reranker.fusion.plain_fusion` (with ``fusion``) serves.
+        ranker: a trained ranker; without one :func:`reranker.fusion.wildfusion_baseline` (with ``fusion``) serves.
         top: candidates kept a query; all if None.
 
     Returns:
@@ -25,7 +25,7 @@ def rank_pairs(
         decreasing within a query); sorted by query_id and rank. Ties are broken by cosine, then by candidate_id.
     """
     if ranker is None:
-        scored = plain_fusion(raw, fusion)
+        scored = wildfusion_baseline(raw, fusion)
         score, probability = scored["score"].to_numpy(), scored["probability"].to_numpy()
     else:
         score = ranker.score(raw)

@@ -23,11 +23,11 @@ import pandas as pd
 from reranker.calibration import Calibration, Values, fit_calibration, fit_platt
 from reranker.fusion import fit_fusion, fuse
 from reranker.metrics import expected_calibration_error
+from reranker.neighbour_rescoring import NEIGHBOUR_COLUMNS, NeighbourRescoring, fit_and_rescore
 from reranker.pair_features import build
 from reranker.protocols import Mask, assign_folds, evaluate, protocol_tables, same_encounter, split_masks
 from reranker.ranker import Kind, LabelledRows, Member, Ranker, RankerSettings, check_disjoint, rank_order
 from reranker.scorers import TreeScorer
-from reranker.support import NEIGHBOUR_COLUMNS, Support, fit_and_raise
 from scarmatch.errors import ScarmatchError
 from scarmatch.settings import Settings, SettingsError
 
@@ -38,7 +38,7 @@ KINDS: tuple[Kind, ...] = ("logistic", "lambdamart", "blend")
 #: Baselines: one measurement of the pair alone.
 COUNTS = ("lightglue_inliers", "lightglue_confidence_sum")
 LABEL_COLUMNS = ("individual0", "individual1")
-#: Ends the name of a kind's scores by each pair's own evidence, before the other candidates of its list raise them.
+#: Ends the name of a kind's scores by each pair's own evidence, before neighbour re-scoring.
 ALONE = "_alone"
 
 
@@ -61,7 +61,8 @@ class TrainingSettings(Settings):
         select_on, calibrate_on: protocol that chooses the kind and protocol whose probabilities are calibrated; where
             the table lacks the columns for it, "all" takes its place.
         min_gain: mAP that a less simple kind must win to be chosen.
-        support: let a list's other candidates raise a score (:mod:`reranker.support`), where the table names them.
+        rescoring: let a list's other candidates raise a score (:mod:`reranker.neighbour_rescoring`), where the table
+            names them.
         top: number of candidates shown (mAP@top).
     """
 
@@ -74,7 +75,7 @@ class TrainingSettings(Settings):
     select_on: Protocol = "other_encounter"
     calibrate_on: Protocol = "all"
     min_gain: float = 0.001
-    support: bool = True
+    rescoring: bool = True
     top: int = 20
 
     def __post_init__(self) -> None:
@@ -135,12 +136,12 @@ def train_ranker(
         n_trees = _fit_fold(training, tables, scores, held_out, settings, ranker_settings, weights)
         trees.append(n_trees)
     lines = _join(scores, tables, settings)
-    supports = _support(scores, tables, settings)
+    rescorings = _rescore(scores, tables, settings)
     frames = {name: _scored(table, scores[name], folds) for name, table in tables.items()}
     figures = {name: _figures(frame, settings.top) for name, frame in frames.items()}
     kind, reason = _choose(figures, settings)
     final_settings = ranker_settings.replace(kind=kind, n_trees=max(1, int(np.median(trees))), patience=0)
-    fitted = _final(training, final_settings, weights, lines).with_support(supports.get(kind))
+    fitted = _final(training, final_settings, weights, lines).with_rescoring(rescorings.get(kind))
     calibration_frame = frames.get(settings.calibrate_on, frames["all"])
     fitted = fitted.with_calibration(_calibrate(calibration_frame, kind))
     calibration = {
@@ -312,21 +313,21 @@ def _join(
     return lines
 
 
-def _support(
+def _rescore(
     scores: dict[str, dict[str, Values]], tables: dict[str, _Table], settings: TrainingSettings
-) -> dict[Kind, Support]:
-    """Raise every kind's out-of-fold scores by the support of their lists, and keep them as they were beside it."""
+) -> dict[Kind, NeighbourRescoring]:
+    """Re-score every kind's out-of-fold scores by the neighbours in their lists, and keep the former beside them."""
     for values in scores.values():
         values.update({f"{kind}{ALONE}": values[kind] for kind in KINDS})
-    if not settings.support or not set(NEIGHBOUR_COLUMNS) <= set(tables["all"].raw.columns):
+    if not settings.rescoring or not set(NEIGHBOUR_COLUMNS) <= set(tables["all"].raw.columns):
         return {}
     base = settings.calibrate_on if settings.calibrate_on in tables else "all"
-    supports: dict[Kind, Support] = {}
+    rescorings: dict[Kind, NeighbourRescoring] = {}
     for kind in KINDS:
-        supports[kind], raised = fit_and_raise(tables, {name: scores[name][kind] for name in tables}, base)
+        rescorings[kind], rescored = fit_and_rescore(tables, {name: scores[name][kind] for name in tables}, base)
         for name in tables:
-            scores[name][kind] = raised[name]
-    return supports
+            scores[name][kind] = rescored[name]
+    return rescorings
 
 
 def _scored(table: _Table, scores: dict[str, Values], folds: dict[str, int]) -> pd.DataFrame:

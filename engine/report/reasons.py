@@ -23,7 +23,7 @@ _GROUPS = {
     "lightglue": "keypoints matched by LightGlue",
     "skin": "skin that is alike",
     "metadata": "date, view and size",
-    "support": "other candidates that look like it",
+    "neighbours": "other candidates that look like it",
 }
 
 #: What a geometric model does to the query to lay it on the candidate.

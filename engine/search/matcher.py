@@ -52,8 +52,8 @@ class Matcher:
     Args:
         settings: options of the stages.
         store: folder that keeps descriptions and pair numbers; None takes the user's cache folder, one per catalogue.
-        ranker: a trained ranker, a path to one, None for the shipped one where it fits (plain fusion otherwise), or
-            "fusion" for the plain fusion of global and local evidence.
+        ranker: a trained ranker, a path to one, None for the shipped one where it fits (WildFusion's rule otherwise),
+            or "fusion" for that rule, which needs no training.
         workers: processes; None takes one per core. Answers do not depend on it.
         device: "cpu", "cuda" or None to choose.
 
@@ -211,7 +211,7 @@ class Matcher:
 
     @cached_property
     def ranker(self) -> Ranker | None:
-        """The trained ranker in use, None where the plain fusion serves."""
+        """The trained ranker in use, None where WildFusion's rule serves."""
         choice = self._ranker_choice
         if choice == "fusion":
             return None
@@ -225,7 +225,7 @@ class Matcher:
             if ranker.descriptor == model:
                 return ranker
             # Its cosines mean something else: a rough probability is better than a wrong one.
-            logger.info("no ranker ships for the descriptor %r: using the plain fusion", model)
+            logger.info("no ranker ships for the descriptor %r: using WildFusion's rule", model)
             return None
         ranker = choice if isinstance(choice, Ranker) else Ranker.load(choice)
         if ranker.keypoint_kind and ranker.keypoint_kind != kind:
@@ -319,7 +319,7 @@ class Matcher:
         ranker = self.ranker
         return {
             **self.settings.to_dict(),
-            "ranker": {"kind": ranker.kind if ranker is not None else "plain fusion"},
+            "ranker": {"kind": ranker.kind if ranker is not None else "WildFusion baseline"},
         }
 
 

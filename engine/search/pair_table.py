@@ -16,7 +16,7 @@ from engine.catalogue.catalog import same_encounter
 from engine.catalogue.index import CatalogIndex
 from engine.matching.measurements import columns as measured_columns
 from engine.search.candidates import Candidates, nearest_in_list
-from reranker.support import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NEIGHBOURS
+from reranker.neighbour_rescoring import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NEIGHBOURS
 
 #: Columns of a catalogue's table and what they are called here, followed by 0 (query) or 1 (candidate).
 _CATALOG_COLUMNS = {
@@ -69,7 +69,7 @@ def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int
 def _neighbour_columns(
     lists: list[slice], candidates: Candidates, database: CatalogIndex, ids: npt.NDArray
 ) -> dict[str, npt.NDArray]:
-    """Return the columns of :mod:`reranker.support`: each candidate's most similar others of its list."""
+    """Return the columns of :mod:`reranker.neighbour_rescoring`: each candidate's most similar others of its list."""
     names = np.full((len(candidates), NEIGHBOURS), None, object)
     cosines = np.full((len(candidates), NEIGHBOURS), np.nan, np.float32)
     for part in lists:

@@ -12,5 +12,5 @@ from engine.search.matcher import Matcher
 
 @pytest.fixture(scope="module")
 def judges(small_settings, shared_store: Path) -> OutOfFold:
-    """The engine with the plain fusion in the place of out-of-fold rankers."""
+    """The engine with the WildFusion baseline in the place of out-of-fold rankers."""
     return OutOfFold(Matcher(small_settings, shared_store, "fusion", 1), ("fusion",))

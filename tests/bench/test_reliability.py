@@ -41,8 +41,8 @@ def test_a_blend_is_the_mean_of_log_odds(questions: FakeQuestions, monkeypatch: 
     }
     asked: list[str] = []
 
-    def scores(_: object, settings: RankerSettings, support: bool = True) -> dict[str, np.ndarray]:
-        assert support == (settings.kind == "logistic" and not asked), "a blend is made first and supported then"
+    def scores(_: object, settings: RankerSettings, rescoring: bool = True) -> dict[str, np.ndarray]:
+        assert rescoring == (settings.kind == "logistic" and not asked), "a blend is made first and supported then"
         asked.append(settings.kind)
         return {"all": made[settings.kind]}
 

@@ -34,7 +34,7 @@ def test_parts_and_baseline_are_the_score(pairs: pd.DataFrame, kind: str) -> Non
     assert found.unit == ("score" if kind == "lambdamart" else "log-odds")
 
 
-def test_the_plain_fusion_is_the_sum_of_its_halves(pairs: pd.DataFrame) -> None:
+def test_the_wildfusion_baseline_is_the_sum_of_its_halves(pairs: pd.DataFrame) -> None:
     raw = pairs.copy()
     raw.loc[raw.index[:5], "lightglue_inliers"] = np.nan
     raw.loc[raw.index[5:9], ["lightglue_inliers", "lightglue_matches_50", "lightglue_matches"]] = np.nan

@@ -1,4 +1,4 @@
-"""The plain fusion: worked out by hand, sane without one kind of evidence, and fitted to labels."""
+"""WildFusion's rule: worked out by hand, sane without one kind of evidence, and fitted to labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reranker.calibration import sigmoid
-from reranker.fusion import FusionSettings, fit_fusion, local_evidence, plain_fusion
+from reranker.fusion import FusionSettings, fit_fusion, local_evidence, wildfusion_baseline
 from reranker.pair_features import build
 from reranker.protocols import evaluate
 
@@ -26,7 +26,7 @@ def test_the_mean_of_two_curves_worked_out_by_hand() -> None:
         (1 / (1 + math.exp(4.5 - 1)) + 1 / (1 + math.exp(6.5 - 1.5 * math.log(31)))) / 2,
         (1 / (1 + math.exp(4.5 + 1)) + 1 / (1 + math.exp(6.5 - 1.5 * math.log(6)))) / 2,
     ]
-    fused = plain_fusion(two())
+    fused = wildfusion_baseline(two())
     np.testing.assert_allclose(fused["probability"], expected, rtol=1e-5)
     np.testing.assert_allclose(sigmoid(fused["score"]), expected, rtol=1e-5)
 
@@ -41,11 +41,11 @@ def test_the_documented_examples_hold() -> None:
 
 
 def test_missing_evidence_leaves_the_other_to_decide() -> None:
-    only_cosine = plain_fusion(two().drop(columns="lightglue_inliers"))["probability"]
+    only_cosine = wildfusion_baseline(two().drop(columns="lightglue_inliers"))["probability"]
     np.testing.assert_allclose(only_cosine, sigmoid(np.array([1, -1]) - 4.5), rtol=1e-5)
-    only_counts = plain_fusion(two().assign(cosine=np.nan))["probability"]
+    only_counts = wildfusion_baseline(two().assign(cosine=np.nan))["probability"]
     np.testing.assert_allclose(only_counts, sigmoid(1.5 * np.log1p([30, 5]) - 6.5), rtol=1e-5)
-    neither = plain_fusion(two().assign(cosine=np.nan, lightglue_inliers=np.nan))["probability"]
+    neither = wildfusion_baseline(two().assign(cosine=np.nan, lightglue_inliers=np.nan))["probability"]
     np.testing.assert_allclose(neither, sigmoid([-4.5, -4.5]))
 
 
@@ -57,12 +57,12 @@ def test_the_best_known_count_is_taken() -> None:
 
 def test_other_queries_change_nothing(pairs: pd.DataFrame) -> None:
     own = pairs["query_id"] == pairs["query_id"].iloc[0]
-    pd.testing.assert_frame_equal(plain_fusion(pairs.loc[own]), plain_fusion(pairs).loc[own])
+    pd.testing.assert_frame_equal(wildfusion_baseline(pairs.loc[own]), wildfusion_baseline(pairs).loc[own])
 
 
 def test_fused_evidence_beats_cosine_and_fitting_gives_honest_probabilities(pairs: pd.DataFrame) -> None:
     same = pairs["individual0"] == pairs["individual1"]
     table = pairs.assign(same=same)
     fitted = fit_fusion(build(pairs), same)
-    assert evaluate(table, plain_fusion(pairs)["score"])["map"] > evaluate(table, pairs["cosine"])["map"] + 0.05
-    assert plain_fusion(pairs, fitted)["probability"].mean() == pytest.approx(same.mean(), abs=0.01)
+    assert evaluate(table, wildfusion_baseline(pairs)["score"])["map"] > evaluate(table, pairs["cosine"])["map"] + 0.05
+    assert wildfusion_baseline(pairs, fitted)["probability"].mean() == pytest.approx(same.mean(), abs=0.01)

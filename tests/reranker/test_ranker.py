@@ -157,9 +157,9 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_group_left_out_is_not_looked_at(pairs: pd.DataFrame) -> None:
     ranker = fitted(pairs, quick("blend", groups=("global", "lightglue")))
-    assert set(ranker.feature_names) == {entry.name for entry in FEATURES if entry.group in ("global", "local")}
+    assert set(ranker.feature_names) == {entry.name for entry in FEATURES if entry.group in ("global", "lightglue")}
     rows = build(pairs)
-    undated = build(pairs.drop(columns=["date0", "date1", "lightglue_inliers"]))
+    undated = build(pairs.drop(columns=["date0", "date1", "skin_inliers"]))
     np.testing.assert_array_equal(ranker.predict(rows), ranker.predict(undated))
 
 

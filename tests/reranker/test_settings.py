@@ -23,7 +23,7 @@ def test_the_fingerprint_changes_with_any_value() -> None:
 
 
 def test_options_survive_json() -> None:
-    settings = RankerSettings(kind="logistic", groups=("global", "local"), ridge=3.5)
+    settings = RankerSettings(kind="logistic", groups=("global", "skin"), ridge=3.5)
     assert RankerSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 

@@ -238,7 +238,7 @@ def test_too_few_individuals_for_early_stopping_train_all_trees(pairs: pd.DataFr
 
 def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
     hidden = [name for name in build(pairs).columns if name != "cosine" and not name.startswith("cosine")]
-    settings = TrainingSettings(folds=2, kind="lambdamart", support=False)
+    settings = TrainingSettings(folds=2, kind="lambdamart", rescoring=False)
     frames = [
         train_ranker(raw, settings, QUICK, hidden=hidden, protocols={"all": raw}).scores["all"]
         for raw in (pairs, pairs.assign(lightglue_inliers=0.0, lightglue_confidence_sum=1.0))

@@ -89,7 +89,7 @@ def test_a_metric_of_one_s_own_is_carried(tmp_path: Path) -> None:
     archive = tmp_path / "submission.zip"
     assert main(["package", f"--output={archive}", f"--set=mutual_nn.metric={path}"]) == 0
     with zipfile.ZipFile(archive) as content:
-        assert json.loads(content.read("recipe.json"))["settings"]["nearest"]["metric"] == "own"
+        assert json.loads(content.read("recipe.json"))["settings"]["mutual_nn"]["metric"] == "own"
         assert "features/models/keypoints/own.safetensors" in content.namelist()
     taken = path.rename(tmp_path / "beluga-keypoints.safetensors")
     assert main(["package", f"--output={archive}", f"--set=mutual_nn.metric={taken}"]) == 1

@@ -52,12 +52,12 @@ def test_parts_add_up_by_kind_of_evidence_and_name_what_weighs() -> None:
     rows = [
         ("global", "cosine: 0.4", 0.5),
         ("global", "rank: 2", -0.2),
-        ("geometry", "inliers: 3", -1.0),
-        ("geometry", "shear: 0.1", 0.001),
-        ("marks", "marks: not known", 0.0),
+        ("lightglue", "inliers: 3", -1.0),
+        ("lightglue", "shear: 0.1", 0.001),
+        ("skin", "skin: not known", 0.0),
     ]
     parts = score_parts(pd.DataFrame(rows, columns=["group", "said", "contribution"]), "score", -1.0, "by hand")
-    assert [part.name for part in parts.parts] == ["geometry of LightGlue's matches", "whole picture", "marks"]
+    assert [part.name for part in parts.parts] == ["keypoints matched by LightGlue", "whole picture", "skin that is alike"]
     assert [part.amount for part in parts.parts] == pytest.approx([-0.999, 0.3, 0.0])
     assert parts.parts[0].said == ("inliers: 3 (-1.00)",)
     assert parts.parts[1].said == ("cosine: 0.4 (+0.50)", "rank: 2 (-0.20)")
@@ -65,4 +65,4 @@ def test_parts_add_up_by_kind_of_evidence_and_name_what_weighs() -> None:
     assert parts.total == pytest.approx(-1.699)
     said = reasons(found(), 9, {}, parts)
     assert said[-2] == "weighs for it most: whole picture (+0.30 score) – cosine: 0.4 (+0.50)"
-    assert said[-1] == "weighs against it most: geometry of LightGlue's matches (-1.00 score) – inliers: 3 (-1.00)"
+    assert said[-1] == "weighs against it most: keypoints matched by LightGlue (-1.00 score) – inliers: 3 (-1.00)"

@@ -1,9 +1,9 @@
-"""Second thoughts about a list: a candidate gains where another one that looks like it matches the query well.
+"""Neighbour re-scoring: a candidate gains where another one of its list that looks like it matches the query well.
 
 Photographs of one encounter resemble each other far more than photographs of two encounters do. If the query was found
 again on one of them by its marks, the others are likely right too, even where their own marks are washed over. This is
 query expansion through verified matches (Chum et al., "Total Recall", ICCV 2007), applied to probabilities: candidate
-c is shown to be right by its own evidence with probability P(c), or through its best supporter n,
+c is shown to be right by its own evidence with probability P(c), or through its best neighbour n,
 
     P'(c) = 1 - (1 - P(c)) (1 - max_n P(n) L(n, c)),    L = cosine of n and c, times a factor if their dates differ.
 
@@ -28,16 +28,16 @@ NEIGHBOURS = 10
 NEIGHBOUR_COLUMNS = tuple(f"neighbour{k}" for k in range(NEIGHBOURS))
 COSINE_COLUMNS = tuple(f"neighbour_cosine{k}" for k in range(NEIGHBOURS))
 
-#: No support makes certain: log-odds stay finite.
+#: No neighbour makes certain: log-odds stay finite.
 _MOST = 0.999
 
 
 @dataclass(frozen=True, eq=False)
-class Supporters:
-    """The best supporter of each row.
+class BestNeighbours:
+    """The neighbour of each row that says most.
 
     Attributes:
-        row: (rows,) position of the supporter's row in the table, -1 where there is none.
+        row: (rows,) position of the neighbour's row in the table, -1 where there is none.
         amount: (rows,) in [0, 1): its probability times how much it resembles the candidate; 0 where there is none.
         cosine: (rows,) cosine of the two candidates; NaN where there is none.
     """
@@ -48,7 +48,7 @@ class Supporters:
 
 
 @dataclass(frozen=True)
-class Support:
+class NeighbourRescoring:
     """How a ranker's scores are raised by a list's other candidates.
 
     Attributes:
@@ -62,27 +62,27 @@ class Support:
     other_date: float = 0.7
 
     @classmethod
-    def fit(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Support:
+    def fit(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> NeighbourRescoring:
         """Fit the line on scores and labels (see :func:`reranker.calibration.fit_platt`)."""
         return cls(*fit_platt(scores, labels))
 
-    def own(self, scores: npt.ArrayLike) -> Values:
+    def log_odds(self, scores: npt.ArrayLike) -> Values:
         """Return (rows,) log-odds of the same individual by each row's own evidence."""
         return self.slope * np.asarray(scores, np.float64) + self.offset
 
-    def supporters(self, raw: pd.DataFrame, scores: npt.ArrayLike) -> Supporters:
-        """Find each row's best supporter among the rows of its list.
+    def best_neighbours(self, raw: pd.DataFrame, scores: npt.ArrayLike) -> BestNeighbours:
+        """Find the neighbour that says most for each row among the rows of its list.
 
         Args:
             raw: whole lists, with :data:`NEIGHBOUR_COLUMNS`, :data:`COSINE_COLUMNS` and ``date1``. A neighbour whose
-                row is not there, or whose score is NaN, supports nobody; a table without these columns has no support.
+                row is not there, or whose score is NaN, says nothing; without these columns none does.
             scores: (rows,) scores of the rows.
         """
         nobody = np.full(len(raw), -1, np.int64)
-        best = Supporters(nobody, np.zeros(len(raw)), np.full(len(raw), np.nan))
+        best = BestNeighbours(nobody, np.zeros(len(raw)), np.full(len(raw), np.nan))
         if not len(raw) or not set(NEIGHBOUR_COLUMNS) | set(COSINE_COLUMNS) <= set(raw.columns):
             return best
-        probability = np.nan_to_num(sigmoid(self.own(scores)), nan=0.0)
+        probability = np.nan_to_num(sigmoid(self.log_odds(scores)), nan=0.0)
         dates = pd.factorize(raw["date1"])[0] if "date1" in raw.columns else nobody
         rows = _rows_of_neighbours(raw)
         cosines = raw[list(COSINE_COLUMNS)].to_numpy(np.float64)
@@ -93,20 +93,20 @@ class Support:
         every = np.arange(len(raw))
         amount = np.minimum(amounts[every, column], _MOST)
         some = amount > 0
-        return Supporters(
+        return BestNeighbours(
             np.where(some, rows[every, column], -1), amount, np.where(some, cosines[every, column], np.nan)
         )
 
-    def raised(self, raw: pd.DataFrame, scores: npt.ArrayLike) -> Values:
-        """Return (rows,) log-odds with the support of each list's other candidates; NaN stays NaN."""
-        return combined(self.own(scores), self.supporters(raw, scores).amount)
+    def rescored(self, raw: pd.DataFrame, scores: npt.ArrayLike) -> Values:
+        """Return (rows,) log-odds with what each list's other candidates say; NaN stays NaN."""
+        return noisy_or(self.log_odds(scores), self.best_neighbours(raw, scores).amount)
 
     def to_dict(self) -> dict[str, float]:
         """Return plain JSON values."""
         return {"slope": self.slope, "offset": self.offset, "other_date": self.other_date}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Support:
+    def from_dict(cls, data: Mapping[str, Any]) -> NeighbourRescoring:
         """Read what :meth:`to_dict` wrote.
 
         Raises:
@@ -115,8 +115,8 @@ class Support:
         return cls(float(data["slope"]), float(data["offset"]), float(data["other_date"]))
 
 
-class Judged(Protocol):
-    """Rows of the raw pair table with their labels, as the tables of a training or a measurement hold them."""
+class LabelledTable(Protocol):
+    """Rows of the raw pair table with their labels, as a training or a measurement holds them."""
 
     @property
     def raw(self) -> pd.DataFrame: ...
@@ -128,10 +128,10 @@ class Judged(Protocol):
     def same(self) -> npt.NDArray[np.bool_]: ...
 
 
-def fit_and_raise(
-    tables: Mapping[str, Judged], scores: Mapping[str, Values], base: str = "all"
-) -> tuple[Support, dict[str, Values]]:
-    """Fit the support's line on one protocol's out-of-fold scores, and raise those of every protocol.
+def fit_and_rescore(
+    tables: Mapping[str, LabelledTable], scores: Mapping[str, Values], base: str = "all"
+) -> tuple[NeighbourRescoring, dict[str, Values]]:
+    """Fit the line on one protocol's out-of-fold scores, and re-score every protocol by it.
 
     A list is scored by one fold's model as a whole, and the line has two numbers for all folds together.
 
@@ -139,12 +139,12 @@ def fit_and_raise(
         tables: protocol -> labelled rows. scores: protocol -> (rows,) scores; NaN where nobody was scored.
         base: the protocol that the line is fitted on.
     """
-    judged = tables[base].known & ~np.isnan(scores[base])
-    support = Support.fit(scores[base][judged], tables[base].same[judged])
-    return support, {name: support.raised(tables[name].raw, values) for name, values in scores.items()}
+    labelled = tables[base].known & ~np.isnan(scores[base])
+    rescoring = NeighbourRescoring.fit(scores[base][labelled], tables[base].same[labelled])
+    return rescoring, {name: rescoring.rescored(tables[name].raw, values) for name, values in scores.items()}
 
 
-def combined(own: Values, amount: Values) -> Values:
+def noisy_or(own: Values, amount: Values) -> Values:
     """Return the log-odds of 1 - (1 - P)(1 - amount), with ``own`` the log-odds of P."""
     probability = sigmoid(own)
     either = probability + amount - probability * amount

@@ -1,4 +1,4 @@
-"""The support of a list's other candidates: by hand, within one list, without names, and through a whole training."""
+"""Neighbour re-scoring: by hand, within one list, without names, and through a whole training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from reranker.calibration import log_odds, sigmoid
-from reranker.explanation import SUPPORT, explain_pairs
+from reranker.explanation import NEIGHBOURS, explain_pairs
+from reranker.neighbour_rescoring import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NeighbourRescoring, noisy_or
 from reranker.protocols import evaluate
 from reranker.ranker import Ranker
 from reranker.ranking import rank_pairs
-from reranker.support import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, Support, combined
 from reranker.training import ALONE, TrainingSettings, train_ranker
 
 
@@ -40,51 +40,51 @@ def lists() -> pd.DataFrame:
     return with_neighbours(raw, alike)
 
 
-def test_support_by_hand(lists: pd.DataFrame) -> None:
+def test_rescoring_by_hand(lists: pd.DataFrame) -> None:
     own = np.array([0.9, 0.1, 0.5, 0.1, 0.2, 0.8])
-    found = Support(other_date=0.5).supporters(lists, log_odds(own))
-    # b: 0.9 x 0.8 through a beats 0.5 x 0.6 x 0.5 through c; in the other list c is the better supporter.
+    found = NeighbourRescoring(other_date=0.5).best_neighbours(lists, log_odds(own))
+    # b: 0.9 x 0.8 through a beats 0.5 x 0.6 x 0.5 through c; in the other list c is the better neighbour.
     np.testing.assert_allclose(found.amount, [0, 0.72, 0.1 * 0.3, 0, 0.24, 0.2 * 0.3], rtol=1e-6)
     assert found.row.tolist() == [-1, 0, 1, -1, 5, 4]
-    raised = sigmoid(Support(other_date=0.5).raised(lists, log_odds(own)))
-    np.testing.assert_allclose(raised, 1 - (1 - own) * (1 - found.amount), rtol=1e-6)
+    rescored = sigmoid(NeighbourRescoring(other_date=0.5).rescored(lists, log_odds(own)))
+    np.testing.assert_allclose(rescored, 1 - (1 - own) * (1 - found.amount), rtol=1e-6)
 
 
 def test_lists_know_nothing_of_each_other_and_rows_may_come_in_any_order(lists: pd.DataFrame) -> None:
     scores = pd.Series(np.linspace(-2, 2, len(lists)), lists.index)
-    support = Support(slope=1.3, offset=-0.2)
-    together = support.raised(lists, scores)
+    rescoring = NeighbourRescoring(slope=1.3, offset=-0.2)
+    together = rescoring.rescored(lists, scores)
     for query in ("q", "r"):
         own = lists["query_id"] == query
-        np.testing.assert_array_equal(support.raised(lists[own], scores[own]), together[own])
+        np.testing.assert_array_equal(rescoring.rescored(lists[own], scores[own]), together[own])
     shuffled = lists.sample(frac=1, random_state=1)
-    np.testing.assert_array_equal(support.raised(shuffled, scores[shuffled.index]), together[shuffled.index])
+    np.testing.assert_array_equal(rescoring.rescored(shuffled, scores[shuffled.index]), together[shuffled.index])
 
 
-def test_who_is_not_in_the_list_supports_nobody(lists: pd.DataFrame) -> None:
+def test_who_is_not_in_the_list_says_nothing(lists: pd.DataFrame) -> None:
     without = lists[lists["candidate_id"] != "a"].reset_index(drop=True)
-    found = Support().supporters(without, np.full(len(without), 3.0))
+    found = NeighbourRescoring().best_neighbours(without, np.full(len(without), 3.0))
     assert "a" not in set(without["candidate_id"].iloc[found.row[found.row >= 0]])
     scores = np.full(len(lists), 3.0)
     scores[lists["candidate_id"] == "a"] = np.nan
-    raised = Support().raised(lists, scores)
-    assert np.isnan(raised[0]) and np.isfinite(raised[[1, 2]]).all()
+    rescored = NeighbourRescoring().rescored(lists, scores)
+    assert np.isnan(rescored[0]) and np.isfinite(rescored[[1, 2]]).all()
 
 
 def test_a_table_that_names_no_neighbours_keeps_its_order(lists: pd.DataFrame) -> None:
     bare = lists.drop(columns=list(NEIGHBOUR_COLUMNS))
     scores = np.linspace(-5, 5, len(bare))
-    np.testing.assert_allclose(Support(2.0, 1.0).raised(bare, scores), 2 * scores + 1)
-    assert Support().raised(lists.iloc[:0], np.zeros(0)).shape == (0,)
+    np.testing.assert_allclose(NeighbourRescoring(2.0, 1.0).rescored(bare, scores), 2 * scores + 1)
+    assert NeighbourRescoring().rescored(lists.iloc[:0], np.zeros(0)).shape == (0,)
 
 
-def test_support_only_ever_raises_and_stays_finite() -> None:
+def test_rescoring_only_ever_raises_and_stays_finite() -> None:
     own = np.repeat(np.linspace(-40, 40, 41), 4)
     amount = np.tile([0.0, 1e-12, 0.5, 0.999], 41)
-    raised = combined(own, amount)
-    assert np.isfinite(raised).all()
-    assert (raised >= own - 1e-9).all()
-    np.testing.assert_array_equal(raised[amount == 0], own[amount == 0])
+    rescored = noisy_or(own, amount)
+    assert np.isfinite(rescored).all()
+    assert (rescored >= own - 1e-9).all()
+    np.testing.assert_array_equal(rescored[amount == 0], own[amount == 0])
 
 
 @pytest.fixture(scope="module")
@@ -99,29 +99,29 @@ def encounters(make) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     return with_neighbours(raw, alike)
 
 
-def test_training_fits_the_support_and_says_what_it_is_worth(encounters: pd.DataFrame, tmp_path: Path) -> None:
+def test_training_fits_the_rescoring_and_says_what_it_is_worth(encounters: pd.DataFrame, tmp_path: Path) -> None:
     trained = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3))
-    assert trained.ranker.support is not None
+    assert trained.ranker.rescoring is not None
     figures = trained.report["protocols"]["all"]
     assert figures["logistic"]["map"] > figures[f"logistic{ALONE}"]["map"]
-    without = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3, support=False))
-    assert without.ranker.support is None
+    without = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3, rescoring=False))
+    assert without.ranker.rescoring is None
     same = encounters["individual0"] == encounters["individual1"]
     table = encounters.assign(same=same)
     assert evaluate(table, trained.ranker.score(table))["map"] > evaluate(table, without.ranker.score(table))["map"]
 
     trained.ranker.save(tmp_path / "ranker.json")
     again = Ranker.load(tmp_path / "ranker.json")
-    assert again.support == trained.ranker.support
+    assert again.rescoring == trained.ranker.rescoring
     pd.testing.assert_frame_equal(rank_pairs(encounters, again), rank_pairs(encounters, trained.ranker))
 
 
-def test_an_explanation_with_support_adds_up_to_the_score_and_names_the_supporter(encounters: pd.DataFrame) -> None:
+def test_an_explanation_with_neighbours_adds_up_to_the_score_and_names_the_neighbour(encounters: pd.DataFrame) -> None:
     ranker = train_ranker(encounters, TrainingSettings(kind="logistic", folds=3)).ranker
     explained = explain_pairs(encounters, ranker)
     total = explained.table.groupby(["query_id", "candidate_id"], sort=False)["contribution"].sum() + explained.baseline
     keys = pd.MultiIndex.from_frame(encounters[["query_id", "candidate_id"]])
     np.testing.assert_allclose(total.reindex(keys), ranker.score(encounters), atol=1e-6)
-    said = explained.table.loc[explained.table["feature"] == SUPPORT, "said"]
+    said = explained.table.loc[explained.table["feature"] == NEIGHBOURS, "said"]
     assert len(said) == len(encounters)
     assert said.str.contains("which matches the query itself").any() and said.str.contains("no other candidate").any()
