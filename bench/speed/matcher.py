@@ -10,9 +10,8 @@ asked for (as far as there are, so that peers which need equal numbers can batch
 in turn, ``--rounds`` times; the least time of each counts, on one thread and on all. Ours starts without anything known
 of a photograph, but for the row that says so; as the engine works, it is also timed in one process per core. "A list as
 shipped" is what the engine does to the keypoints of a list: nearest neighbours of all its pairs, and LightGlue for the
-share of them that it is shown (``shortlist.rescore`` of list and expansion), also timed with LightGlue at the
-reference's full depth, whose matches are then the reference's. Agreement is counted on the true pairs, against the
-full-depth network in single precision: over all of its matches at the threshold in use, and over those that the
+share of them that it re-scores (``shortlist.rescore`` of list and expansion). Agreement is counted on the true pairs,
+against the network in single precision: over all of its matches at the threshold in use, and over those that the
 published threshold would keep.
 
 ``--map N`` also asks N queries with the reference's settings, with those shipped, and with each ``--compare``, and
@@ -43,7 +42,6 @@ from bench.progress import Say, say
 from bench.protocols import Evaluation, all_against_all, evaluate
 from bench.speed.contestants import (
     A_LIST,
-    A_LIST_EXACT,
     BATCH,
     KORNIA,
     NEIGHBOURS,
@@ -158,7 +156,7 @@ def race(
 def _reference(
     kind: str, pairs: Sequence[FeaturePair], count: int, settings: LightGlueSettings
 ) -> tuple[Matches, Matches]:
-    """Return the matches of the full-depth network in single precision: all, and those it is sure of."""
+    """Return the matches of the network in single precision: all, and those it is sure of."""
     exact = settings.replace(max_keypoints=count, **REFERENCE)
     found = LightGlueMatcher(kind, exact).match(pairs)
     return [one.indices for one in found], [one.indices[one.confidence > PUBLISHED_THRESHOLD] for one in found]
@@ -209,7 +207,7 @@ def measure(
         for one in field:
             row = {"name": one.name, "threads": threads, "processes": 1, "pairs_per_second": speeds[one.name]}
             every, sure = exact[one.kind]
-            if one.name in (NEIGHBOURS, A_LIST, A_LIST_EXACT):
+            if one.name in (NEIGHBOURS, A_LIST):
                 # Other matches on purpose: what they are worth is a matter of mAP.
                 rows.append(row | dict.fromkeys(("precision", "recall", "recall_of_sure")))
                 continue
@@ -231,7 +229,7 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return how many times faster ours as shipped is than kornia's, for each number of threads and processes."""
     found = []
     for row in rows:
-        if not row["name"].startswith((OURS, A_LIST, A_LIST_EXACT)):
+        if not row["name"].startswith((OURS, A_LIST)):
             continue
         speeds = {r["name"]: r["pairs_per_second"] for r in rows if r["threads"] == row["threads"]}
         batched = speeds.get(f"{KORNIA}, full depth, batch {BATCH}")

@@ -1,7 +1,7 @@
 """Where the time of matching a pair goes, against what the machine can do at best.
 
 The machine's best is a measured product of two large matrices in the number type that LightGlue runs in; LightGlue's
-arithmetic is counted from the layers that each pair really ran before it stopped.
+arithmetic is counted from the sizes of its layers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from engine.matching.measurements import FIRST_STAGE, LIGHTGLUE, MATCHERS, Match
 from engine.matching.pair_worker import PairTask, PairWorker
 from engine.workers import single_thread
 
-#: Width of LightGlue's state.
-DIM = 256
+#: Width of LightGlue's state, and its layers.
+DIM, LAYERS = 256, 9
 _SIDE = 2048
 
 
@@ -53,13 +53,13 @@ def layer_gflop(count: int, dim: int = DIM) -> tuple[float, float]:
     return 2 * self_block / 1e9, 2 * cross_block / 1e9
 
 
-def work_gflop(work: Counter[tuple[int, int]]) -> float:
+def work_gflop(work: Counter[int], layers: int = LAYERS) -> float:
     """Return the GFLOP of the pairs in :attr:`LightGlueMatcher.work_done`.
 
     The first self-attention block is left out: it is computed once per photograph.
     """
     total = 0.0
-    for (count, layers), pairs in work.items():
+    for count, pairs in work.items():
         self_block, cross_block = layer_gflop(count)
         total += pairs * ((layers - 1) * self_block + layers * cross_block)
     return total
@@ -78,11 +78,11 @@ def dissect(worker: PairWorker, tasks: Sequence[PairTask], second: Sequence[Pair
 
     Args:
         worker: compares.
-        tasks: queries with their whole lists, which get the quick looks.
-        second: the same with the candidates that LightGlue sees.
+        tasks: queries with their whole lists, which the first stage matches.
+        second: the same with the candidates that LightGlue re-scores.
 
     Returns:
-        Milliseconds a pair of each look, LightGlue's mean layers and its share of the machine's best.
+        Milliseconds a pair of each matcher, LightGlue's share of the machine's best.
     """
     pairs, looked_at = (sum(len(task.candidates) for task in some) for some in (tasks, second))
     matching = worker.matchers.get(LIGHTGLUE)
@@ -118,7 +118,6 @@ def dissect(worker: PairWorker, tasks: Sequence[PairTask], second: Sequence[Pair
         work = lightglue.work_done
         gflop = work_gflop(work)
         record["gflop_a_pair"] = gflop / sum(work.values())
-        record["mean_layers"] = sum(layers * n for (_, layers), n in work.items()) / sum(work.values())
         record["gflops"] = gflop / seconds
         record["share_of_best"] = record["gflops"] / record["best_gflops"][record["dtype"]]
     return record
@@ -133,7 +132,7 @@ def render(record: dict[str, Any]) -> str:
     lines = [f"one pair on one thread ({record['pairs']} pairs, LightGlue sees {share:.0%} of them): {parts}"]
     if "gflops" in record:
         lines.append(
-            f"LightGlue: {record['mean_layers']:.1f} layers and {record['gflop_a_pair']:.1f} GFLOP a pair, "
+            f"LightGlue: {record['gflop_a_pair']:.1f} GFLOP a pair, "
             f"{record['gflops']:,.0f} GFLOP/s in {record['dtype']}; the machine's best on one thread: {best} GFLOP/s, "
             f"so {record['share_of_best']:.0%} of it"
         )

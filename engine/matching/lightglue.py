@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from engine.matching.lightglue_network import LightGlueNetwork, Prepared
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
-#: Keypoint kind -> (weight file, attention heads, trained to stop early) of the LightGlue that was trained on it.
+#: Keypoint kind -> (weight file, attention heads) of the LightGlue that was trained on it.
 LIGHTGLUE_WEIGHTS = {
-    "aliked": ("lightglue-aliked", 4, True),
-    "disk": ("lightglue-disk", 4, True),
-    "xfeat": ("lighterglue-xfeat", 1, False),
+    "aliked": ("lightglue-aliked", 4),
+    "disk": ("lightglue-disk", 4),
+    "xfeat": ("lighterglue-xfeat", 1),
 }
 
 
@@ -41,7 +41,6 @@ class LightGlueSettings(Settings):
         max_keypoints: only the best so many keypoints of a photograph take part.
         threshold: LightGlue matches below this confidence are left out. Low on purpose: on faint marks the verification
             gains more from weak matches than it loses (see bench/NOTES.md).
-        depth_confidence: share of sure keypoints at which LightGlue stops early; above 1 it never does.
         precision: "auto", "float32", "bfloat16" or "float16".
         batch_keypoints: keypoints per LightGlue batch, both sides of all its pairs together: larger batches leave a
             CPU's second-level cache and get slower again.
@@ -49,7 +48,6 @@ class LightGlueSettings(Settings):
 
     max_keypoints: int = 512
     threshold: float = 0.02
-    depth_confidence: float = 0.95
     precision: str = "auto"
     batch_keypoints: int = 4096
 
@@ -102,8 +100,8 @@ class LightGlueMatcher:
         chosen = self.settings.precision
         self._dtype = fast_dtype(self._device) if chosen == "auto" else getattr(torch, chosen)
         self._prepare = LruCache(self._prepared, self.KEEP, key=id)
-        #: (padded number of keypoints, layers until it stopped) -> pairs matched so far: where the arithmetic went.
-        self.work_done: Counter[tuple[int, int]] = Counter()
+        #: Padded number of keypoints -> pairs matched so far: where the arithmetic went.
+        self.work_done: Counter[int] = Counter()
 
     @cached_property
     def _network(self) -> LightGlueNetwork:
@@ -112,9 +110,9 @@ class LightGlueMatcher:
 
         from engine.matching.lightglue_network import LightGlueNetwork
 
-        _, heads, stops = LIGHTGLUE_WEIGHTS[self._kind]
+        _, heads = LIGHTGLUE_WEIGHTS[self._kind]
         state = torch.load(self._weights, map_location="cpu", weights_only=True)
-        return LightGlueNetwork(state, heads, self._device, self._dtype, stops)
+        return LightGlueNetwork(state, heads, self._device, self._dtype)
 
     def fingerprint(self) -> str:
         """Settings, weights and code version in one string."""
@@ -138,8 +136,8 @@ class LightGlueMatcher:
             count = min(same, max(1, self.settings.batch_keypoints // (2 * length)))
             chunk, work = work[:count], work[count:]
             batch = [(self._prepare(pairs[i][0]), self._prepare(pairs[i][1])) for i in chunk]
-            found = self._network.match(batch, self.settings.threshold, self.settings.depth_confidence)
-            self.work_done.update((length, assignment.layers) for assignment in found)
+            found = self._network.match(batch, self.settings.threshold)
+            self.work_done[length] += len(found)
             for index, assignment in zip(chunk, found, strict=True):
                 confidence = assignment.confidence.float().cpu().numpy()
                 similarity = float(confidence.mean()) if len(confidence) else float("nan")

@@ -7,8 +7,9 @@ The arithmetic is LightGlue's (Lindenberger, Sarlin and Pollefeys, ICCV 2023); w
 * each attention's output projection is folded into the first layer of the feed-forward network that follows;
 * both photographs of a pair run in one batch;
 * everything up to and including the first self-attention block depends on one photograph alone: :meth:`prepare`
-  computes it once per photograph, however many pairs it takes part in;
-* early stopping is decided per pair, and a finished pair leaves the batch.
+  computes it once per photograph, however many pairs it takes part in.
+
+Every pair runs through all layers: stopping early costs matches (bench/NOTES.md, "Removed").
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-
-#: Published thresholds: share of confident keypoints at which a pair stops, and keypoint pairs worth reporting.
-DEPTH_CONFIDENCE = 0.95
 
 #: The feed-forward products never have fewer rows: below, a CPU's matrix library takes another way in bfloat16, with
 #: other last bits, and a pair alone would differ from the same pair in a batch.
@@ -54,11 +52,10 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """Mutual matches of one pair: (M, 2) int64 indices, (M,) float32 confidences, layers used."""
+    """Mutual matches of one pair: (M, 2) int64 indices, (M,) float32 confidences."""
 
     indices: Tensor
     confidence: Tensor
-    layers: int
 
 
 def normalise_state_dict(state: StateDict) -> StateDict:
@@ -104,7 +101,6 @@ class LightGlueNetwork:
         heads: attention heads per block (4; LighterGlue has 1).
         device: where to run.
         dtype: number type of the weights and states.
-        early_stopping: whether the stopping heads were trained (LighterGlue's file holds untrained ones).
     """
 
     def __init__(
@@ -113,7 +109,6 @@ class LightGlueNetwork:
         heads: int,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        early_stopping: bool = True,
     ) -> None:
         state = {key: value.float() for key, value in normalise_state_dict(state).items()}
         self.device = device
@@ -127,10 +122,7 @@ class LightGlueNetwork:
             self._input = self._cast(state["input_proj.weight"], state["input_proj.bias"])
         self._self = [self._self_block(state, f"transformers.{i}.self_attn.") for i in range(self.n_layers)]
         self._cross = [self._cross_block(state, f"transformers.{i}.cross_attn.") for i in range(self.n_layers)]
-        self._assign = [self._assignment_weights(state, i) for i in range(self.n_layers)]
-        stopping = range(self.n_layers - 1 if early_stopping else 0)
-        heads_of = (f"token_confidence.{i}.token.0" for i in stopping)
-        self._stop = [(state[f"{name}.weight"].to(device), state[f"{name}.bias"].to(device)) for name in heads_of]
+        self._assign = self._assignment_weights(state, self.n_layers - 1)
 
     @property
     def input_dim(self) -> int:
@@ -229,9 +221,7 @@ class LightGlueNetwork:
         return block.feed_forward(x, context.transpose(1, 2).reshape(batch, count, dim))
 
     @torch.inference_mode()
-    def match(
-        self, pairs: list[tuple[Prepared, Prepared]], threshold: float = 0.1, depth_confidence: float = DEPTH_CONFIDENCE
-    ) -> list[Assignment]:
+    def match(self, pairs: list[tuple[Prepared, Prepared]], threshold: float = 0.1) -> list[Assignment]:
         """Match a batch of pairs, each with at least one keypoint on both sides.
 
         Pairs of one :meth:`padded_length` give the same bits alone and in any batch (on a CPU): sums then run over the
@@ -240,7 +230,6 @@ class LightGlueNetwork:
         Args:
             pairs: prepared photographs (view 0, view 1).
             threshold: matches with a lower confidence are left out.
-            depth_confidence: share of confident keypoints at which a pair stops; values above 1 run every layer.
 
         Returns:
             One assignment per pair, in the order given.
@@ -248,11 +237,9 @@ class LightGlueNetwork:
         if not pairs:
             return []
         with sdpa_kernel(_KERNELS):
-            return self._match(pairs, threshold, depth_confidence)
+            return self._match(pairs, threshold)
 
-    def _match(
-        self, pairs: list[tuple[Prepared, Prepared]], threshold: float, depth_confidence: float
-    ) -> list[Assignment]:
+    def _match(self, pairs: list[tuple[Prepared, Prepared]], threshold: float) -> list[Assignment]:
         lengths = torch.tensor([[len(a), len(b)] for a, b in pairs], device=self.device)
         longest = self.padded_length(int(lengths.max()))
         flat = [side for pair in pairs for side in pair]
@@ -260,45 +247,18 @@ class LightGlueNetwork:
         cos, sin = _pad([side.cos for side in flat], longest), _pad([side.sin for side in flat], longest)
         valid = torch.arange(longest, device=self.device) < lengths.view(-1, 1)
         bias = self._key_bias(valid)
-        active = torch.arange(len(pairs), device=self.device)
-        results: list[Assignment | None] = [None] * len(pairs)
         for layer in range(self.n_layers):
             if layer:
                 x = self._self_attention(layer, x, cos, sin, bias)
             x = self._cross_attention(layer, x, bias)
-            last = layer == self.n_layers - 1
-            done = torch.ones(len(active), dtype=torch.bool, device=self.device)
-            if not last:
-                done = self._finished(layer, x, valid, depth_confidence)
-                if not bool(done.any()):
-                    continue
-            sides = done.repeat_interleave(2)
-            assigned = self._assignments(layer, x[sides], valid[sides], threshold)
-            for index, (indices, confidence) in zip(active[done].tolist(), assigned, strict=True):
-                results[index] = Assignment(indices, confidence, layer + 1)
-            if last or bool(done.all()):
-                break
-            rest = ~sides
-            x, cos, sin, valid, active = x[rest], cos[rest], sin[rest], valid[rest], active[~done]
-            bias = self._key_bias(valid)
-        return [result for result in results if result is not None]
+        return self._assignments(x, valid, threshold)
 
     def _key_bias(self, valid: Tensor) -> Tensor:
         bias = torch.zeros(valid.shape, dtype=self.dtype, device=self.device)
         return bias.masked_fill_(~valid, -math.inf)[:, None, None, :].expand(-1, self.heads, valid.shape[1], -1)
 
-    def _finished(self, layer: int, x: Tensor, valid: Tensor, depth_confidence: float) -> Tensor:
-        """Return which pairs have a share of confident keypoints above ``depth_confidence``."""
-        if layer >= len(self._stop) or depth_confidence > 1:
-            return torch.zeros(len(x) // 2, dtype=torch.bool, device=self.device)
-        weight, bias = self._stop[layer]
-        confidence = torch.sigmoid(F.linear(x.float(), weight, bias)).squeeze(-1)
-        threshold = min(max(0.8 + 0.1 * math.exp(-4.0 * layer / self.n_layers), 0.0), 1.0)
-        unsure = ((confidence < threshold) & valid).reshape(-1, 2 * x.shape[1]).sum(1)
-        return 1.0 - unsure / valid.reshape(-1, 2 * x.shape[1]).sum(1) > depth_confidence
-
-    def _assignments(self, layer: int, x: Tensor, valid: Tensor, threshold: float) -> list[tuple[Tensor, Tensor]]:
-        weight, bias, match_weight, match_bias = self._assign[layer]
+    def _assignments(self, x: Tensor, valid: Tensor, threshold: float) -> list[Assignment]:
+        weight, bias, match_weight, match_bias = self._assign
         projected = F.linear(x, weight, bias)
         certainty = F.logsigmoid(F.linear(x.float(), match_weight, match_bias).squeeze(-1))
         similarity = torch.matmul(projected[0::2], projected[1::2].transpose(1, 2)).float()
@@ -314,7 +274,7 @@ class LightGlueNetwork:
         found = []
         for row in range(len(scores)):
             left = keep[row].nonzero().squeeze(1)
-            found.append((torch.stack([left, best0.indices[row, left]], 1), confidence[row, left]))
+            found.append(Assignment(torch.stack([left, best0.indices[row, left]], 1), confidence[row, left]))
         return found
 
 

@@ -10,7 +10,6 @@ from engine.matching.lightglue_network import LightGlueNetwork, normalise_state_
 from features.weights import weight_file
 
 SIZE = (200, 576)
-FULL_DEPTH = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,10 @@ def pair(network: LightGlueNetwork, count: int, keep: int, seed: int):
     return network.prepare(xy, descriptors, SIZE), network.prepare(*moved(xy, descriptors, keep, seed + 1), SIZE)
 
 
-@pytest.mark.parametrize("depth", [FULL_DEPTH, 0.95])
-def test_equals_the_published_network(state, network, depth: float) -> None:
+def test_equals_the_published_network(state, network) -> None:
     from kornia.feature import LightGlue
 
-    reference = LightGlue(
-        None, input_dim=128, flash=False, width_confidence=-1, depth_confidence=-1 if depth > 1 else depth
-    ).eval()
+    reference = LightGlue(None, input_dim=128, flash=False, width_confidence=-1, depth_confidence=-1).eval()
     missing, unexpected = reference.load_state_dict(normalise_state_dict(state), strict=False)
     assert set(missing) <= {"confidence_thresholds"}
     assert not unexpected
@@ -64,11 +60,10 @@ def test_equals_the_published_network(state, network, depth: float) -> None:
             }
         )
     prepared = [(network.prepare(xy0, d0, SIZE), network.prepare(xy1, d1, SIZE))]
-    found = network.match(prepared, depth_confidence=depth)[0]
+    found = network.match(prepared)[0]
     assert len(found.indices) > 50
     assert torch.equal(found.indices, expected["matches"][0])
     torch.testing.assert_close(found.confidence, expected["scores"][0], atol=1e-4, rtol=0)
-    assert found.layers == expected["stop"]
 
 
 def test_a_batch_equals_its_singles_in_order(network) -> None:
@@ -80,25 +75,14 @@ def test_a_batch_equals_its_singles_in_order(network) -> None:
         alone = network.match([one])[0]
         assert torch.equal(alone.indices, found.indices)
         torch.testing.assert_close(alone.confidence, found.confidence, atol=2e-5, rtol=0)
-        assert alone.layers == found.layers
-
-
-def test_pairs_stop_one_by_one(network) -> None:
-    xy, descriptors = cloud(60, 1)
-    same = network.prepare(xy, descriptors, SIZE)
-    strangers = (network.prepare(*cloud(60, 2), SIZE), network.prepare(*cloud(60, 3), SIZE))
-    easy, hard = network.match([(same, same), strangers])
-    assert easy.layers < network.n_layers
-    assert easy.layers != hard.layers
-    assert easy.indices.tolist() == [[i, i] for i in range(60)]
 
 
 def test_bfloat16_keeps_the_matches(state, network) -> None:
     half = LightGlueNetwork(state, heads=4, dtype=torch.bfloat16)
     kept = total = 0
     for seed in (1, 5, 9):
-        exact = network.match([pair(network, 100, 80, seed)], depth_confidence=FULL_DEPTH)[0]
-        rough = half.match([pair(half, 100, 80, seed)], depth_confidence=FULL_DEPTH)[0]
+        exact = network.match([pair(network, 100, 80, seed)])[0]
+        rough = half.match([pair(half, 100, 80, seed)])[0]
         exact_set, rough_set = ({tuple(row) for row in found.indices.tolist()} for found in (exact, rough))
         kept += len(exact_set & rough_set)
         total += len(exact_set)
@@ -107,8 +91,8 @@ def test_bfloat16_keeps_the_matches(state, network) -> None:
 
 def test_swapped_sides_swap_the_matches(network) -> None:
     first, second = pair(network, 80, 60, 1)
-    forward = network.match([(first, second)], depth_confidence=FULL_DEPTH)[0]
-    backward = network.match([(second, first)], depth_confidence=FULL_DEPTH)[0]
+    forward = network.match([(first, second)])[0]
+    backward = network.match([(second, first)])[0]
     pairs = {tuple(row) for row in forward.indices.tolist()}
     swapped = {tuple(row[::-1]) for row in backward.indices.tolist()}
     assert len(pairs & swapped) >= 0.9 * len(pairs)
@@ -120,7 +104,7 @@ def test_nothing_to_match(network) -> None:
 
 def test_lighterglue_weights_fit() -> None:
     state = torch.load(weight_file("lighterglue-xfeat"), map_location="cpu", weights_only=True)
-    network = LightGlueNetwork(state, heads=1, dtype=torch.float32, early_stopping=False)
+    network = LightGlueNetwork(state, heads=1, dtype=torch.float32)
     assert (network.n_layers, network.dim, network.input_dim) == (6, 96, 64)
     from kornia.feature import LightGlue
 

@@ -15,7 +15,7 @@ from features.records import Frame, LocalFeatures
 from features.weights import weight_file
 
 TALL, WIDE, SQUARE, LATERAL = Frame((150, 600)), Frame((640, 200)), Frame((300, 300)), Frame((640, 200), 3)
-EXACT = LightGlueSettings(precision="float32", depth_confidence=2.0)
+EXACT = LightGlueSettings(precision="float32")
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,11 @@ def test_parts_add_up_by_kind_of_evidence_and_name_what_weighs() -> None:
         ("skin", "skin: not known", 0.0),
     ]
     parts = score_parts(pd.DataFrame(rows, columns=["group", "said", "contribution"]), "score", -1.0, "by hand")
-    assert [part.name for part in parts.parts] == ["keypoints matched by LightGlue", "whole picture", "skin that is alike"]
+    assert [part.name for part in parts.parts] == [
+        "keypoints matched by LightGlue",
+        "whole picture",
+        "skin that is alike",
+    ]
     assert [part.amount for part in parts.parts] == pytest.approx([-0.999, 0.3, 0.0])
     assert parts.parts[0].said == ("inliers: 3 (-1.00)",)
     assert parts.parts[1].said == ("cosine: 0.4 (+0.50)", "rank: 2 (-0.20)")
