@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from scarmatch.vocabulary import MODEL_KINDS
+
 Group = Literal["global", "requery", "mutual_nn", "lightglue", "skin", "metadata"]
 #: The kinds of evidence (the units of an ablation).
 GROUPS: tuple[Group, ...] = ("global", "requery", "mutual_nn", "lightglue", "skin", "metadata")
@@ -23,8 +25,6 @@ Derivation = Literal["plain", "log1p", "zscore", "log_rank", "list_mean", "to_be
 FEATURE_VERSION = 6
 
 VIEWPOINT_PAIRS = ("unknown", "top_top", "same_side", "left_right", "lateral_top", "same_other", "different")
-#: Kinds of geometric model that a verification can find, "none" if it found none.
-MODEL_KINDS = ("none", "similarity", "affine", "homography")
 
 
 @dataclass(frozen=True)

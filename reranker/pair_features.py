@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reranker.feature_registry import FEATURE_NAMES, FEATURES, MODEL_KINDS, VIEWPOINT_PAIRS
+from reranker.feature_registry import FEATURE_NAMES, FEATURES, VIEWPOINT_PAIRS
 from scarmatch.errors import ScarmatchError
+from scarmatch.vocabulary import MODEL_KINDS
 
 Values = npt.NDArray[np.float64]
 #: Gives a column of the raw pair table, or a quantity made of several, as float64.

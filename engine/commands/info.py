@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands.options import Command
+from engine.matching.lightglue import fast_dtype
 from features.store import FeatureStore
 from features.weights import known_weights, locate
 from scarmatch.manifest import ROOT, model_files
@@ -78,8 +79,6 @@ def _version(name: str) -> str | None:
 
 def _device() -> dict[str, str]:
     import torch
-
-    from engine.matching.lightglue import fast_dtype
 
     if torch.cuda.is_available():
         return {"name": torch.cuda.get_device_name(0), "precision": str(fast_dtype("cuda")).removeprefix("torch.")}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from scarmatch.vocabulary import MODEL_KINDS
+
 #: Kinds of model, the simplest first; a kind has 4 + 2 * kind parameters and its minimal sample kind + 2 points.
-KIND_NAMES = ("similarity", "affine", "homography")
+KIND_NAMES = MODEL_KINDS[1:]
 SIMILARITY, AFFINE, HOMOGRAPHY = range(3)
 
 

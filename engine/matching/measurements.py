@@ -18,7 +18,7 @@ import numpy.typing as npt
 from engine.matching.dense import AlignedSkin
 from engine.records import Correspondences, Verification
 from features.records import LocalFeatures
-from reranker.feature_registry import MODEL_KINDS
+from scarmatch.vocabulary import MODEL_KINDS
 
 MatcherName = Literal["skin", "mutual_nn", "lightglue"]
 SKIN: MatcherName = "skin"

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from reranker.explanation import explain_pairs, in_words
-from reranker.feature_registry import FEATURES, MODEL_KINDS, feature
+from reranker.feature_registry import FEATURES, feature
 from reranker.fusion import fuse
 from reranker.pair_features import build
 from reranker.ranker import Ranker, RankerSettings
+from scarmatch.vocabulary import MODEL_KINDS
 
 
 def fitted(pairs: pd.DataFrame, kind: str) -> Ranker:
