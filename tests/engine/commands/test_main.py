@@ -282,7 +282,7 @@ def test_a_wrong_file_for_any_model_is_one_clear_line(
     bad.write_bytes(b"no model at all")
     query = sorted((made_up_dir / "images").glob("*.jpg"))[0]
     arguments = ["match", str(query), f"--catalog={made_up_dir}", store, *quick_options]
-    for option in ("--descriptor=", "--ranker=", "--set=nearest.metric=", "--set=describe.marks.model="):
+    for option in ("--descriptor=", "--ranker=", "--set=mutual_nn.metric=", "--set=describe.skin.model="):
         assert main([*arguments, f"{option}{bad}"]) == 1
         error = capsys.readouterr().err
         assert len(error.splitlines()) == 1 and "bad.safetensors" in error, option

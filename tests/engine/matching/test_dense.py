@@ -13,6 +13,7 @@ from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSetting
 from engine.matching.measurements import SKIN, MatchedPair, measure
 from engine.records import Correspondences, Verification
 from features.records import Frame, LocalFeatures
+from features.skin.descriptors import KIND
 
 SIZE = (192, 512)
 
@@ -25,7 +26,7 @@ def grid(seed: int = 0, step: int = 16) -> LocalFeatures:
     skin = rng.standard_normal((len(xy), 64)).astype(np.float32)
     skin /= np.linalg.norm(skin, axis=1, keepdims=True)
     ones = np.ones(len(xy), np.float32)
-    return LocalFeatures(xy, ones, skin.astype(np.float16), 0 * ones, ones, Frame(SIZE), "marks")
+    return LocalFeatures(xy, ones, skin.astype(np.float16), 0 * ones, ones, Frame(SIZE), KIND)
 
 
 def moved(features: LocalFeatures, shift: tuple[float, float]) -> LocalFeatures:
