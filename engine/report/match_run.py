@@ -20,8 +20,8 @@ class MatchRun:
 
     Attributes:
         answers: one row per (query, candidate): query_id, rank, image_id, individual_id, probability, and where known
-            cosine, lightglue_matches, lightglue_inliers, date, viewpoint, encounter_id, date_gap_days, path, query_path, query_date,
-            query_viewpoint.
+            cosine, lightglue_matches, lightglue_inliers, date, viewpoint, encounter_id, date_gap_days, path,
+            query_path, query_date, query_viewpoint.
         queries: one row per query in the order asked: image_id, path, date, viewpoint (and box where only a part of the
             photograph is meant); a query without an answer still gets its section.
         candidates: image_id, path, individual_id, date, viewpoint, encounter_id (and box); at least those answered.

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from engine.report.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
-from engine.report.match_run import MatchRun
 from engine.report.image_files import encode_jpeg
+from engine.report.match_run import MatchRun
 from engine.report.visualize import blink_frames, inlier_order
 from engine.report.wording import known, text_of
 from engine.search.pair_evidence import PairEvidence, ScoreParts, SkinPlaces
