@@ -166,8 +166,7 @@ class SkinExtractor:
             regions = find_regions(photo, frame)
         picture, body = skin_picture(photo, frame, size, regions)
         cells = grid_cells(body, STRIDE, self.settings)
-        share = np.asarray(frame.canonical_size, np.float32) / np.array(size, np.float32)
-        xy = frame.to_original((cell_centres(cells, STRIDE) + np.float32(0.5)) * share - 0.5)
+        xy = cells_to_photo(cells, frame, size)
         row = np.clip(np.rint(xy[:, 1]).astype(int), 0, photo.size[1] - 1)
         column = np.clip(np.rint(xy[:, 0]).astype(int), 0, photo.size[0] - 1)
         marks, certainty = regions.marks[row, column], regions.body[row, column]
@@ -202,3 +201,10 @@ def describe_cells(network: SkinNetwork, picture: ByteArray, cells: npt.NDArray[
 def cell_centres(cells: npt.NDArray[np.int64], stride: int) -> FloatArray:
     """Return the (N, 2) pixels (x, y) of the input at the middle of cells (row, column); centres are at integers."""
     return (cells[:, ::-1] * stride + (stride - 1) / 2).astype(np.float32)
+
+
+def cells_to_photo(cells: npt.NDArray[np.int64], frame: Frame, size: tuple[int, int]) -> FloatArray:
+    """Return the (N, 2) original pixels at the middle of cells (row, column) of an input of (width, height)."""
+    share = np.asarray(frame.canonical_size, np.float32) / np.array(size, np.float32)
+    # Pixel centres are at integers, so a resize by s maps x to (x + 0.5) s - 0.5.
+    return frame.to_original((cell_centres(cells, STRIDE) + np.float32(0.5)) * share - 0.5)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from features.body_frame import find_body_frame
 from features.describe import Describer, content_key
 from features.photo import PhotoError
 from features.records import Description, Failure, PhotoRef
@@ -52,6 +54,45 @@ def test_describes_once_and_remembers(small_settings, ref: PhotoRef, tmp_path: P
     again = next(iter(Describer(small_settings.describe, FeatureStore(tmp_path)).describe([ref])))
     np.testing.assert_array_equal(again.vector, first.vector)
     assert (again.n_keypoints, again.size, again.sharpness) == (first.n_keypoints, first.size, first.sharpness)
+
+
+@pytest.mark.parametrize("lateral", [False, True])
+def test_the_store_gives_back_what_was_found(small_settings, made_up_dir: Path, tmp_path: Path, lateral: bool) -> None:
+    table = pd.read_csv(made_up_dir / "metadata.csv")
+    row = table[(table["viewpoint"] != "top") == lateral].iloc[0]
+    viewpoint = str(row["viewpoint"])
+    ref = PhotoRef("a", made_up_dir / str(row["path"]), viewpoint)
+    describer = Describer(small_settings.describe, FeatureStore(tmp_path))
+    description = next(iter(describer.describe([ref])))
+    assert isinstance(description, Description)
+    photo, frame = describer.read(ref)
+    regions = describer.regions(photo, frame)
+    assert photo.size[0] != photo.size[1], "a square photograph would hide swapped sides"
+    assert description.size == photo.size
+    assert (description.body_share, description.sharpness) == (regions.body_share, regions.sharpness)
+    body = find_body_frame(regions, frame, viewpoint)
+    for stored, found in (
+        (describer.local(description.key), describer.extractor.extract(photo, frame, regions)),
+        (describer.skin(description.key), describer.skin_extractor.extract(photo, frame, regions)),
+    ):
+        assert (stored.frame, stored.kind) == (frame, found.kind)
+        for array in ("xy", "scores", "descriptors", "marks", "body"):
+            np.testing.assert_array_equal(getattr(stored, array), getattr(found, array), array)
+        assert stored.body_xy is not None
+        np.testing.assert_allclose(stored.body_xy, body.to_body(found.canonical_xy), atol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["_global_key", "_summary_key", "_local_key", "_skin_key", "_body_key"])
+def test_a_photograph_is_known_only_while_all_of_its_parts_are(
+    small_settings, ref: PhotoRef, tmp_path: Path, part: str
+) -> None:
+    store = FeatureStore(tmp_path)
+    describer = Describer(small_settings.describe, store)
+    description = next(iter(describer.describe([ref])))
+    assert isinstance(description, Description)
+    assert describer.lookup(ref) is not None
+    store.path(getattr(describer, part)(description.key)).unlink()
+    assert describer.lookup(ref) is None
 
 
 def test_a_vector_does_not_depend_on_its_company(small_settings, made_up_dir: Path) -> None:

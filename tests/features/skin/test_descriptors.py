@@ -9,8 +9,15 @@ import pytest
 
 from engine.demo.synthetic_catalog import draw_whale, make_whale, random_conditions
 from features.photo import canonical_frame, photo_from_array
-from features.records import LocalFeatures
-from features.skin.descriptors import SkinExtractor, SkinSettings, find_skin_model, grid_cells, shipped_skin_models
+from features.records import Frame, LocalFeatures
+from features.skin.descriptors import (
+    SkinExtractor,
+    SkinSettings,
+    cells_to_photo,
+    find_skin_model,
+    grid_cells,
+    shipped_skin_models,
+)
 from scarmatch.settings import SettingsError
 
 
@@ -44,6 +51,21 @@ def test_too_many_places_make_the_grid_coarser() -> None:
     everything = grid_cells(body, 4, SkinSettings(spacing=1, margin=0))
     assert len(everything) == 32 * 16
     assert 0 < len(grid_cells(body, 4, SkinSettings(spacing=1, margin=0, max_cells=100))) <= 100
+
+
+def test_the_grid_is_regular_along_and_across() -> None:
+    cells = grid_cells(np.ones((128, 64), bool), 4, SkinSettings(spacing=3, margin=0))
+    assert sorted(set(cells[:, 0].tolist())) == list(range(0, 32, 3))
+    assert sorted(set(cells[:, 1].tolist())) == list(range(0, 16, 3))
+    assert len(cells) == len({tuple(cell) for cell in cells.tolist()}) == 11 * 6
+
+
+def test_a_cell_lies_in_the_middle_of_its_pixels() -> None:
+    # A photograph of half the network's size: a cell of 4 x 4 pixels of the input covers 2 x 2 of its own.
+    cells = np.array([[0, 0], [3, 5]])
+    np.testing.assert_allclose(cells_to_photo(cells, Frame((96, 256)), (192, 512)), [[0.5, 0.5], [10.5, 6.5]])
+    # The same animal lying, its head to the left: three quarter turns bring it up.
+    np.testing.assert_allclose(cells_to_photo(cells, Frame((256, 96), 3), (192, 512)), [[0.5, 95 - 0.5], [6.5, 84.5]])
 
 
 def test_record_is_well_formed(extractor: SkinExtractor, whale: np.ndarray) -> None:
