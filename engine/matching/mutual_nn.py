@@ -115,6 +115,7 @@ class MutualNNMatcher:
 
     def __init__(self, kind: str, settings: MutualNNSettings | None = None) -> None:
         self.settings = settings or MutualNNSettings()
+        self._kind = kind
         self._metric, self._print = load_metric(self.settings.metric, kind)
         self._descriptors = LruCache(self._prepare, self.KEEP, key=id)
 
@@ -123,7 +124,11 @@ class MutualNNMatcher:
         return f"{self.settings.fingerprint()}-mutual-nn-{self._print}-{CODE_VERSION}"
 
     def match(self, pairs: Sequence[tuple[LocalFeatures, LocalFeatures]]) -> list[Correspondences]:
-        """Return the correspondences of every pair, best first, in the order given."""
+        """Return the matches of every pair, best first, in the order given.
+
+        Raises:
+            ValueError: the keypoints are of another kind.
+        """
         return [self._match_one(features0, features1) for features0, features1 in pairs]
 
     def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
@@ -132,6 +137,8 @@ class MutualNNMatcher:
         return best_first(np.stack([found.rows, found.columns], 1), np.clip(1 - found.ratio, 0, 1), similarity)
 
     def _prepare(self, features: LocalFeatures) -> FloatArray:
+        if features.kind != self._kind:
+            raise ValueError(f"this matcher compares {self._kind!r} keypoints, not {features.kind!r}")
         descriptors = np.array(features.descriptors[: self.settings.max_keypoints], np.float32)
         return descriptors if self._metric is None or not len(features) else self._metric.apply(descriptors)
 

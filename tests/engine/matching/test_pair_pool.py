@@ -1,0 +1,76 @@
+"""Pairs go to the workers once, in parts, and come back to their own places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from engine.matching import pair_pool
+from engine.matching.measurements import MatcherName, record_type
+from engine.matching.pair_pool import PairPool
+from engine.matching.pair_worker import PairSettings, PairTask
+
+
+class NumberedWorker:
+    """Measures that the candidate called "c7" has 7 inliers."""
+
+    done: list[tuple[str, int]]
+
+    def __init__(self, settings: PairSettings, store: Path, device: str | None) -> None:
+        self.matchers = {"skin": None, "mutual_nn": None}
+
+    def fingerprint(self, matcher: MatcherName) -> str:
+        return f"print of {matcher}"
+
+    def measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray:
+        self.done.append((task.query, len(task.candidates)))
+        records = np.zeros(len(task.candidates), record_type(matcher))
+        records["inliers"] = [float(key[1:]) for key in task.candidates]
+        return records
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    monkeypatch.setattr(pair_pool, "PairWorker", NumberedWorker)
+    NumberedWorker.done = []
+    return NumberedWorker.done
+
+
+def numbered(numbers: range | list[int]) -> tuple[str, ...]:
+    return tuple(f"c{number}" for number in numbers)
+
+
+def test_every_record_comes_back_to_its_place(tmp_path: Path, done: list) -> None:
+    pool = PairPool(PairSettings(), tmp_path)
+    told: list[tuple[int, int]] = []
+    first, nobody, second = pool.measure(
+        "skin",
+        [PairTask("q", numbered(range(450))), PairTask("r", ()), PairTask("s", numbered([9, 4]))],
+        lambda *p: told.append(p),
+    )
+    assert first["inliers"].tolist() == list(range(450))
+    assert second["inliers"].tolist() == [9, 4]
+    assert len(nobody) == 0 and nobody.dtype == record_type("skin")
+    assert done == [("q", 200), ("q", 200), ("q", 50), ("s", 2)]
+    assert told == [(200, 452), (400, 452), (450, 452), (452, 452)]
+
+
+def test_what_is_known_is_not_measured_again(tmp_path: Path, done: list) -> None:
+    PairPool(PairSettings(), tmp_path).measure("skin", [PairTask("q", numbered([5, 2, 8]))])
+    done.clear()
+    (again,) = PairPool(PairSettings(), tmp_path).measure("skin", [PairTask("q", numbered([8, 1, 2, 7]))])
+    assert again["inliers"].tolist() == [8, 1, 2, 7]
+    assert done == [("q", 2)]
+    # Another query, or another matcher, is another pair.
+    PairPool(PairSettings(), tmp_path).measure("skin", [PairTask("z", numbered([8]))])
+    PairPool(PairSettings(), tmp_path).measure("mutual_nn", [PairTask("q", numbered([8]))])
+    assert done == [("q", 2), ("z", 1), ("q", 1)]
+
+
+def test_a_matcher_that_the_keypoints_do_not_have_measures_nothing(tmp_path: Path, done: list) -> None:
+    (records,) = PairPool(PairSettings(), tmp_path).measure("lightglue", [PairTask("q", numbered([1, 2]))])
+    assert len(records) == 2 and np.isnan(records["inliers"]).all()
+    assert done == []
