@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.catalogue.csv_output import without_guard
 from engine.catalogue.problems import Problems
 
 _DELIMITERS = "\t;,|"
@@ -141,7 +142,7 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
                 hint="put values that hold the delimiter into double quotes",
             )
         else:
-            rows.append(dict(zip(parsed.columns, values, strict=False)))
+            rows.append(dict(zip(parsed.columns, map(without_guard, values), strict=False)))
             lines.append(line)
     return TextTable(file, parsed.columns, rows, lines, parsed.header_line)
 

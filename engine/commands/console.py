@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 import time
 import unicodedata
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -51,6 +53,47 @@ class ProgressBar:
 def printable(text: object) -> str:
     """Return a text without the control characters that could steer a terminal."""
     return "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+class TerminalStream(io.TextIOBase):
+    """A terminal's stream that control characters do not reach, save those that move to a new line, cell or its start.
+
+    File names and tables come from strangers, and whatever prints them, a library's warning too, comes through here.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, and answer with its length."""
+        self._stream.write(text if text.isprintable() else re.sub(r"[^\n\r\t]+", lambda m: printable(m[0]), text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """True: it is a terminal's."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the terminal's number."""
+        return self._stream.fileno()
+
+
+def print_data(text: str) -> None:
+    """Print data that a program may read: whole, as UTF-8 where the encoding of standard output lacks a letter."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        if hasattr(sys.stdout, "reconfigure") and not sys.stdout.isatty():
+            say(f"standard output is written as UTF-8, because {sys.stdout.encoding} lacks letters of the names")
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.write(text)
 
 
 def say(line: str) -> None:

@@ -7,14 +7,18 @@ statuses are those of :mod:`engine.commands.exit_status`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from engine.commands.console import printable
+from engine.commands.console import TerminalStream, printable
 from engine.commands.exit_status import EXIT_DATA, EXIT_FAULT, EXIT_STATUSES, EXIT_STOPPED
 from scarmatch import __version__
 from scarmatch.errors import ScarmatchError
@@ -57,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser(asked).parse_args(given)
     _prepare_output(options.verbose)
     try:
-        status: int = options.run(options)
+        with _stopped_by_sigterm():
+            status: int = options.run(options)
         return status
     except KeyboardInterrupt:
         print("stopped; what was computed is kept, run the same command to go on", file=sys.stderr)
@@ -108,13 +113,36 @@ def _prepare_output(verbose: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stdout.isatty():
+        sys.stdout = TerminalStream(sys.stdout)
+    if sys.stderr.isatty():
+        sys.stderr = TerminalStream(sys.stderr)
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
     # what a reader of tables notes without warning (columns that are not used) is told too
     logging.getLogger("engine.catalogue").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # Its limit is ours, and what exceeds ours is named as an error (features.photo_file).
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     for noisy in ("numba", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM (kill, a cluster's time limit) stop a command as Ctrl-C does, worker processes and all."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may ask for signals
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _in_one_line(error: Exception) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.catalogue.csv_output import write_csv
 from engine.catalogue.index import CatalogIndex
 from engine.catalogue.queries import query_catalog
-from engine.commands.console import ProgressBar, printable, say
+from engine.commands.console import ProgressBar, print_data, printable, say
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import (
     Command,
@@ -80,13 +81,7 @@ def _match(options: argparse.Namespace) -> int:
     left_out = {
         name: str(candidates.report_for(queries.catalog.row(name), index.catalog)[1]) for name in queries.catalog.ids
     }
-    if options.csv:
-        answers.to_csv(sys.stdout, index=False)
-    elif options.json:
-        print(_answers_as_json(answers, queries, rules, queries.failures + index.failures))
-    else:
-        print(rules)
-        _print_all(answers, queries, left_out if options.exclude_encounter else {})
+    # Files first: what took hours must not hang on what reads standard output.
     if options.report:
         page = report_matches(
             matcher,
@@ -101,6 +96,15 @@ def _match(options: argparse.Namespace) -> int:
             pictures_per_query=options.layers_for,
         )
         say(f"report: {page}")
+    if options.csv:
+        text = io.StringIO()
+        write_csv(answers, text)
+        print_data(text.getvalue())
+    elif options.json:
+        print(_answers_as_json(answers, queries, rules, queries.failures + index.failures))
+    else:
+        print(rules)
+        _print_all(answers, queries, left_out if options.exclude_encounter else {})
     return 0 if len(queries) else EXIT_DATA
 
 
@@ -168,10 +172,10 @@ def _explain(options: argparse.Namespace) -> int:
     explanation = explain_pair(
         matcher_from(options), options.query, options.candidate, catalog, ProgressBar("matching")
     )
-    print(json.dumps(explanation.to_dict(), indent=2) if options.json else explanation.render())
     if options.output:
         files = write_explanation(explanation, options.output, layers)
         say(f"page: {files[0]} (and {len(files) - 1} files beside it)")
+    print(json.dumps(explanation.to_dict(), indent=2) if options.json else explanation.render())
     return 0
 
 

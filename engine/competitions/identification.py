@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.catalogue.catalog import Catalog, CatalogError
+from engine.catalogue.csv_output import write_csv
 from engine.catalogue.index import CatalogIndex, Progress, refs_of
 from engine.competitions.happywhale import PREDICTIONS, map_at_k
 from engine.search.individuals import (
@@ -71,7 +72,7 @@ class HappywhaleRun:
         if "photographs" in table:
             table = table.assign(photographs=[" ".join(names) for names in table["photographs"]])
         first = ["image", "rank", "individual_id"]
-        table[[*first, *(name for name in table.columns if name not in first)]].to_csv(path, index=False)
+        write_csv(table[[*first, *(name for name in table.columns if name not in first)]], Path(path))
 
 
 def read_test_photographs(path: Path | str, catalog: Catalog) -> Catalog:

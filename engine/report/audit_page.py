@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from engine.catalogue.csv_output import write_csv
 from engine.report.audit import Audit
 from engine.report.contact_sheet import draw_contact_sheet
 from engine.report.image_files import save_jpeg
@@ -72,7 +73,7 @@ def write_audit(
     done = 0
     for kind, (name, first, second) in TABLES.items():
         table: pd.DataFrame = getattr(audit, name)
-        table.to_csv(folder / f"{kind}.csv", index=False)
+        write_csv(table, folder / f"{kind}.csv")
         findings = []
         for number, row in enumerate(table.to_dict("records")):
             finding: dict[str, Any] = {

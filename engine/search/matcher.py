@@ -24,6 +24,7 @@ from engine.search import pipeline
 from engine.search.candidates import ShortlistSettings
 from engine.search.pair_evidence import PairEvidence, Prefetched, read_pair_evidence
 from engine.workers import default_workers
+from features.global_descriptor.descriptor import same_descriptor
 from features.store import default_store
 from reranker.explanation import Explanation, explain_pairs
 from reranker.ranker import Ranker, RankerError
@@ -222,7 +223,7 @@ class Matcher:
                 return None
             ranker = Ranker.load(shipped)
             model = self.settings.describe.descriptor.model
-            if ranker.descriptor == model:
+            if same_descriptor(ranker.descriptor, model):
                 return ranker
             # Its cosines mean something else: a rough probability is better than a wrong one.
             logger.info("no ranker ships for the descriptor %r: using WildFusion's rule", model)
@@ -233,7 +234,7 @@ class Matcher:
                 f"the ranker was trained on {ranker.keypoint_kind!r} keypoints, the settings ask for {kind!r}: "
                 "train another with `scarmatch train-ranker`, or use ranker='fusion'"
             )
-        if ranker.descriptor and ranker.descriptor != self.settings.describe.descriptor.model:
+        if ranker.descriptor and not same_descriptor(ranker.descriptor, self.settings.describe.descriptor.model):
             logger.warning(
                 "the ranker was trained on the descriptor %r, not %r: its probabilities may be off",
                 ranker.descriptor,

@@ -142,6 +142,16 @@ def find_models(names: str) -> list[ModelSource]:
     return [find_model(name) for part in parts for name in ALIASES.get(part, (part,))]
 
 
+def same_descriptor(names0: str, names1: str) -> bool:
+    """Say whether two lists of models name the same ones: by an alias or one by one, by a file or its name."""
+    spelled = []
+    for names in (names0, names1):
+        parts = [part.strip() for part in names.split(",") if part.strip()]
+        each = [name for part in parts for name in ALIASES.get(part, (part,))]
+        spelled.append([Path(name).stem if name.endswith(".safetensors") else name for name in each])
+    return spelled[0] == spelled[1]
+
+
 def prepare(
     photo: Photo,
     frame: Frame,
