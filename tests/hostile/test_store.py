@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.matching import pair_cache as pair_cache_module
+from engine.matching.pair_cache import PairCache
 from features.describe import Describer
 from features.records import Description, PhotoRef
 from features.store import FeatureStore, LostEntryError
@@ -103,3 +106,105 @@ def test_a_store_that_is_cleared_under_a_run_is_one_line(described) -> None:
     shutil.rmtree(describer.store.root)
     with pytest.raises(LostEntryError, match="run the same command again"):
         describer.local(found.key)
+
+
+# The cache of pairs
+
+RECORD = np.dtype([("score", np.float32), ("inliers", np.float32)])
+RECORDS = np.array([(1.5, 3.0), (2.5, 4.0)], RECORD)
+
+
+def pair_cache(path: Path) -> PairCache:
+    return PairCache(path, "fingerprint", RECORD)
+
+
+def kept(path: Path) -> list[float | None]:
+    cache = pair_cache(path)
+    found = [None if record is None else float(record["score"][0]) for record in cache.get("q", ["a", "b"])]
+    cache.close()
+    return found
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    cache = pair_cache(tmp_path / "pairs.sqlite")
+    cache.put("q", ["a", "b"], RECORDS)
+    cache.close()
+    assert kept(tmp_path / "pairs.sqlite") == [1.5, 2.5]
+    return tmp_path / "pairs.sqlite"
+
+
+def test_a_flipped_bit_in_the_pairs_never_changes_a_number(pairs_file: Path) -> None:
+    whole = pairs_file.read_bytes()
+    rng = np.random.default_rng(0)
+    for bit in [*range(0, 800, 13), *rng.integers(0, 8 * len(whole), 60).tolist()]:
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        pairs_file.write_bytes(changed)
+        assert all(value in (None, right) for value, right in zip(kept(pairs_file), [1.5, 2.5], strict=True)), bit
+        cache = pair_cache(pairs_file)
+        cache.put("q", ["a", "b"], RECORDS)
+        cache.close()
+
+
+@pytest.mark.parametrize("junk", [b"", b"no database at all" * 100, b"SQLite format 3\x00" + bytes(200)])
+def test_a_damaged_file_of_pairs_is_replaced_and_said(pairs_file: Path, junk: bytes, caplog) -> None:
+    pairs_file.write_bytes(junk)
+    cache = pair_cache(pairs_file)
+    assert cache.get("q", ["a"]) == [None]
+    cache.put("q", ["a", "b"], RECORDS)
+    cache.close()
+    assert kept(pairs_file) == [1.5, 2.5]
+    assert caplog.text.count("is damaged") == (1 if junk else 0)
+
+
+def test_a_locked_file_of_pairs_is_done_without(pairs_file: Path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(pair_cache_module, "_PATIENCE", 0.1)
+    other = sqlite3.connect(pairs_file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    cache = pair_cache(pairs_file)
+    cache.put("q", ["c"], RECORDS[:1])
+    cache.put("q", ["d"], RECORDS[:1])
+    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    assert [record.message.count("is locked") for record in caplog.records] == [1]
+    cache.close()
+    other.execute("ROLLBACK")
+    other.close()
+    assert kept(pairs_file) == [1.5, 2.5]
+
+
+def test_a_full_disk_is_said_once_and_what_was_kept_stays(pairs_file: Path, caplog) -> None:
+    cache = pair_cache(pairs_file)
+    cache._db.execute("PRAGMA max_page_count=2")
+    many = np.repeat(RECORDS[:1], 2000)
+    for query in ("x", "y"):
+        cache.put(query, [str(number) for number in range(2000)], many)
+    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    assert [record.message.count("disk is full") for record in caplog.records] == [1]
+    assert kept(pairs_file) == [1.5, 2.5]
+
+
+def test_a_read_only_file_of_pairs_is_read(pairs_file: Path, caplog, monkeypatch) -> None:
+    connect = sqlite3.connect
+
+    class ReadOnly(sqlite3.Connection):
+        def execute(self, sql: str, *rest):
+            if not sql.startswith("SELECT"):
+                raise sqlite3.OperationalError("attempt to write a readonly database")  # as SQLite does, except to root
+            return super().execute(sql, *rest)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **options: connect(*given, **options, factory=ReadOnly))
+    cache = pair_cache(pairs_file)
+    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    cache.put("q", ["c"], RECORDS[:1])
+    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    cache.close()
+    assert [record.message.count("read-only") for record in caplog.records] == [1]
+
+
+def test_a_folder_in_place_of_the_file_of_pairs_is_done_without(tmp_path: Path, caplog) -> None:
+    (tmp_path / "pairs.sqlite").mkdir()
+    cache = pair_cache(tmp_path / "pairs.sqlite")
+    assert cache.get("q", ["a"]) == [None]
+    cache.put("q", ["a", "b"], RECORDS)
+    assert caplog.text.count("goes on without it") == 1
