@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.catalogue.catalog import Catalog, CatalogError, same_encounter
+from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError, same_encounter
 from engine.catalogue.check import check_catalog
 from engine.catalogue.columns import SYNONYMS, understand_columns
 from engine.catalogue.dates import parse_when, when_of
@@ -242,12 +242,11 @@ def test_numbers_that_stand_for_a_date_are_explained(tmp_path: Path, text: str, 
 
 
 def test_a_year_alone_filters_and_is_no_day(tmp_path: Path) -> None:
-    from engine.catalogue.catalog import CandidateFilter
-
     text = "image,individual,date\na.png,w,2016\nb.png,w,2017\nc.png,w,2017-06-01\nd.png,w,\n"
     catalog = Catalog.read(table(tmp_path, text))
     assert catalog.filter(CandidateFilter(since="2017"))[0].ids == ["b", "c", "d"]
     assert catalog.filter(CandidateFilter(until="2016", require_date=True))[0].ids == ["a"]
+    assert catalog.filter(CandidateFilter(until="2016-06-30", require_date=True))[0].ids == ["a"], "or in spring"
     assert catalog.filter(CandidateFilter(since="2017-07-01"))[0].ids == ["b", "d"], "it may have been in autumn"
     assert not same_encounter(catalog.row("b"), catalog.table).any(), "two of one year are not of one day"
     assert same_encounter(catalog.row("c"), catalog.table).tolist() == [False, False, True, False]
@@ -263,6 +262,15 @@ def test_zones_are_compared_as_moments(tmp_path: Path) -> None:
     blank = Catalog(catalog.table.assign(encounter_id=None), tmp_path)
     assert same_encounter(blank.row("a"), blank.table).tolist() == [True, True, False]
     assert same_encounter(blank.row("b"), blank.table).tolist() == [True, True, False]
+
+
+def test_a_time_without_a_zone_is_compared_as_it_is_written(tmp_path: Path) -> None:
+    rows = "a.png,w,2017-08-07 12:05-08:00\nb.png,w,2017-08-07 12:20\nc.png,w,2017-08-07 20:10\n"
+    catalog = Catalog.read(table(tmp_path, f"image,individual,timestamp\n{rows}"))
+    assert catalog.row("a")["encounter_id"] == catalog.row("b")["encounter_id"] != catalog.row("c")["encounter_id"]
+    blank = Catalog(catalog.table.assign(encounter_id=None), tmp_path)
+    for name in ("a", "b"):
+        assert same_encounter(blank.row(name), blank.table).tolist() == [True, True, False]
 
 
 @given(st.dictionaries(st.sampled_from(["date", "timestamp", "time", "year", "month", "day"]), st.text(max_size=12)))

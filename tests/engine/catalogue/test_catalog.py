@@ -155,6 +155,10 @@ def test_dates_are_inclusive_and_unknown_dates_stay(catalog: Catalog) -> None:
     assert kept.ids == ["p1", "p2", "p3"]
 
 
+def test_an_unknown_species_stays(catalog: Catalog) -> None:
+    assert catalog.filter(CandidateFilter(species="orca"))[0].ids == ["p1", "p3"]
+
+
 def test_every_candidate_is_counted_once(catalog: Catalog) -> None:
     rules = CandidateFilter(
         viewpoints="top", until="2018-06-01", species=("beluga",), exclude_individuals=("a",), exclude_ids=("p4", "p0")
@@ -224,6 +228,8 @@ ENCOUNTERS = make_table(
         ({"encounter_id": "z", "timestamp": "2017-08-01 11:30"}, [0, 0, 0, 0, 0, 0]),
         ({"individual_id": "a", "date": "2017-08-01"}, [1, 1, 1, 0, 1, 0]),
         ({"individual_id": "a", "date": "2017-08-01", "timestamp": "2017-08-01 11:58"}, [0, 1, 1, 0, 1, 0]),
+        ({"individual_id": "a", "timestamp": "2017-08-01 11:00"}, [1, 1, 0, 0, 0, 0]),
+        ({"individual_id": "a", "timestamp": "2017-08-01 11:00:01"}, [0, 1, 0, 0, 0, 0]),
         ({"date": "2017-08-01"}, [1, 1, 1, 1, 1, 0]),
         ({"date": "2017-08-02"}, [0, 0, 0, 0, 0, 0]),
         ({}, [0, 0, 0, 0, 0, 0]),
