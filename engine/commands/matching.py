@@ -128,7 +128,10 @@ def print_answers(title: str, answers: pd.DataFrame, new: float) -> None:
         nearest, lightglue = ("-" if pd.isna(row[n]) else row[n] for n in ("mutual_nn_inliers", "lightglue_inliers"))
         counts = f"{nearest:>7}  {lightglue:>9}  {printable(row['image_id'])}"
         print(f"  {row['rank']:>4}  {row['probability']:>10.1%}  {name:<14}  {date:<10}  {view:<6}  {counts}")
-    print(f"  probability that it is none of them: {new:.1%}")
+    if answers["individual_id"].isna().all():
+        print("  the candidates have no names, so nothing can be said of a new individual")
+    else:
+        print(f"  probability that it is none of them: {new:.1%}")
 
 
 def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str, str]) -> None:

@@ -59,6 +59,12 @@ def test_fractions_are_no_pixels(tmp_path: Path, kind: str) -> None:
             Catalog.read(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("box", [[0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], [-0.01, 0, 1, 0.2]])
+def test_the_whole_picture_and_its_edges_are_fractions_too(box: list[float]) -> None:
+    with pytest.raises(ValueError, match="fractions"):
+        parse_box(box, (400, 300))
+
+
 def megadetector(folder: Path, **changes: object) -> Path:
     detections = [
         {"category": "1", "conf": 0.9, "bbox": [0.1, 0.05, 0.5, 0.9]},

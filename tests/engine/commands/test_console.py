@@ -43,12 +43,14 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 
 def test_a_table_of_answers_marks_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"rank": 1, "probability": 0.875, "individual_id": None, "date": pd.NaT, "viewpoint": None}
-    answers = pd.DataFrame([{**row, "nearest_inliers": 12, "n_inliers": pd.NA, "image_id": "a"}])
+    answers = pd.DataFrame([{**row, "mutual_nn_inliers": 12, "lightglue_inliers": pd.NA, "image_id": "a"}])
     print_answers("q\x1b", answers, 0.125)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "q\ufffd"
     assert lines[3].split() == ["1", "87.5%", "-", "-", "-", "12", "-", "a"]
-    assert lines[4].split()[-1] == "12.5%"
+    assert "have no names" in lines[4], "an animal without a name is no new individual"
+    print_answers("q", answers.assign(individual_id="w1"), 0.125)
+    assert capsys.readouterr().out.splitlines()[-1].split()[-1] == "12.5%"
     print_answers("q", answers.iloc[:0], 1.0)
     assert "no candidates" in capsys.readouterr().out
 
