@@ -15,6 +15,22 @@ from features.records import BoolArray, ByteArray, FloatArray
 if TYPE_CHECKING:
     from features.regions import RegionSettings
 
+# Lengths are shares of the crop's longer side.
+#: Width of the strip inside the outline without marks; over a second such strip they fade in.
+_MARGIN = 0.012
+#: Standard deviation of the window whose mean counts as shading.
+_SHADING = 0.025
+#: Standard deviations of the line and blob filters: from a scratch to a patch.
+_WIDTHS = (0.0025, 0.005, 0.01)
+#: Length over which structure along the body counts as ridge or shading, not as a mark.
+_LENGTHWISE = 0.2
+#: Length from which a weak line counts: noise makes short ones.
+_LENGTH = 0.04
+#: Lightness (0..255) from which skin counts as glint, and grey levels above the shading from which a spot does.
+_GLINT, _GLITTER = 245.0, 40.0
+#: Share of the shading's lightness below it from which a spot counts as blowhole or deep shadow.
+_HOLE = 0.3
+
 
 def box_blur(image: FloatArray, sigma: float) -> FloatArray:
     """Approximate a Gaussian by two box filters of the same total variance: as fast for wide windows as for narrow."""
@@ -54,40 +70,40 @@ def find_marks(rgb: ByteArray, body: FloatArray, settings: RegionSettings) -> tu
     values = grey.astype(np.float32)
     skin = (body > 0.5).astype(np.uint8)
     sharpness = _sharpness(grey, skin > 0)
-    margin = max(settings.margin * longer, 1.5)
+    margin = max(_MARGIN * longer, 1.5)
     # A tight crop ends where the body does, so its edge counts as outline too.
     depth = cv2.distanceTransform(cv2.copyMakeBorder(skin, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
     depth = np.ascontiguousarray(depth[1:-1, 1:-1])
-    weight = ((depth > margin) & (grey < settings.glint)).astype(np.float32)
+    weight = ((depth > margin) & (grey < _GLINT)).astype(np.float32)
     if np.count_nonzero(weight) < 64:
         return np.zeros(body.shape, dtype=np.float32), sharpness
     ridge_x, ridge_strength = _ridge(values, weight)
-    detail, weight = _unshaded(values, weight, ridge_x, longer, settings)
+    detail, weight = _unshaded(values, weight, ridge_x, longer)
     inner = np.clip(depth / margin - 1.0, 0.0, 1.0) * cv2.erode(weight, np.ones((3, 3), np.uint8))
     excess = np.zeros(body.shape, dtype=np.float32)
-    for width in sorted({max(round(share * longer, 1), 0.8) for share in settings.mark_widths}):
+    for width in sorted({max(round(share * longer, 1), 0.8) for share in _WIDTHS}):
         response = _line_response(detail, width, ridge_x, ridge_strength, longer)
         np.maximum(excess, _against_noise(response, inner, width, longer), out=excess)
     return _trusted(excess * inner, longer, settings) * body, sharpness
 
 
 def _unshaded(
-    values: FloatArray, weight: FloatArray, ridge_x: FloatArray, longer: int, settings: RegionSettings
+    values: FloatArray, weight: FloatArray, ridge_x: FloatArray, longer: int
 ) -> tuple[FloatArray, FloatArray]:
     """Take the shading away, then glints, then whatever runs along the ridge; return detail and weight."""
     import cv2
 
-    sigma = max(settings.shading * longer, 2.0)
+    sigma = max(_SHADING * longer, 2.0)
     shading = box_blur(values * weight, sigma) / (box_blur(weight, sigma) + 1e-6)
     detail = (values - shading) * weight
     # Marks differ from their surroundings by some 5 grey levels, seldom by 30: what is far brighter is glitter, what is
     # far darker the blowhole or a deep shadow, and every animal has those.
-    bright = cv2.dilate((detail > settings.glitter).astype(np.uint8), np.ones((3, 3), np.uint8))
+    bright = cv2.dilate((detail > _GLITTER).astype(np.uint8), np.ones((3, 3), np.uint8))
     reach = 2 * max(1, round(0.006 * longer)) + 1
-    dark = cv2.dilate((detail < -settings.hole * shading).astype(np.uint8), np.ones((reach, reach), np.uint8))
+    dark = cv2.dilate((detail < -_HOLE * shading).astype(np.uint8), np.ones((reach, reach), np.uint8))
     weight = weight * (1 - (bright | dark))
     detail *= weight
-    return (detail - _lengthwise(detail, weight, ridge_x, settings.lengthwise * longer)) * weight, weight
+    return (detail - _lengthwise(detail, weight, ridge_x, _LENGTHWISE * longer)) * weight, weight
 
 
 def _lengthwise(detail: FloatArray, weight: FloatArray, ridge_x: FloatArray, length: float) -> FloatArray:
@@ -173,7 +189,7 @@ def _trusted(excess: FloatArray, longer: int, settings: RegionSettings) -> Float
     weak = (excess > settings.mark_low).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     length = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
-    keep = length >= max(settings.mark_length * longer, 6.0)
+    keep = length >= max(_LENGTH * longer, 6.0)
     keep[labels[excess > 0.5 * (settings.mark_low + settings.mark_high)]] = True
     keep[0] = False
     scaled = (excess - settings.mark_low) / (settings.mark_high - settings.mark_low)

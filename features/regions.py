@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from features.marks import box_blur, find_marks, resize
 from features.records import BoolArray, ByteArray, FloatArray, Frame, Photo, Regions
-from scarmatch.settings import Settings
+from scarmatch.settings import Settings, SettingsError
 
 _BINS = 24  # per axis of the colour histograms
 _PAIRS = ((0, 2), (0, 1), (1, 2), (2, 3))  # axes taken together: lightness, green-red, blue-yellow, texture
@@ -28,43 +28,31 @@ _PAIRS = ((0, 2), (0, 1), (1, 2), (2, 3))  # axes taken together: lightness, gre
 CODE_VERSION = 1
 
 
+#: Longer sides in pixels of the copies on which the body and the marks are sought (photographs are never enlarged).
+_BODY_SIDE, _MARK_SIDE = 160, 448
+#: How often body and water re-estimate their histograms.
+_ITERATIONS = 4
+#: Weight of the spindle against the evidence of the pixels, in log-odds.
+_PRIOR_WEIGHT = 0.6
+#: Certainty from which a pixel belongs to the body's main component.
+_BODY_THRESHOLD = 0.6
+
+
 @dataclass(frozen=True)
 class RegionSettings(Settings):
-    """Options of :func:`find_regions`; lengths are shares of the crop's longer side.
+    """Options of :func:`find_regions`: what counts as a mark.
 
     Attributes:
-        body_side: longer side of the copy on which the body is sought, in pixels.
-        mark_side: longer side of the copy on which marks are sought, in pixels (never enlarged).
-        iterations: how often body and water re-estimate their histograms.
-        prior_weight: weight of the spindle against the evidence of the pixels, in log-odds.
-        body_threshold: certainty from which a pixel belongs to the body's main component.
-        margin: width of the strip inside the outline without marks; over a second such strip they fade in.
-        shading: standard deviation of the window whose mean counts as shading.
-        mark_widths: standard deviations of the line and blob filters.
-        lengthwise: length over which structure along the body counts as ridge or shading, not as a mark.
         mark_low: response, in multiples of the skin's usual response, from which a mark begins.
-        mark_high: the same, where a mark is certain; a mark must come half-way there or be ``mark_length`` long.
-        mark_length: length from which a weak line counts.
-        glint: lightness (0..255) from which skin counts as glint.
-        glitter: grey levels above the shading from which a spot counts as glint too.
-        hole: share of the shading's lightness below it from which a spot counts as blowhole or deep shadow.
+        mark_high: the same, where a mark is certain; a mark must come half-way there or be long.
     """
 
-    body_side: int = 160
-    mark_side: int = 448
-    iterations: int = 4
-    prior_weight: float = 0.6
-    body_threshold: float = 0.6
-    margin: float = 0.012
-    shading: float = 0.025
-    mark_widths: tuple[float, ...] = (0.0025, 0.005, 0.01)
-    lengthwise: float = 0.2
     mark_low: float = 2.2
     mark_high: float = 5.5
-    mark_length: float = 0.04
-    glint: float = 245.0
-    glitter: float = 40.0
-    hole: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mark_low < self.mark_high:
+            raise SettingsError(f"mark_low={self.mark_low} must be positive and below mark_high={self.mark_high}")
 
 
 def find_regions(photo: Photo, frame: Frame, settings: RegionSettings | None = None) -> Regions:
@@ -87,9 +75,9 @@ def find_regions(photo: Photo, frame: Frame, settings: RegionSettings | None = N
     canonical_width, canonical_height = frame.canonical_size
     # The spindle stands upright: a frame that is still wide (viewpoint unknown) gets one more turn for the work.
     turns = frame.quarter_turns + (1 if canonical_width > canonical_height else 0)
-    rgb, valid = _reduced(photo.rgb, photo.valid, settings.mark_side)
+    rgb, valid = _reduced(photo.rgb, photo.valid, _MARK_SIDE)
     rgb, valid = np.ascontiguousarray(np.rot90(rgb, turns)), np.ascontiguousarray(np.rot90(valid, turns))
-    small_body = _find_body(rgb, valid, settings)
+    small_body = _find_body(rgb, valid)
     if not small_body.any():
         zeros = np.zeros((height, width), dtype=np.float32)
         return Regions(body=zeros, marks=zeros.copy(), body_share=0.0, sharpness=0.0)
@@ -159,11 +147,11 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
 
 
-def _find_body(rgb: ByteArray, valid: BoolArray, settings: RegionSettings) -> FloatArray:
-    """Return the (h, w) body certainty on a copy of at most ``body_side`` pixels; all zero where nothing is told."""
+def _find_body(rgb: ByteArray, valid: BoolArray) -> FloatArray:
+    """Return the (h, w) body certainty on a copy of at most 160 pixels; all zero where nothing is told."""
     import cv2
 
-    small, seen = _reduced(rgb, valid, settings.body_side)
+    small, seen = _reduced(rgb, valid, _BODY_SIDE)
     height, width = seen.shape
     if np.count_nonzero(seen) < 32 or min(height, width) < 4:
         return np.zeros((height, width), dtype=np.float32)
@@ -173,18 +161,16 @@ def _find_body(rgb: ByteArray, valid: BoolArray, settings: RegionSettings) -> Fl
     spindle = _spindle(height, width)
     smooth = cv2.GaussianBlur(lab, (0, 0), 0.8)
     weight = seen.astype(np.float32)
-    certainty = _separate(lab, smooth, weight, spindle, settings)
+    certainty = _separate(lab, smooth, weight, spindle)
     certainty = _snap_to_edges(smooth, certainty, weight)
-    mask = _main_component(certainty, spindle, settings.body_threshold)
+    mask = _main_component(certainty, spindle, _BODY_THRESHOLD)
     if np.count_nonzero(mask) < 0.08 * np.count_nonzero(seen):
         # The pixels contradict every tight crop: say where an animal lies as a rule, half sure of it.
         return 0.5 * (spindle > 0).astype(np.float32) * weight
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0) * weight
 
 
-def _separate(
-    lab: FloatArray, smooth: FloatArray, weight: FloatArray, spindle: FloatArray, settings: RegionSettings
-) -> FloatArray:
+def _separate(lab: FloatArray, smooth: FloatArray, weight: FloatArray, spindle: FloatArray) -> FloatArray:
     """Re-estimate the histograms of body and water in turn with each pixel's certainty (a soft two-class EM)."""
     import cv2
 
@@ -196,7 +182,7 @@ def _separate(
     binned = [_binned(axis, weight > 0) for axis in axes]
     cells = [(binned[first] * _BINS + binned[second]).ravel() for first, second in _PAIRS]
     logits = spindle
-    for turn in range(settings.iterations):
+    for turn in range(_ITERATIONS):
         body = _sigmoid(logits) * weight
         evidence = np.zeros(height * width, dtype=np.float32)
         for index in cells:
@@ -205,7 +191,7 @@ def _separate(
         # The four pairs share their axes, so half of their sum, not all of it, is independent evidence.
         image = np.clip(0.5 * evidence.reshape(height, width), -3, 3)
         # The position starts the search; towards its end the pixels alone should draw the outline.
-        prior = settings.prior_weight * (1.0 - 0.5 * turn / max(settings.iterations - 1, 1))
+        prior = _PRIOR_WEIGHT * (1.0 - 0.5 * turn / max(_ITERATIONS - 1, 1))
         logits = prior * spindle + 1.5 * cv2.GaussianBlur(image, (0, 0), 1.0)
     return _sigmoid(logits) * weight
 

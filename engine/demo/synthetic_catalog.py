@@ -42,6 +42,10 @@ __all__ = [
 COLUMNS = "image_id,path,height,width,viewpoint,date,timestamp,whale_id,encounter_id"
 
 
+#: Share of photographs with a white corner, as crops that reach beyond their frame have.
+_CORNER_SHARE = 0.1
+
+
 @dataclass(frozen=True)
 class SyntheticSettings(Settings):
     """Options of the made-up catalogue.
@@ -56,7 +60,6 @@ class SyntheticSettings(Settings):
         marks: (fewest, most) marks of one whale over all years.
         contrast: factor on the marks' contrast; at 1 they stand out more than most real scars, so a matcher can win.
         length: median body length in pixels in the first year.
-        corner_share: share of photographs with a white corner.
     """
 
     individuals: int = 30
@@ -68,7 +71,6 @@ class SyntheticSettings(Settings):
     marks: tuple[int, int] = (16, 26)
     contrast: float = 1.0
     length: float = 590.0
-    corner_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be drawn."""
@@ -197,7 +199,7 @@ def random_conditions(
         seed=int(rng.integers(2**31)),
     )
     if viewpoint == "top":
-        cut = rng.random() < settings.corner_share
+        cut = rng.random() < _CORNER_SHARE
         return base.replace(
             slope=float(rng.normal(0, 0.03)),
             bend=float(rng.normal(0, 0.025)),

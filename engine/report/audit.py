@@ -18,20 +18,17 @@ stopped audit goes on where it was, and a second one with a larger limit compute
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
 from engine.catalogue.index import CatalogIndex
+from engine.report.near_duplicates import near_duplicates
 from engine.search.individuals import combine, rank_individuals
-from features.photo import PhotoError, read_photo
 from features.records import FloatArray
 from scarmatch.settings import Settings, SettingsError
 
@@ -50,16 +47,9 @@ MERGE_COLUMNS = (
     "image_id1",
 )
 WRONG_COLUMNS = ("probability", "image_id", "individual_id", "suggested", "own_probability", "best_image_id")
-COPY_COLUMNS = ("correlation", "same_file", "same_individual", "image_id0", "image_id1", "individual0", "individual1")
-
-#: Width and height of the thumbnails that near-duplicates are recognised by.
-_THUMBNAIL = (24, 48)
 
 #: A photograph that another name explains so many times better than its own says nothing about its individual.
 _CLEARLY = 3.0
-
-#: A photograph's thumbnail is compared with those of so many nearest ones.
-_NEAREST = 5
 
 
 @dataclass(frozen=True)
@@ -69,14 +59,10 @@ class AuditSettings(Settings):
     Attributes:
         limit: pairs of photographs that are matched at most.
         min_probability: findings below it are left out.
-        copy_cosine: cosine of the global descriptors from which two photographs' thumbnails are compared.
-        copy_correlation: correlation of the thumbnails from which two photographs count as the same picture.
     """
 
     limit: int = 20_000
     min_probability: float = 0.05
-    copy_cosine: float = 0.9
-    copy_correlation: float = 0.98
 
     def __post_init__(self) -> None:
         if self.limit < 1 or not 0 <= self.min_probability <= 1:
@@ -92,7 +78,7 @@ class Audit:
             photographs of each speak for it, and the best pair.
         wrong: :data:`WRONG_COLUMNS`: photographs with the probability that they show ``suggested`` instead of
             ``individual_id``.
-        copies: :data:`COPY_COLUMNS`: practically equal pictures.
+        copies: :data:`engine.report.near_duplicates.COPY_COLUMNS`: practically equal pictures.
         index: the labelled photographs.
         asked: photographs whose pairs were matched.
         pairs: pairs that were compared.
@@ -153,7 +139,7 @@ def audit_catalog(
     return Audit(
         merges=merge_candidates(others, index.catalog, settings.min_probability, stray_photographs(wrong)),
         wrong=wrong,
-        copies=near_duplicates(index, settings, progress),
+        copies=near_duplicates(index, progress),
         index=index,
         asked=tuple(asked),
         pairs=len(others) + len(every),
@@ -272,71 +258,3 @@ def stray_photographs(wrong: pd.DataFrame) -> set[str]:
     alone = wrong.groupby(["individual_id", "suggested"])["image_id"].transform("size") == 1
     clear = wrong["probability"] >= _CLEARLY * wrong["own_probability"]
     return set(wrong.loc[alone & clear, "image_id"])
-
-
-def near_duplicates(
-    index: CatalogIndex,
-    settings: AuditSettings | None = None,
-    progress: Progress | None = None,
-    read: Callable[[str], npt.NDArray[np.uint8]] | None = None,
-) -> pd.DataFrame:
-    """Return pairs of practically equal pictures: the same file, or thumbnails that correlate.
-
-    Args:
-        index: the photographs.
-        settings: from which likeness on.
-        progress: called with (pairs done, pairs in all).
-        read: path -> (H, W, 3) uint8 RGB; the engine's own reader if None.
-    """
-    settings = settings or AuditSettings()
-    table = index.catalog.table
-    pairs = _alike(index.vectors, settings.copy_cosine)
-    thumbnails: dict[int, FloatArray | None] = {}
-    records = []
-    for done, (i, j) in enumerate(pairs, start=1):
-        for row in (i, j):
-            if row not in thumbnails:
-                thumbnails[row] = _thumbnail(index, row, read)
-        one, other = thumbnails[i], thumbnails[j]
-        same_file = bool(index.contents[i] == index.contents[j])
-        correlation = 1.0 if same_file else 0.0 if one is None or other is None else float(np.mean(one * other))
-        if correlation >= settings.copy_correlation:
-            who = table["individual_id"].iloc[i], table["individual_id"].iloc[j]
-            record = {"correlation": correlation, "same_file": same_file, "same_individual": who[0] == who[1]}
-            record |= {"image_id0": table["image_id"].iloc[i], "image_id1": table["image_id"].iloc[j]}
-            records.append({**record, "individual0": who[0], "individual1": who[1]})
-        if progress is not None:
-            progress(done, len(pairs))
-    found = pd.DataFrame(records, columns=list(COPY_COLUMNS))
-    # A copy under another name is a mistake, a copy under the same name only a nuisance.
-    order = ["same_individual", "correlation", "image_id0", "image_id1"]
-    return found.sort_values(order, ascending=[True, False, True, True], kind="stable").reset_index(drop=True)
-
-
-def _alike(vectors: FloatArray, cosine: float) -> list[tuple[int, int]]:
-    """Return pairs (i < j) of rows whose cosine reaches a bound: every row with its nearest few, a chunk at a time."""
-    pairs: set[tuple[int, int]] = set()
-    count = min(_NEAREST + 1, len(vectors))
-    for start in range(0, len(vectors), 256):
-        likeness = vectors[start : start + 256] @ vectors.T
-        nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-        for i, row in enumerate(nearest, start=start):
-            pairs.update((min(i, int(j)), max(i, int(j))) for j in row if j != i and likeness[i - start, j] >= cosine)
-    return sorted(pairs)
-
-
-def _thumbnail(index: CatalogIndex, row: int, read: Callable[[str], npt.NDArray[np.uint8]] | None) -> FloatArray | None:
-    """Return a small grey picture of mean 0 and deviation 1; None if it cannot be read."""
-    try:
-        if read is not None:
-            rgb = read(index.catalog.table["path"].iloc[row])
-        else:
-            rgb = read_photo(Path(index.catalog.table["path"].iloc[row]), index.catalog.table["box"].iloc[row]).rgb
-    except (PhotoError, OSError):
-        return None
-    grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
-    size = _THUMBNAIL if grey.shape[0] >= grey.shape[1] else _THUMBNAIL[::-1]
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    small = small if grey.shape[0] >= grey.shape[1] else small.T
-    deviation = float(small.std())
-    return (small - small.mean()) / deviation if deviation > 1e-6 else None

@@ -34,6 +34,17 @@ RawFeatures = tuple[FloatArray, FloatArray, Describe]
 Detector = Callable[[npt.NDArray[np.float32], int], RawFeatures]
 
 
+#: Radius of the flattening, relative to the long side of the input.
+_FLATTEN_SIGMA = 0.02
+#: Body certainty under a keypoint below which it is dropped.
+_BODY_THRESHOLD = 0.5
+#: Distance from the body's outline, relative to the longer side, inside which keypoints are dropped: the outline looks
+#: alike on every animal.
+_MARGIN = 0.012
+#: How much a mark under a keypoint counts when the best are chosen.
+_MARK_WEIGHT = 1.0
+
+
 @dataclass(frozen=True)
 class KeypointSettings(Settings):
     """Options of the keypoint stage.
@@ -45,11 +56,6 @@ class KeypointSettings(Settings):
         long_side: length in pixels to which the canonical crop is brought before detection (small crops are enlarged).
         max_pixels: upper bound for width x height after that, so that a square photograph costs no more than others.
         source: "flattened" (local contrast flattened) or "photograph" (as it is).
-        flatten_sigma: radius of the flattening, relative to the long side.
-        body_threshold: body certainty under a keypoint below which it is dropped; 0 keeps every keypoint.
-        margin: distance from the body's outline, relative to the long side, inside which keypoints are dropped: the
-            outline looks alike on every animal.
-        mark_weight: how much a mark region under a keypoint counts when the best are chosen, 0 ignores marks.
     """
 
     kind: str = "aliked"
@@ -58,10 +64,6 @@ class KeypointSettings(Settings):
     long_side: int = 576
     max_pixels: int = 200_000
     source: str = "flattened"
-    flatten_sigma: float = 0.02
-    body_threshold: float = 0.5
-    margin: float = 0.012
-    mark_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in _DETECTORS:
@@ -115,7 +117,7 @@ class KeypointExtractor:
         canonical = (xy + 0.5) / np.asarray(scale, np.float32) - 0.5
         original = frame.to_original(canonical)
         keep, body, marks = self._weigh(original, photo, regions)
-        weight = scores * (1.0 + self.settings.mark_weight * marks)
+        weight = scores * (1.0 + _MARK_WEIGHT * marks)
         order = np.argsort(-weight[keep], kind="stable")[:limit]
         chosen = np.flatnonzero(keep)[order]
         return LocalFeatures(
@@ -143,7 +145,7 @@ class KeypointExtractor:
             return image, scale
         grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), new, interpolation=how)
         mask = cv2.resize(valid.astype(np.uint8), new, interpolation=cv2.INTER_NEAREST) > 0
-        sigma = max(2.0, self.settings.flatten_sigma * max(new))
+        sigma = max(2.0, _FLATTEN_SIGMA * max(new))
         flat = np.clip(flatten(grey, mask, sigma), 0.0, 1.0)
         return np.repeat(flat[:, :, None], 3, axis=2), scale
 
@@ -160,10 +162,8 @@ class KeypointExtractor:
         body = regions.body[row, column]
         marks = regions.marks[row, column]
         keep = inside & photo.valid[row, column]
-        if self.settings.body_threshold > 0:
-            mask = (regions.body >= self.settings.body_threshold).astype(np.uint8)
-            depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-            keep &= depth[row, column] > self.settings.margin * max(width, height)
+        depth = cv2.distanceTransform((regions.body >= _BODY_THRESHOLD).astype(np.uint8), cv2.DIST_L2, 3)
+        keep &= depth[row, column] > _MARGIN * max(width, height)
         return keep, body.astype(np.float32), marks.astype(np.float32)
 
 

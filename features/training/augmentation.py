@@ -20,6 +20,10 @@ from scarmatch.settings import Settings
 Generator = np.random.Generator
 
 
+#: Spread of the log of width against height, and of the log factor by which a flank is made lighter or darker.
+_ASPECT, _RELIGHT = 0.10, 0.25
+
+
 @dataclass(frozen=True)
 class AugmentationSettings(Settings):
     """How often (probabilities) and how much.
@@ -28,8 +32,8 @@ class AugmentationSettings(Settings):
         strength: factor on all of them; 0 switches every change off.
         rotation: degrees, standard deviation.
         shift: share of the size, standard deviation.
-        scale: spread of log scale. aspect: spread of log width against height.
-        relight: probability that one flank is made lighter or darker; relight_amount: spread of the log factor.
+        scale: spread of log scale.
+        relight: probability that one flank is made lighter or darker.
         glint, blur, noise, low_resolution, grey, corner, partial, cutout: probabilities.
         brightness, contrast: spreads.
     """
@@ -38,9 +42,7 @@ class AugmentationSettings(Settings):
     rotation: float = 5.0
     shift: float = 0.03
     scale: float = 0.08
-    aspect: float = 0.10
     relight: float = 0.7
-    relight_amount: float = 0.25
     brightness: float = 0.15
     contrast: float = 0.15
     glint: float = 0.2
@@ -67,7 +69,7 @@ def augment(
         settings = none_at_all(settings)
     out = warp(image, size, settings, rng, mirror).astype(np.float32) / 255.0
     if rng.random() < settings.relight:
-        out = relight(out, rng, settings.strength * settings.relight_amount)
+        out = relight(out, rng, settings.strength * _RELIGHT)
     out = tone(out, rng, settings)
     if rng.random() < settings.glint:
         out = glints(out, rng)
@@ -98,7 +100,7 @@ def warp(
     height, width = image.shape[:2]
     angle = np.deg2rad(settings.strength * settings.rotation * rng.standard_normal())
     zoom = np.exp(settings.strength * settings.scale * rng.standard_normal())
-    stretch = np.exp(settings.strength * settings.aspect * rng.standard_normal() / 2)
+    stretch = np.exp(settings.strength * _ASPECT * rng.standard_normal() / 2)
     shift = settings.strength * settings.shift * rng.standard_normal(2)
     base = np.diag([size[0] / width * zoom * stretch, size[1] / height * zoom / stretch])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -15,6 +15,11 @@ import torch.nn.functional as F
 from features.records import FloatArray
 from scarmatch.settings import Settings, SettingsError
 
+#: Cosines are multiplied by this before they compete; it is learned on from there.
+_TEMPERATURE = 20.0
+#: Pull of the matrix towards zero.
+_WEIGHT_DECAY = 0.01
+
 
 @dataclass(frozen=True)
 class KeypointTrainSettings(Settings):
@@ -24,8 +29,6 @@ class KeypointTrainSettings(Settings):
         epochs: passes over the pairs, in each round.
         batch: pairs per step.
         rate: highest learning rate.
-        weight_decay: pull of the matrix towards zero.
-        temperature: cosines are multiplied by this before they compete, at the start.
         rounds: pairs are looked for so many times, with the metric of the round before.
         tolerance: two keypoints are one place if they lie so near once one animal is laid on the other, as a share of
             the animal's size.
@@ -40,8 +43,6 @@ class KeypointTrainSettings(Settings):
     epochs: int = 4
     batch: int = 4
     rate: float = 1e-3
-    weight_decay: float = 0.01
-    temperature: float = 20.0
     rounds: int = 4
     tolerance: float = 0.006
     fewest: int = 8
@@ -57,8 +58,8 @@ class KeypointTrainSettings(Settings):
             raise SettingsError(f"held_out must be half or none, not {self.held_out!r}")
         if min(self.epochs, self.batch, self.rounds, self.impostors) < 1 or self.fewest < 1:
             raise SettingsError("epochs, batch, rounds, impostors and fewest must be at least 1")
-        if not 0 < self.false_rate < 1 or self.tolerance <= 0 or self.rate <= 0 or self.temperature <= 0:
-            raise SettingsError("false_rate must lie between 0 and 1; tolerance, rate and temperature above 0")
+        if not 0 < self.false_rate < 1 or self.tolerance <= 0 or self.rate <= 0:
+            raise SettingsError("false_rate must lie between 0 and 1; tolerance and rate above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +115,8 @@ def fit_metric(
         raise SettingsError("no two photographs of one individual agree: there is nothing to learn from")
     rng = np.random.default_rng([settings.seed, 3])
     matrix = torch.eye(pairs[0].descriptors0.shape[1]).requires_grad_()
-    log_temperature = torch.tensor(math.log(settings.temperature)).requires_grad_()
-    optimizer = torch.optim.AdamW([matrix, log_temperature], lr=settings.rate, weight_decay=settings.weight_decay)
+    log_temperature = torch.tensor(math.log(_TEMPERATURE)).requires_grad_()
+    optimizer = torch.optim.AdamW([matrix, log_temperature], lr=settings.rate, weight_decay=_WEIGHT_DECAY)
     size = min(settings.batch, len(pairs))
     steps = settings.epochs * (len(pairs) // size)
     losses: list[float] = []

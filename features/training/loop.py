@@ -49,6 +49,10 @@ from features.training.steps import (
 from features.training.teaching_photos import held_out_rows, read_cache
 from scarmatch.settings import SettingsError
 
+#: Individuals are shown by the square root of their number of photographs (:mod:`features.training.sampling`).
+_SAMPLING_POWER = 0.5
+#: Largest gradient norm.
+_CLIP = 5.0
 log = logging.getLogger(__name__)
 MODEL_NAME = "model.safetensors"
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -158,9 +162,6 @@ class _Run:
             settings.embedding,
             counts,
             settings.subcentres,
-            settings.loss_scale,
-            settings.margin,
-            label_smoothing=settings.label_smoothing,
         ).to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, self.head, settings), lr=settings.rate)
@@ -181,7 +182,7 @@ class _Run:
     def one_epoch(self) -> None:
         """Train one epoch, validate when it is time, write checkpoint, model and log line."""
         started, losses, right = time.monotonic(), [], 0
-        order = epoch_order(self.groups, self.settings.sampling_power, self.settings.seed, self.epoch)
+        order = epoch_order(self.groups, _SAMPLING_POWER, self.settings.seed, self.epoch)
         order = order[: max(1, len(order) // self.settings.batch) * self.settings.batch]
         steps = -(-len(order) // self.settings.batch)
         self.model.train()
@@ -256,7 +257,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         everything = [*self.model.parameters(), *self.head.parameters()]
-        nn.utils.clip_grad_norm_([p for p in everything if p.grad is not None], self.settings.clip)
+        nn.utils.clip_grad_norm_([p for p in everything if p.grad is not None], _CLIP)
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.model, min(self.settings.ema, (1 + self.step) / (10 + self.step)))

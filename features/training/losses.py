@@ -56,12 +56,11 @@ class MarginHead(nn.Module):
         scale: float = 30.0,
         margin: float = 0.3,
         elastic_deviation: float = 0.05,
-        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if kind not in LOSSES:
             raise SettingsError(f"no loss {kind!r}; known losses: {', '.join(LOSSES)}")
-        self.kind, self.scale, self.label_smoothing = kind, scale, label_smoothing
+        self.kind, self.scale = kind, scale
         self.elastic_deviation = elastic_deviation
         self.subcentres = subcentres if kind == "subcenter_arcface" else 1
         self.centres = nn.Parameter(torch.empty(len(counts) * self.subcentres, dim))
@@ -87,7 +86,7 @@ class MarginHead(nn.Module):
         logits = cosine.clone()
         logits[rows, labels] = true
         logits = self.scale * logits
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = functional.cross_entropy(logits, labels)
         if company is not None and share > 0:
             near = functional.cross_entropy(logits.masked_fill(~company, float("-inf")), labels)
             loss = (1.0 - share) * loss + share * near

@@ -37,23 +37,19 @@ class TrainSettings(Settings):
 
     Attributes:
         backbone: efficientnet_lite0..2, basic_cnn, or a backbone of timm.
-        initial_weights: file of weights to start from; "" takes the embedded ones of efficientnet_lite.
         stages: the maps of a Lite network that are pooled, "late", "strips" or "middle" (see
             :class:`features.global_descriptor.lite_trunk.LiteTrunk`).
         input: what the network is shown, "colour" or "flattened" (:mod:`features.global_descriptor.network_input`).
         input_size: (width, height) of the network's input.
         small_size: (width, height) of the network's input in the first epochs.
         small_epochs: so many first epochs run at ``small_size`` (fewer pixels: more passes in the same time).
-        embedding: dimensions. dropout: before the projection.
+        embedding: dimensions of the descriptor.
         loss: one of ``features.training.losses.LOSSES``. subcentres: centres per class of "subcenter_arcface".
-        loss_scale: factor on the cosines. margin: fixed margin of the other losses, radians.
-        label_smoothing: share of a label that is spread over all classes.
         mirror_classes: also show photographs flipped, as other individuals (half of the time).
         minimum_photographs: individuals with fewer are left out.
         views: photographs of "all" viewpoints, or from the "top" only (and of viewpoints that are not known).
         same_day: share of the loss, in [0, 1], in which only individuals seen on the photograph's day compete: there,
             light and water tell nobody apart.
-        sampling_power: 1 natural, 0.5 square root, 0 balanced (see :mod:`features.training.sampling`).
         sampling_groups: what is balanced, each "individual" or each "encounter" of each individual.
         held_out: "half" (the other half of :func:`split_half`), "fold" (fold ``fold`` of ``folds``) or "none".
         fold: the fold that is left out. folds: their number.
@@ -61,7 +57,6 @@ class TrainSettings(Settings):
         rate: highest learning rate. backbone_rate: the trunk's share of it.
         warm_up: epochs in which the rate rises. hold: epochs for which it then stays. final_share: of the highest rate,
             at the end of the exponential decay that follows (:mod:`features.training.schedule`).
-        weight_decay: of the weights that are no biases or norms.
         worse_copies: copies of each photograph, blurred, coarser or more compressed (:mod:`features.training.degrade`),
             that take turns with it; made once, before flattening.
         frozen_blocks: leading blocks of the trunk that keep their ImageNet weights.
@@ -69,7 +64,7 @@ class TrainSettings(Settings):
             pooled maps alone: minutes instead of hours.
         whitening: shrinkage of the within-class whitening of the finished model (see
             :mod:`features.training.whitening`); negative leaves it out.
-        ema: weight average per step; clip: largest gradient norm.
+        ema: weight average per step.
         validate_every: epochs from one validation to the next.
         patience: validations without a better score before stopping early; 0 never stops early.
         seed: of everything random.
@@ -77,24 +72,18 @@ class TrainSettings(Settings):
     """
 
     backbone: str = "efficientnet_lite0"
-    initial_weights: str = ""
     stages: str = "late"
     input: str = "colour"
     input_size: tuple[int, int] = (144, 384)
     small_size: tuple[int, int] = (96, 256)
     small_epochs: int = 0
     embedding: int = 512
-    dropout: float = 0.2
     loss: str = "subcenter_arcface"
     subcentres: int = 1
-    loss_scale: float = 30.0
-    margin: float = 0.3
-    label_smoothing: float = 0.0
     mirror_classes: bool = True
     minimum_photographs: int = 2
     views: str = "all"
     same_day: float = 0.0
-    sampling_power: float = 0.5
     sampling_groups: str = "individual"
     held_out: str = "half"
     fold: int = 0
@@ -106,8 +95,6 @@ class TrainSettings(Settings):
     warm_up: float = 1.0
     hold: float = 5.0
     final_share: float = 0.02
-    weight_decay: float = 0.02
-    clip: float = 5.0
     ema: float = 0.995
     whitening: float = 0.3
     worse_copies: int = 0
@@ -138,6 +125,8 @@ class TrainSettings(Settings):
         if isinstance(self.augmentation, dict):
             object.__setattr__(self, "augmentation", AugmentationSettings.from_dict(self.augmentation))
         for name in ("input_size", "small_size"):
+            if len(getattr(self, name)) != 2 or min(getattr(self, name)) < 32:
+                raise SettingsError(f"{name} must be (width, height), both 32 or more, not {getattr(self, name)}")
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
 
     @classmethod

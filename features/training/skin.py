@@ -36,6 +36,15 @@ from features.training.skin_settings import SkinTrainSettings
 from features.training.skin_views import Warp, render
 from scarmatch.settings import SettingsError
 
+#: Points drawn around each common point of the body.
+_AROUND = 3
+#: Points of one view closer than this many pixels do not compete: they show the same skin.
+_NEAR = 12.0
+#: The second stage's share of the first one's learning rate, and the trunk's share of the head's.
+_REAL_RATE_SHARE, _TRUNK_RATE_SHARE = 0.5, 0.13
+_WEIGHT_DECAY = 0.01
+#: Largest gradient norm.
+_CLIP = 2.0
 SAVE_EVERY = 20
 
 
@@ -87,13 +96,13 @@ class SkinTrainer:
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         real = self.stage == "real"
         self.steps = self.settings.real_steps if real else self.settings.steps
-        self.rate = self.settings.real_rate if real else self.settings.rate
+        self.rate = _REAL_RATE_SHARE * self.settings.rate if real else self.settings.rate
         named = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
         groups = [
-            {"params": [p for n, p in named if n.startswith("blocks.")], "share": self.settings.backbone_rate},
+            {"params": [p for n, p in named if n.startswith("blocks.")], "share": _TRUNK_RATE_SHARE},
             {"params": [p for n, p in named if not n.startswith("blocks.")], "share": 1.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, weight_decay=_WEIGHT_DECAY)
         self.step = 0
 
     def start_from(self, network: SkinNetwork) -> None:
@@ -137,12 +146,12 @@ class SkinTrainer:
             np.concatenate(owner),
             np.concatenate(points1),
             self.network.log_scale.exp(),
-            self.settings.near,
+            _NEAR,
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         trained = [p for p in self.network.parameters() if p.grad is not None]
-        nn.utils.clip_grad_norm_(trained, self.settings.clip)
+        nn.utils.clip_grad_norm_(trained, _CLIP)
         self.optimizer.step()
         self.step += 1
         return float(loss.detach()), right
@@ -166,7 +175,7 @@ class SkinTrainer:
         views = [self._real_views(self.pairs_of[name], rng) for name in shown]
         for name in made_up:
             row = int(rng.choice(self.photos_of[name]))
-            spread = np.array([width / 32, height / 64]) * rng.standard_normal((s.anchors, s.around, 2))
+            spread = np.array([width / 32, height / 64]) * rng.standard_normal((s.anchors, _AROUND, 2))
             points = (anchors[:, None] + spread).reshape(-1, 2)
             warps = [Warp.draw(s.input_size, rng, strength) for strength in (0.6, 1.0)]
             views.append((self._view(row, warps[0], points, rng, 1.0), self._view(row, warps[1], points, rng, 1.0)))
@@ -174,7 +183,7 @@ class SkinTrainer:
 
     def _real_views(self, pairs: Sequence[KnownPair], rng: np.random.Generator) -> tuple[_View, _View]:
         pair = pairs[int(rng.integers(len(pairs)))]
-        most = self.settings.anchors * self.settings.around
+        most = self.settings.anchors * _AROUND
         chosen = rng.choice(len(pair.points0), min(most, len(pair.points0)), replace=False)
         sides = [(pair.first, pair.points0[chosen]), (pair.second, pair.points1[chosen])]
         if rng.random() < 0.5:

@@ -18,10 +18,8 @@ class SkinTrainSettings(Settings):
         real_steps: of the second stage, which also sees pairs of photographs; 0 leaves it out.
         animals: in a batch, each in two views.
         real_animals: of them, shown in two photographs in the second stage.
-        anchors, around: points of a batch are drawn around so many common points of the body, so many around each.
-        near: points of one view closer than this many pixels do not compete.
-        rate, real_rate: highest learning rates of the head. backbone_rate: the trunk's share of it.
-        weight_decay: of AdamW. clip: largest gradient norm.
+        anchors: points of a batch are drawn around so many common points of the body.
+        rate: highest learning rate of the head in the first stage; the second has half of it.
         held_out: "half" (the half of :func:`features.training.data.split_half` is left out) or "none".
         same_encounter, other_encounter: candidates for pairs of photographs, per photograph.
         impostors: pairs of two animals that say how many agreeing points chance brings.
@@ -36,13 +34,7 @@ class SkinTrainSettings(Settings):
     animals: int = 8
     real_animals: int = 5
     anchors: int = 64
-    around: int = 3
-    near: float = 12.0
     rate: float = 4e-3
-    real_rate: float = 2e-3
-    backbone_rate: float = 0.13
-    weight_decay: float = 0.01
-    clip: float = 2.0
     held_out: str = "half"
     same_encounter: int = 2
     other_encounter: int = 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,17 @@ from features.training.settings import TrainSettings
 from features.training.whitening import fold_whitening, whitening_matrix, within_class_covariance
 from features.weights import weight_file
 
+#: Before the projection.
+_DROPOUT = 0.2
+#: Of the weights that are no biases or norms.
+_WEIGHT_DECAY = 0.02
+
 
 def new_embedder(settings: TrainSettings) -> Embedder:
     """The network as training starts: ImageNet weights where the package has them, random ones otherwise."""
-    weights = Path(settings.initial_weights) if settings.initial_weights else None
-    if weights is None and settings.backbone in LITE_NAMES:
-        weights = weight_file(settings.backbone)
+    weights = weight_file(settings.backbone) if settings.backbone in LITE_NAMES else None
     trunk = build_trunk(settings.backbone, settings.input_size, settings.frozen_blocks, weights, settings.stages)
-    return Embedder(trunk, settings.embedding, settings.dropout)
+    return Embedder(trunk, settings.embedding, _DROPOUT)
 
 
 def parameter_groups(model: Embedder, head: MarginHead, settings: TrainSettings) -> list[dict[str, Any]]:
@@ -43,7 +45,7 @@ def parameter_groups(model: Embedder, head: MarginHead, settings: TrainSettings)
         {
             "params": parameters,
             "share": settings.backbone_rate if trunk else 1.0,
-            "weight_decay": settings.weight_decay if decays else 0.0,
+            "weight_decay": _WEIGHT_DECAY if decays else 0.0,
         }
         for (trunk, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]

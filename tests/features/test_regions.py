@@ -316,9 +316,11 @@ def test_relative_sigma_follows_the_longer_side() -> None:
 def test_settings() -> None:
     settings = RegionSettings()
     assert RegionSettings.from_dict(settings.to_dict()).fingerprint() == settings.fingerprint()
-    assert settings.replace(margin=0.02).fingerprint() != settings.fingerprint()
-    with pytest.raises(SettingsError, match="margin"):
-        RegionSettings.from_dict({"margn": 0.02})
+    assert settings.replace(mark_low=2.0).fingerprint() != settings.fingerprint()
+    with pytest.raises(SettingsError, match="mark_low"):
+        RegionSettings.from_dict({"mark_lw": 0.02})
+    with pytest.raises(SettingsError, match="below mark_high"):
+        RegionSettings(mark_low=6.0)
     photo = photo_from_array(whale(contrast=-22))
     frame = canonical_frame(photo.size, "top")
     strict = find_regions(photo, frame, settings.replace(mark_low=8.0, mark_high=20.0))
