@@ -124,9 +124,10 @@ def nested(settings: Settings) -> dict[str, Settings]:
 
 
 def roots() -> list[type[Settings]]:
-    """Return the classes of settings that are no part of another one, in the order of :data:`SETTINGS`."""
+    """Return the classes of settings that are neither part nor base of another, in the order of :data:`SETTINGS`."""
     classes = settings_classes()
     inner = {type(value) for one in classes for value in nested(one()).values()}
+    inner |= {one for one in classes if one.__subclasses__()}
     order = {name: place for place, name in enumerate(SETTINGS)}
     return sorted((one for one in classes if one not in inner), key=lambda one: order.get(one.__name__, len(order)))
 
