@@ -15,7 +15,7 @@ from jinja2 import Environment
 from engine.catalogue.index import CatalogIndex, refs_of
 from engine.report.contact_sheet import draw_contact_sheet
 from engine.report.image_files import save_jpeg
-from engine.report.visualize import draw_pair
+from engine.report.pair_picture import draw_pair
 from engine.search.matcher import Matcher
 from engine.search.pair_evidence import caption
 from features.describe import Describer

@@ -24,8 +24,9 @@ from engine.catalogue.catalog import Catalog
 from engine.demo.demo import choose_demo_queries, run_demo
 from engine.report import drawing
 from engine.report.explain import heat_maps
+from engine.report.pair_layout import pair_layout
+from engine.report.pair_picture import draw_pair
 from engine.report.reasons import reasons
-from engine.report.visualize import draw_pair, pair_layout
 from engine.search.matcher import Matcher
 from engine.search.pair_evidence import PairEvidence
 from features.records import ByteArray

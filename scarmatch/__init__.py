@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.report.explain import explain_pair as explain_pair
     from engine.report.explain import write_explanation as write_explanation
     from engine.report.match_report import report_matches as report_matches
-    from engine.report.visualize import draw_pair as draw_pair
+    from engine.report.pair_picture import draw_pair as draw_pair
     from engine.search.individuals import IdentifySettings as IdentifySettings
     from engine.search.individuals import new_individual_probability as new_individual_probability
     from engine.search.individuals import rank_encounters as rank_encounters
@@ -62,7 +62,7 @@ _HOME = {
     "blend_files": "engine.competitions.blending",
     "check_catalog": "engine.catalogue.check",
     "check_submission": "engine.competitions.submission_check",
-    "draw_pair": "engine.report.visualize",
+    "draw_pair": "engine.report.pair_picture",
     "explain_pair": "engine.report.explain",
     "identify_photographs": "engine.competitions.identification",
     "new_individual_probability": "engine.search.individuals",

@@ -36,7 +36,8 @@ from engine.report.explain import heat_maps
 from engine.report.match_run import MatchRun
 from engine.report.page import PICTURES_PER_QUERY, write_report
 from engine.report.page_pictures import PictureBook, pair_data
-from engine.report.visualize import LAYERS, blink_frames, draw_details, draw_pair
+from engine.report.pair_layers import LAYERS
+from engine.report.pair_picture import blink_frames, draw_details, draw_pair
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.search.pair_evidence import PairEvidence
 from features.records import ByteArray, Photo

@@ -14,7 +14,7 @@ from engine.catalogue.index import Progress
 from engine.demo.synthetic_catalog import SyntheticSettings, make_catalog
 from engine.report.image_files import save_png
 from engine.report.match_report import report_matches
-from engine.report.visualize import draw_pair
+from engine.report.pair_picture import draw_pair
 from engine.search.individuals import new_individual_probability
 from engine.search.matcher import Matcher
 

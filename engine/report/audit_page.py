@@ -15,7 +15,7 @@ from engine.catalogue.csv_output import write_csv
 from engine.report.audit import Audit
 from engine.report.contact_sheet import draw_contact_sheet
 from engine.report.image_files import save_jpeg
-from engine.report.visualize import draw_pair
+from engine.report.pair_picture import draw_pair
 from features.photo import PhotoError
 
 if TYPE_CHECKING:

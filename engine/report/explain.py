@@ -23,8 +23,9 @@ from engine.catalogue.queries import find_photograph
 from engine.report.image_files import save_png
 from engine.report.match_run import MatchRun
 from engine.report.page import write_report
+from engine.report.pair_layers import LAYERS, check_layers
+from engine.report.pair_picture import draw_details, draw_pair
 from engine.report.reasons import reasons, score_parts
-from engine.report.visualize import LAYERS, check_layers, draw_details, draw_pair
 from engine.report.wording import date_of, known, text_of
 from engine.search.pair_evidence import PairEvidence, ScoreParts
 from features.global_descriptor.heatmap import HeatMapper
@@ -148,7 +149,7 @@ def write_explanation(
     Args:
         explanation: the pair.
         output_dir: folder, made if need be.
-        layers: any of :data:`engine.report.visualize.LAYERS`, each drawn alone on the bare pair (several in one
+        layers: any of :data:`engine.report.pair_layers.LAYERS`, each drawn alone on the bare pair (several in one
             picture: join them by "+", as in "marks+inliers").
         height: height of the photographs in the pictures, in pixels.
 

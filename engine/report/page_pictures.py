@@ -16,7 +16,8 @@ from PIL import Image
 from engine.report.drawing import MARK, body_axis, heat_layer, outlines, resize, simplify
 from engine.report.image_files import encode_jpeg
 from engine.report.match_run import MatchRun
-from engine.report.visualize import blink_frames, inlier_order
+from engine.report.pair_layers import inlier_order
+from engine.report.pair_picture import blink_frames
 from engine.report.wording import known, text_of
 from engine.search.pair_evidence import PairEvidence, ScoreParts, SkinPlaces
 from features.photo import canonical_frame

@@ -11,7 +11,7 @@ from PIL import Image
 from bench.pictures import _MOST_BYTES, _SHOWN, _grid, draw_layers, save_small
 from engine.records import Correspondences, Verification
 from engine.report import drawing
-from engine.report.visualize import LAYERS
+from engine.report.pair_layers import LAYERS
 from engine.search.pair_evidence import PairEvidence, SkinPlaces
 from features.records import Frame, LocalFeatures, Photo, Regions
 

@@ -11,7 +11,7 @@ from PIL import Image
 from bench.pictures import draw_layers, save_small
 from bench.speed import pictures
 from engine.report.explain import heat_maps
-from engine.report.visualize import LAYERS
+from engine.report.pair_layers import LAYERS
 from scarmatch import Catalog, Matcher
 
 

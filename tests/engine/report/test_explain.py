@@ -14,7 +14,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.catalogue.problems import CatalogError
 from engine.commands.main import main
 from engine.report.explain import explain_pair, write_explanation
-from engine.report.visualize import LAYERS, LayerError
+from engine.report.pair_layers import LAYERS, LayerError
 from scarmatch import Catalog, Matcher, MatcherSettings
 
 

@@ -11,21 +11,11 @@ from PIL import Image
 
 from engine.records import Correspondences, Verification
 from engine.report import drawing
-from engine.report.visualize import (
-    LAYERS,
-    LayerError,
-    _legend,
-    blink_frames,
-    draw_contact_sheet,
-    draw_details,
-    draw_keypoints,
-    draw_pair,
-    encode_jpeg,
-    inlier_order,
-    pair_layout,
-    save_jpeg,
-    save_png,
-)
+from engine.report.contact_sheet import draw_contact_sheet
+from engine.report.image_files import encode_jpeg, save_jpeg, save_png
+from engine.report.pair_layers import LAYERS, LayerError, inlier_order
+from engine.report.pair_layout import pair_layout
+from engine.report.pair_picture import _legend, blink_frames, draw_details, draw_keypoints, draw_pair
 from engine.search.pair_evidence import PairEvidence, SkinPlaces, caption
 from features.records import Frame, LocalFeatures, Photo, Regions
 
