@@ -202,6 +202,33 @@ def test_date_and_time_in_two_columns(tmp_path: Path) -> None:
     assert said(ledger).count("without a date") == 1
 
 
+@pytest.mark.parametrize(
+    ("clock", "expected"), [("12:30 PM", "12:30"), ("12:05 am", "00:05"), ("1:00PM", "13:00"), ("23:59", "23:59")]
+)
+def test_halves_of_the_day(clock: str, expected: str) -> None:
+    when, errors, warnings = when_of({"date": "2017-08-07", "time": clock})
+    assert when is not None and when.timestamp is not None
+    assert (f"{when.timestamp:%Y-%m-%d %H:%M}", errors, warnings) == (f"2017-08-07 {expected}", [], [])
+
+
+def test_hours_that_a_half_day_does_not_have_are_refused() -> None:
+    assert when_of({"date": "2017-08-07", "time": "13:00 PM"})[1] == [("time", "'13:00 PM' is no time of day")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"date": "2017", "timestamp": "2017-08-07 20:38"},
+        {"date": "Aug 2017", "year": "2017", "month": "8", "day": "7", "time": "20:38"},
+        {"date": "2017-08-07", "year": "2017", "time": "20:38"},
+    ],
+)
+def test_the_day_goes_before_the_month_and_the_year(values: dict[str, str]) -> None:
+    when, errors, warnings = when_of(values)
+    assert when is not None
+    assert (str(when.timestamp), str(when.date), errors, warnings) == ("2017-08-07 20:38:00", "2017-08-07", [], [])
+
+
 def test_year_month_and_day_in_columns_of_their_own(tmp_path: Path) -> None:
     text = "image,Year,Month,Day\na.png,2017,8,7\nb.png,2017.0,Aug,\nc.png,2016,,\nd.png,,,\n"
     rows, ledger = read(table(tmp_path, text))
@@ -362,6 +389,14 @@ def test_ids_of_coco_are_alike_as_numbers_and_as_text(tmp_path: Path) -> None:
     rows, ledger = read(table(tmp_path, json.dumps(data), "x.json"))
     assert rows.loc["a", "individual_id"] == "Will"
     assert said(ledger) == ""
+
+
+def test_what_coco_says_of_the_animal_goes_before_what_it_says_of_the_picture(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(GOOD))
+    data["images"][0] |= {"date_captured": "2017-08-07", "encounter_id": "picture"}
+    data["annotations"][0] |= {"date": "2017-08-08", "encounter_id": "animal"}
+    rows, _ = read(table(tmp_path, json.dumps(data), "x.json"))
+    assert (str(rows.loc["a", "date"].date()), rows.loc["a", "encounter_id"]) == ("2017-08-08", "animal")
 
 
 def test_fields_of_coco_that_are_not_used_are_named(tmp_path: Path) -> None:
