@@ -138,10 +138,13 @@ def meanings(settings: type[Settings]) -> dict[str, str]:
     Several may share a line (``embedding: dimensions. dropout: before the projection.``), and one text may serve two
     (``since, until: first and last allowed date``).
     """
+    found: dict[str, str] = {}
+    for base in settings.__bases__:
+        if base is not Settings and issubclass(base, Settings):
+            found |= meanings(base)
     section = re.search(r"^Attributes:\n((?:[ \t]+.*\n?|\n)*)", inspect.getdoc(settings) or "", re.MULTILINE)
     text = " ".join((section[1] if section else "").split())
     names = "|".join(re.escape(field.name) for field in dataclasses.fields(settings))
-    found: dict[str, str] = {}
     parts = re.split(rf"(?:^|(?<=[.;)] ))((?:{names})(?:, (?:{names}))*): ", text)
     for heads, body in zip(parts[1::2], parts[2::2], strict=True):
         for name in heads.split(", "):

@@ -34,11 +34,13 @@ class CatalogIndex:
         catalog: the photographs that could be described, in the order of the catalogue given.
         descriptions: one per row of ``catalog``, in the same order.
         failures: the photographs that could not, with the reasons.
+        store: the folder that keeps their features; None where nobody said.
     """
 
     catalog: Catalog
     descriptions: tuple[Description, ...]
     failures: tuple[Failure, ...] = ()
+    store: Path | None = None
 
     def __len__(self) -> int:
         return len(self.descriptions)
@@ -58,7 +60,8 @@ class CatalogIndex:
     def take(self, positions: npt.NDArray[np.int_] | list[int]) -> CatalogIndex:
         """Return the index of the photographs at these row numbers, in the order given."""
         rows = [int(row) for row in positions]
-        return CatalogIndex(self.catalog.take(rows), tuple(self.descriptions[row] for row in rows), self.failures)
+        descriptions = tuple(self.descriptions[row] for row in rows)
+        return CatalogIndex(self.catalog.take(rows), descriptions, self.failures, self.store)
 
     def subset(self, ids: list[str]) -> CatalogIndex:
         """Return the index of these photographs, in the order given; ids that failed to be described are left out."""
@@ -141,7 +144,7 @@ def describe_catalog(
     for failure in failures:
         logger.warning("skipped: %s", failure.reason)
     descriptions = tuple(item for row in good if isinstance(item := outcomes[row], Description))
-    return CatalogIndex(catalog.take(good) if failures else catalog, descriptions, failures)
+    return CatalogIndex(catalog.take(good) if failures else catalog, descriptions, failures, store)
 
 
 def _describe(describer: Describer, refs: list[PhotoRef]) -> list[Description | Failure]:

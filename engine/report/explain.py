@@ -249,7 +249,9 @@ def _list_with(
     rows = index.subset(kept)
     table = pd.concat([rows.catalog.table, candidate.catalog.table], ignore_index=True)
     together = CatalogIndex(
-        Catalog(table, index.catalog.root, index.catalog.source), (*rows.descriptions, *candidate.descriptions)
+        Catalog(table, index.catalog.root, index.catalog.source),
+        (*rows.descriptions, *candidate.descriptions),
+        store=index.store,
     )
     return matcher.pairs(queries, together, progress=progress), False
 

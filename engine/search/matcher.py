@@ -38,7 +38,7 @@ _MODELS = Path(reranker.__file__).parent / "models"
 
 @dataclass(frozen=True)
 class MatcherSettings(PairSettings):
-    """Options of the whole engine: those of a pair's measurements, and
+    """Options of the whole engine: those of a pair's measurements, and of the lists of candidates.
 
     Attributes:
         shortlist: how many candidates a query has, and how they are found.
@@ -137,8 +137,8 @@ class Matcher:
         ``exclude_encounter`` would have left out.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
-        store = self.store_for(database.catalog)
-        asked = self._as_index(queries, database, store, progress)
+        store = self._store_of(database)
+        asked = self._as_index(queries, database, progress)
         rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
         return pipeline.search(asked, database, rules, self.settings.shortlist, pool, progress)
 
@@ -165,6 +165,7 @@ class Matcher:
             KeyError: an id is not in its catalogue.
         """
         database = catalog if catalog is not None else queries
+        queries = self._as_index(queries, database, progress)
         places: dict[str, list[int]] = {}
         for place, (query, _) in enumerate(pairs):
             places.setdefault(query, []).append(place)
@@ -173,7 +174,7 @@ class Matcher:
             rows = [database.catalog.position(pairs[place][1]) for place in own]
             candidates = tuple(database.descriptions[row].key for row in rows)
             tasks.append(PairTask(queries.descriptions[queries.catalog.position(query)].key, candidates))
-        pool = self.pair_pool(self.store_for(database.catalog))
+        pool = self.pair_pool(self._store_of(database))
         table: dict[str, Any] = {"image_id0": [first for first, _ in pairs], "image_id1": [other for _, other in pairs]}
         for matcher in MATCHERS:
             records = unmeasured(matcher, len(pairs))
@@ -259,8 +260,8 @@ class Matcher:
         Raises:
             KeyError: one of the two ids is not in its catalogue.
         """
-        pool = self.pair_pool(self.store_for(catalog.catalog))
-        return read_pair_evidence(query_id, image_id, queries, catalog, pool, prefetched)
+        pool = self.pair_pool(self._store_of(catalog))
+        return read_pair_evidence(query_id, image_id, self._as_index(queries, catalog), catalog, pool, prefetched)
 
     def prefetch(self, pairs: Sequence[tuple[str, str]], queries: CatalogIndex, catalog: CatalogIndex) -> Prefetched:
         """Match pairs that will be shown, in the worker processes; :meth:`evidence` takes what is returned.
@@ -275,6 +276,7 @@ class Matcher:
         matched: dict[tuple[str, str], tuple[Correspondences, Verification]] = {}
         if self.workers <= 1:
             return matched
+        queries = self._as_index(queries, catalog)
         candidates: dict[str, list[str]] = {}
         for query, image in dict.fromkeys(pairs):
             if query in queries.catalog and image in catalog.catalog:
@@ -282,7 +284,7 @@ class Matcher:
                 candidates.setdefault(key, []).append(catalog.descriptions[catalog.catalog.position(image)].key)
         tasks = [PairTask(query, tuple(keys)) for query, keys in candidates.items()]
         try:
-            for task, results in self.pair_pool(self.store_for(catalog.catalog)).match(tasks):
+            for task, results in self.pair_pool(self._store_of(catalog)).match(tasks):
                 matched.update({(task.query, key): one for key, one in zip(task.candidates, results, strict=True)})
         except KeyError as error:
             logger.warning("the store lost the description of %s: index the catalogue again", error)
@@ -305,15 +307,21 @@ class Matcher:
         self,
         queries: CatalogIndex | Catalog | Sequence[str | Path],
         database: CatalogIndex,
-        store: Path,
-        progress: Progress | None,
+        progress: Progress | None = None,
     ) -> CatalogIndex:
+        """Return the queries' index with their features in the database's store, where pairs are matched."""
+        store = self._store_of(database)
         if isinstance(queries, CatalogIndex):
-            return queries
+            if queries.store in (store, None):
+                return queries
+            queries = queries.catalog
         if isinstance(queries, Catalog):
             return self.index(queries, progress, store)
         photos = [queries] if isinstance(queries, str | Path) else list(queries)
         return self.index(query_catalog(photos, database.catalog), progress, store)
+
+    def _store_of(self, index: CatalogIndex) -> Path:
+        return index.store if index.store is not None else self.store_for(index.catalog)
 
     def describe_settings(self) -> dict[str, Any]:
         """Return what the run is made with, for reports and results."""

@@ -232,3 +232,24 @@ def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_setting
         assert row["neighbour_cosine0"] == pytest.approx(
             float(vectors[row["candidate_id"]] @ vectors[row["neighbour0"]]), abs=1e-5
         )
+
+
+def test_queries_described_in_a_store_of_their_own_are_matched(
+    small_settings: MatcherSettings, made_up_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a store, every catalogue has its own; the queries' features must be where the database's are."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photographs = sorted((made_up_dir / "images").iterdir())
+    for name, photograph in zip(("new.jpg", "database/old.jpg"), photographs[:2], strict=True):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photograph, tmp_path / name)
+    matcher = Matcher(small_settings, ranker="fusion", workers=1)
+    queries = matcher.index(Catalog.from_photos([tmp_path / "new.jpg"]))
+    database = matcher.index(Catalog.from_photos([tmp_path / "database"]))
+    assert queries.store != database.store
+    assert matcher.match(queries, database)["image_id"].tolist() == ["old"]
+    assert len(matcher.compare([("new", "old")], queries, database)) == 1
+    evidence = matcher.evidence("new", "old", queries, database)
+    assert len(evidence.features0) and len(evidence.features1)
+    elsewhere = matcher.index(database.catalog, store=tmp_path / "elsewhere")
+    assert len(matcher.evidence("new", "old", queries, elsewhere).features1)
