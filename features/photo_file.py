@@ -52,6 +52,7 @@ class PhotoError(ScarmatchError, ValueError):
     """
 
     def __init__(self, path: str | Path | None, reason: str) -> None:
+        reason = " ".join(reason.split())  # some decoders end theirs with a new line
         super().__init__(f"{path if path is not None else 'photograph'}: {reason}")
         self.path = None if path is None else Path(path)
         self.reason = reason

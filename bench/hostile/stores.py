@@ -1,0 +1,135 @@
+"""Hostile stores: entries and the file of pairs with flipped bits, cut, swapped, of other stores and other versions."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save
+
+from bench.hostile.batches import Judge, run_in_batches
+from bench.hostile.damage import damaged
+from bench.hostile.outcome import Outcome
+from engine.matching.pair_cache import PairCache
+from features.store import FeatureStore
+
+KEYS = tuple(f"local:{number}" for number in range(4))
+RECORD = np.dtype([("matches", np.float32), ("inliers", np.float32), ("residual", np.float32)])
+CANDIDATES = tuple(f"c{number}" for number in range(12))
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """What a store holds: arrays by key, and records of pairs; and the bytes of its files."""
+
+    arrays: dict[str, dict[str, npt.NDArray]]
+    records: npt.NDArray
+    files: dict[Path, bytes]
+
+
+def run(count: int, seed: int, folder: Path) -> Outcome:
+    """Read ``count`` damaged stores; *silent* is an answer that is neither what was kept nor "not known"."""
+    return run_in_batches("stores", count, seed, folder)
+
+
+def prepare(folder: Path) -> Sound:
+    """Fill a store."""
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    rng = np.random.default_rng(0)
+    arrays: dict[str, dict[str, npt.NDArray]] = {
+        key: {"xy": rng.random((40, 2), np.float32), "descriptors": rng.random((40, 16), np.float32).astype(np.float16)}
+        for key in KEYS
+    }
+    store = FeatureStore(folder / "store")
+    for key, values in arrays.items():
+        store.put(key, values)
+    records = np.array([(n, n / 2, n / 7) for n in range(len(CANDIDATES))], RECORD)
+    cache = _pairs(folder)
+    cache.put("query", CANDIDATES, records)
+    cache.close()
+    files = {path.relative_to(folder): path.read_bytes() for path in (folder / "store").rglob("*") if path.is_file()}
+    return Sound(arrays, records, files)
+
+
+def make(sound: Sound, chance: random.Random, folder: Path) -> tuple[str, Judge]:
+    """Put a sound store there, and damage a file or two of it."""
+    shutil.rmtree(folder / "store")
+    for name, data in sound.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    done = []
+    for _ in range(chance.choice((1, 1, 2))):
+        name = chance.choice(sorted(sound.files))
+        change = chance.choice((_damage, _damage, _damage, _swap, _replace_by_folder, _remove, _earlier_version))
+        done.append(f"{name.name}: {change(folder / name, sound, chance, folder)}")
+    return " + ".join(done), lambda: _judge(sound, folder)
+
+
+def _judge(sound: Sound, folder: Path) -> str | None:
+    store = FeatureStore(folder / "store")
+    for key, arrays in sound.arrays.items():
+        known = store.has(key)
+        found = store.get(key)
+        if known != (found is not None):
+            return f"{key} is said to be there and is not, or the other way round"
+        if found is not None and not _equal(found, arrays):
+            return f"{key} has other arrays"
+        if found is None and not store.path(key).is_dir():
+            store.put(key, arrays)
+            if not _equal(store.get(key) or {}, arrays):
+                return f"{key} was not kept anew"
+    for _ in range(2):
+        cache = _pairs(folder)
+        for number, record in enumerate(cache.get("query", CANDIDATES)):
+            if record is not None and record[0] != sound.records[number]:
+                return f"the pair with {CANDIDATES[number]} has other numbers"
+        cache.put("query", CANDIDATES, sound.records)
+        cache.close()
+    return None
+
+
+def _pairs(folder: Path) -> PairCache:
+    return PairCache(folder / "store" / "pairs.sqlite", "fingerprint", RECORD)
+
+
+def _equal(found: dict[str, npt.NDArray], arrays: dict[str, npt.NDArray]) -> bool:
+    return found.keys() == arrays.keys() and all(
+        found[name].dtype == values.dtype and np.array_equal(found[name], values) for name, values in arrays.items()
+    )
+
+
+def _damage(path: Path, sound: Sound, chance: random.Random, folder: Path) -> str:
+    if not path.is_file():
+        return "nothing left"
+    name, data = damaged(path.read_bytes() or b"\0", chance)
+    path.write_bytes(data)
+    return name
+
+
+def _swap(path: Path, sound: Sound, chance: random.Random, folder: Path) -> str:
+    other = chance.choice(sorted(sound.files))
+    if path.is_file():
+        path.write_bytes(sound.files[other])
+    return f"is {other.name}"
+
+
+def _replace_by_folder(path: Path, sound: Sound, chance: random.Random, folder: Path) -> str:
+    path.unlink(missing_ok=True) if not path.is_dir() else None
+    path.mkdir(exist_ok=True)
+    return "is a folder"
+
+
+def _remove(path: Path, sound: Sound, chance: random.Random, folder: Path) -> str:
+    if path.is_file():
+        path.unlink()
+    return "is gone"
+
+
+def _earlier_version(path: Path, sound: Sound, chance: random.Random, folder: Path) -> str:
+    if path.is_file():
+        path.write_bytes(save(sound.arrays[chance.choice(KEYS)]))
+    return "is of an earlier version"
