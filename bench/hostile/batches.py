@@ -29,7 +29,7 @@ from scarmatch.errors import ScarmatchError
 SECONDS = 20.0
 """An input that takes longer counts as a hang."""
 
-BATCH = 250
+BATCH = 500
 """Inputs a process: its start takes as long as dozens of inputs."""
 
 #: Looks at what was made; None if all is well, otherwise what differs although nothing was said.
