@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -93,7 +93,7 @@ class BodyFrame:
         x = np.interp(y, self.rows, self._middle) + places[:, 1] * np.interp(y, self.rows, self._reach)
         return np.stack([y, x] if self.lying else [x, y], 1).astype(np.float32)
 
-    def straighten(self, image: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
+    def straighten(self, image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
         """Lay the body straight: along downwards, across to the right, both from edge to edge.
 
         Args:

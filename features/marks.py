@@ -5,7 +5,7 @@ Works on the upright, reduced copy that :mod:`features.regions` prepares; length
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def box_blur(image: FloatArray, sigma: float) -> FloatArray:
     return cv2.blur(once, (side, side), borderType=cv2.BORDER_REFLECT)
 
 
-def resize(image: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
+def resize(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     """Resize to (width, height) pixels, averaging where the image shrinks."""
     import cv2
 

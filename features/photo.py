@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -163,7 +164,7 @@ def valid_mask(rgb: npt.NDArray[np.uint8]) -> BoolArray:
     return cv2.dilate(missing, np.ones((5, 5), np.uint8)) == 0
 
 
-def _near(array: npt.NDArray, corner: tuple[int, int]) -> npt.NDArray:
+def _near(array: npt.NDArray[Any], corner: tuple[int, int]) -> npt.NDArray[Any]:
     """Return the 2 x 2 pixels at a corner (JPEG may darken the very last one)."""
     y, x = corner
     return array[:2, :2] if (y, x) == (0, 0) else array[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]

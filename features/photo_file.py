@@ -347,7 +347,7 @@ def _white(top: float) -> float:
     return next((float(2**bits - 1) for bits in _DEPTHS if top <= 2**bits - 1), top)
 
 
-def _to_bytes(values: npt.NDArray, full: float) -> ByteArray:
+def _to_bytes(values: npt.NDArray[Any], full: float) -> ByteArray:
     """Bring numbers from 0 to ``full`` to 0 to 255."""
     found = np.empty(values.shape, np.uint8)
     for top in range(0, len(values), _BAND):  # a band at a time: it takes 8 bytes a pixel

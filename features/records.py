@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,7 @@ class Frame:
         back = Frame(self.canonical_size, -self.quarter_turns % 4)
         return back.to_canonical(xy)
 
-    def turn(self, image: npt.NDArray) -> npt.NDArray:
+    def turn(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Turn an (H, W, ...) array of the original into the canonical frame (a view, not a copy)."""
         return np.rot90(image, self.quarter_turns)
 

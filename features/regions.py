@@ -12,6 +12,7 @@ is done on reduced copies of fixed size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ def find_regions(photo: Photo, frame: Frame, settings: RegionSettings | None = N
     return Regions(body=full_body, marks=full_marks, body_share=min(body_share, 1.0), sharpness=sharpness)
 
 
-def flatten(grey: npt.NDArray, valid: npt.NDArray[np.bool_], sigma: float = 0.025) -> FloatArray:
+def flatten(grey: npt.NDArray[Any], valid: npt.NDArray[np.bool_], sigma: float = 0.025) -> FloatArray:
     """Flatten the local contrast: each pixel minus its local mean, divided by its local deviation.
 
     Means and deviations are taken over valid pixels only (normalised convolution, Knutsson and Westin, CVPR 1993), so

@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ class FeatureStore:
         """Say whether a key has an entry that is whole: what :meth:`get` would not refuse."""
         return self._payload(key) is not None
 
-    def get(self, key: str) -> dict[str, npt.NDArray] | None:
+    def get(self, key: str) -> dict[str, npt.NDArray[Any]] | None:
         """Return the arrays of a key; None where there are none, or where they are not what was put in.
 
         A damaged entry is told of once, and removed where the folder lets itself be written.
@@ -134,7 +135,7 @@ class FeatureStore:
             self._warned.add(text)
             logger.warning("%s", text)
 
-    def put(self, key: str, arrays: Mapping[str, npt.NDArray]) -> None:
+    def put(self, key: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the arrays of a key at once or not at all.
 
         Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -156,7 +157,7 @@ def lower_resolution(image: FloatArray, rng: Generator) -> FloatArray:
     return np.asarray(coarsen(image, rng.uniform(0.35, 0.8)), np.float32)
 
 
-def coarsen(image: npt.NDArray, share: float) -> npt.NDArray:
+def coarsen(image: npt.NDArray[Any], share: float) -> npt.NDArray[Any]:
     """Shrink an (H, W, 3) picture to a share of its sides, 8 pixels at least, and enlarge it again; its type stays."""
     height, width = image.shape[:2]
     small = (max(8, round(width * share)), max(8, round(height * share)))
