@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from features.photo_formats import pillow_formats
+from features.photo_formats import pillow_formats, why_left_out
 from features.records import BoolArray, ByteArray
 from scarmatch.errors import ScarmatchError
 from scarmatch.settings import SettingsError
@@ -191,7 +191,8 @@ def _open(path: Path, stream: BufferedReader) -> Image.Image:
     try:
         image = Image.open(stream, formats=pillow_formats())
     except UnidentifiedImageError as error:
-        raise PhotoError(path, "is not an image in a known format; convert it to JPEG or PNG") from error
+        reason = why_left_out(path) or "is not an image in a known format; convert it to JPEG or PNG"
+        raise PhotoError(path, reason) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(path, too_large) from error
     except Exception as error:  # decoders of broken headers raise almost anything

@@ -261,7 +261,7 @@ def path_in_other_unicode(document: Document, chance: random.Random) -> None:
 def path_that_leads_out(document: Document, chance: random.Random) -> None:
     place, row = document.column("path"), any_row(document, chance)
     if place is not None:
-        document.rows[row][place] = chance.choice(["../../p1.png", "/etc/hosts", "images/../../x.png", "..\\x.png"])
+        document.rows[row][place] = chance.choice(["../../p1.png", "/etc/hosts", "images/../../x.png", "..\\..\\x.png"])
         document.told = True
 
 

@@ -16,6 +16,8 @@ from engine.catalogue.formats import read_catalog
 from engine.catalogue.paths import inside, stem_of
 from engine.catalogue.problems import Problems
 from engine.catalogue.queries import find_photograph, query_catalog
+from features.photo import read_photo
+from features.photo_file import PhotoError
 
 
 def photo(path: Path, kind: str | None = None) -> Path:
@@ -129,6 +131,19 @@ def test_photographs_that_are_left_out_are_counted_and_named(
     with pytest.raises(CatalogError, match="no photographs given"):
         (tmp_path / "w1/a.png").unlink()
         Catalog.from_photos([tmp_path / "w1"])
+
+
+def test_a_photograph_that_needs_an_extra_names_it_as_a_query_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.photo_formats.pillow_formats", lambda: ("JPEG", "PNG"))
+    (tmp_path / "IMG_2.HEIC").write_bytes(b"\0\0\0\x18ftypheic" * 9)
+    (tmp_path / "odd.jpg").write_bytes(b"no photograph")
+    query = Catalog.from_photos([tmp_path / "IMG_2.HEIC"]).table["path"].iloc[0]
+    with pytest.raises(PhotoError, match=r"scarmatch\[heic\]"):
+        read_photo(query)
+    with pytest.raises(PhotoError, match="known format"):
+        read_photo(tmp_path / "odd.jpg")
 
 
 def test_a_file_name_that_is_no_text_is_left_out_and_said(tmp_path: Path) -> None:
