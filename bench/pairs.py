@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         "--save-evidence",
         type=Path,
         metavar="FILE",
-        help="keep the weights fitted on all these pairs, and beside them (quick-FILE) those of the quick looks",
+        help="keep the weights fitted on all these pairs, and beside them (first-stage-FILE) those of the first stage",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides")
@@ -215,8 +215,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     if options.save_evidence:
         about = {"pairs": len(pairs), "individuals": options.individuals, "part": options.part, "seed": options.seed}
         LocalEvidence.fit(numbers[learns], same[learns], about).save(options.save_evidence)
-        quick = LocalEvidence.fit(numbers[learns], same[learns], about, tuple(FIRST_STAGE_TERMS))
-        quick.save(options.save_evidence.with_name(f"quick-{options.save_evidence.name}"))
+        first_stage = LocalEvidence.fit(numbers[learns], same[learns], about, tuple(FIRST_STAGE_TERMS))
+        first_stage.save(options.save_evidence.with_name(f"first-stage-{options.save_evidence.name}"))
     impostors = {kind: sum(pair.kind == kind for pair in pairs) for kind in IMPOSTOR_KINDS}
     say(render(records, impostors))
     best = scores["local evidence (all weighed)"]

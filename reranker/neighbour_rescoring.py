@@ -160,11 +160,11 @@ def _rows_of_neighbours(raw: pd.DataFrame) -> npt.NDArray[np.int64]:
     queries = pd.factorize(raw["query_id"].astype(str))[0].astype(np.int64)
     own = queries * len(candidates) + candidates.get_indexer(raw["candidate_id"].astype(str))
     order = np.argsort(own, kind="stable")
-    found = np.full((len(raw), NEIGHBOURS), -1, np.int64)
+    positions = np.full((len(raw), NEIGHBOURS), -1, np.int64)
     for k, name in enumerate(NEIGHBOUR_COLUMNS):
         codes = candidates.get_indexer(raw[name].astype(object).where(raw[name].notna(), None))
         wanted = queries * len(candidates) + codes
         place = np.minimum(np.searchsorted(own[order], wanted), len(raw) - 1)
         rows = order[place]
-        found[:, k] = np.where((codes >= 0) & (own[rows] == wanted), rows, -1)
-    return found
+        positions[:, k] = np.where((codes >= 0) & (own[rows] == wanted), rows, -1)
+    return positions

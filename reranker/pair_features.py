@@ -248,15 +248,15 @@ def _viewpoint_pair(table: pd.DataFrame) -> Values:
     if "viewpoint0" not in table.columns or "viewpoint1" not in table.columns:
         return np.zeros(len(table))
     code = {name: float(i) for i, name in enumerate(VIEWPOINT_PAIRS)}
-    known: dict[tuple[str, str], float] = {}
+    code_of: dict[tuple[str, str], float] = {}
     result = np.empty(len(table))
     views = [
         table[name].astype(object).where(table[name].notna(), "").astype(str) for name in ("viewpoint0", "viewpoint1")
     ]
     for i, pair in enumerate(zip(*views, strict=True)):
-        if pair not in known:
-            known[pair] = code[viewpoint_pair(*pair)]
-        result[i] = known[pair]
+        if pair not in code_of:
+            code_of[pair] = code[viewpoint_pair(*pair)]
+        result[i] = code_of[pair]
     return result
 
 

@@ -59,12 +59,12 @@ def evaluate(table: pd.DataFrame, scores: npt.ArrayLike, top: int = 20) -> dict[
     if "n_true" in table.columns:
         totals = table["n_true"].to_numpy(dtype=np.float64)[order][starts]
     lists = np.split(same, starts[1:])
-    asked = [(hits, total) for hits, total in zip(lists, totals, strict=True) if total > 0]
-    if not asked:
+    answerable = [(hits, total) for hits, total in zip(lists, totals, strict=True) if total > 0]
+    if not answerable:
         return {"map": float("nan"), "top1": float("nan"), "queries": 0}
-    precision = [average_precision(hits, total, top) for hits, total in asked]
-    first = [bool(hits[0]) for hits, _ in asked]
-    return {"map": float(np.mean(precision)), "top1": float(np.mean(first)), "queries": len(asked)}
+    precision = [average_precision(hits, total, top) for hits, total in answerable]
+    first = [bool(hits[0]) for hits, _ in answerable]
+    return {"map": float(np.mean(precision)), "top1": float(np.mean(first)), "queries": len(answerable)}
 
 
 def same_encounter(raw: pd.DataFrame) -> Mask:

@@ -305,8 +305,8 @@ def _join(
     lines: dict[str, tuple[float, float]] = {}
     for kind in ("lambdamart", "logistic"):
         values = scores[base][kind]
-        judged = table.known & ~np.isnan(values)
-        lines[kind] = fit_platt(values[judged], table.same[judged])
+        scored = table.known & ~np.isnan(values)
+        lines[kind] = fit_platt(values[scored], table.same[scored])
     for name in tables:
         parts = [slope * scores[name][kind] + offset for kind, (slope, offset) in lines.items()]
         scores[name]["blend"] = np.mean(parts, axis=0)
@@ -372,8 +372,8 @@ def _final(
 
 
 def _calibrate(frame: pd.DataFrame, kind: Kind) -> Calibration:
-    judged = frame.dropna(subset=[kind])
-    return fit_calibration(judged[kind], judged["same"])
+    scored = frame.dropna(subset=[kind])
+    return fit_calibration(scored[kind], scored["same"])
 
 
 def cross_fitted_probabilities(frame: pd.DataFrame, base: pd.DataFrame, method: str) -> Values:
@@ -411,10 +411,10 @@ def _calibration_errors(frame: pd.DataFrame, base: pd.DataFrame, kind: Kind, top
     Over all pairs ("pairs"), over the first ``top`` of every list ("shown") and over the first alone ("first"): most
     pairs are hopeless and easily right, so the figure over all pairs flatters.
     """
-    judged = frame.dropna(subset=[kind]).reset_index(drop=True)
-    probabilities, place = cross_fitted_probabilities(judged, base, kind), places_in_lists(judged, kind)
-    same, errors = judged["same"].to_numpy(), {}
-    for name, last in (("pairs", len(judged)), ("shown", top), ("first", 1)):
+    scored = frame.dropna(subset=[kind]).reset_index(drop=True)
+    probabilities, place = cross_fitted_probabilities(scored, base, kind), places_in_lists(scored, kind)
+    same, errors = scored["same"].to_numpy(), {}
+    for name, last in (("pairs", len(scored)), ("shown", top), ("first", 1)):
         rows = (place < last) & ~np.isnan(probabilities)
         errors[name] = expected_calibration_error(probabilities[rows], same[rows])
     return errors

@@ -136,9 +136,9 @@ class LightGlueMatcher:
             count = min(same, max(1, self.settings.batch_keypoints // (2 * length)))
             chunk, work = work[:count], work[count:]
             batch = [(self._prepare(pairs[i][0]), self._prepare(pairs[i][1])) for i in chunk]
-            found = self._network.match(batch, self.settings.threshold)
-            self.work_done[length] += len(found)
-            for index, assignment in zip(chunk, found, strict=True):
+            assignments = self._network.match(batch, self.settings.threshold)
+            self.work_done[length] += len(assignments)
+            for index, assignment in zip(chunk, assignments, strict=True):
                 confidence = assignment.confidence.float().cpu().numpy()
                 similarity = float(confidence.mean()) if len(confidence) else float("nan")
                 results[index] = best_first(assignment.indices.cpu().numpy(), confidence.clip(0.0, 1.0), similarity)

@@ -271,11 +271,11 @@ class LightGlueNetwork:
         mutual = best1.gather(1, best0.indices) == counts
         confidence = best0.values.exp()
         keep = mutual & valid0 & (confidence > threshold)
-        found = []
+        assignments = []
         for row in range(len(scores)):
             left = keep[row].nonzero().squeeze(1)
-            found.append(Assignment(torch.stack([left, best0.indices[row, left]], 1), confidence[row, left]))
-        return found
+            assignments.append(Assignment(torch.stack([left, best0.indices[row, left]], 1), confidence[row, left]))
+        return assignments
 
 
 def _swap(x: Tensor) -> Tensor:

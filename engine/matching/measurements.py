@@ -203,11 +203,11 @@ def unmeasured(matcher: MatcherName, count: int) -> npt.NDArray:
 
 def columns(matcher: MatcherName, records: npt.NDArray) -> dict[str, npt.NDArray]:
     """Return (pairs,) records as the pair table's columns ``{matcher}_{name}``; NaN, or None for a name, if unknown."""
-    found: dict[str, npt.NDArray] = {}
+    table: dict[str, npt.NDArray] = {}
     for measurement in MEASUREMENTS[matcher]:
         values = np.ascontiguousarray(records[measurement.name])
         if measurement.categories:
             names = np.array([*measurement.categories, None], object)
             values = names[np.where(np.isnan(values), len(measurement.categories), values).astype(int)]
-        found[f"{matcher}_{measurement.name}"] = values
-    return found
+        table[f"{matcher}_{measurement.name}"] = values
+    return table

@@ -132,9 +132,11 @@ class MutualNNMatcher:
         return [self._match_one(features0, features1) for features0, features1 in pairs]
 
     def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
-        found = mutual_neighbours(self._descriptors(features0), self._descriptors(features1))
-        similarity = float(found.cosine.mean()) if len(found) else float("nan")
-        return best_first(np.stack([found.rows, found.columns], 1), np.clip(1 - found.ratio, 0, 1), similarity)
+        neighbours = mutual_neighbours(self._descriptors(features0), self._descriptors(features1))
+        similarity = float(neighbours.cosine.mean()) if len(neighbours) else float("nan")
+        return best_first(
+            np.stack([neighbours.rows, neighbours.columns], 1), np.clip(1 - neighbours.ratio, 0, 1), similarity
+        )
 
     def _prepare(self, features: LocalFeatures) -> FloatArray:
         if features.kind != self._kind:

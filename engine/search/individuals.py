@@ -103,8 +103,8 @@ def rank_encounters(answers: pd.DataFrame, questions: Mapping[str, str], top: in
     """
     _check(answers)
     name = answers["query_id"].map(lambda query: questions.get(query, query))
-    asked = {(questions.get(query, query), query) for query in {*answers["query_id"], *questions}}
-    itself = [(question, image) in asked for question, image in zip(name, answers["image_id"], strict=True)]
+    own_photographs = {(questions.get(query, query), query) for query in {*answers["query_id"], *questions}}
+    itself = [(question, image) in own_photographs for question, image in zip(name, answers["image_id"], strict=True)]
     kept = answers.loc[~np.asarray(itself, dtype=bool)].assign(question=name)
     kept = kept.sort_values("probability", ascending=False, kind="stable").drop_duplicates(["question", "image_id"])
     kept = kept.sort_index()
@@ -125,9 +125,9 @@ def new_individual_probability(
         Series over query_id, named "new_individual".
     """
     ranked = rank_individuals(answers) if individuals is None else individuals
-    found = ranked.groupby("query_id", sort=False)["probability"].sum()
+    explained = ranked.groupby("query_id", sort=False)["probability"].sum()
     names = list(dict.fromkeys(answers["query_id"] if queries is None else queries))
-    left = (1.0 - found.reindex(names).astype(float).fillna(0.0)).clip(lower=0.0)
+    left = (1.0 - explained.reindex(names).astype(float).fillna(0.0)).clip(lower=0.0)
     return left.rename(NEW_INDIVIDUAL).rename_axis("query_id")
 
 
@@ -154,11 +154,11 @@ def place_new_individual(
         rows = lists[query].to_dict("records") if query in lists else []
         weight = settings.new_odds * max(float(left), 1e-12)
         total = weight + sum(row["probability"] for row in rows)
-        found: list[dict[object, object]] = [{**row, "probability": row["probability"] / total} for row in rows]
+        ordered: list[dict[object, object]] = [{**row, "probability": row["probability"] / total} for row in rows]
         place = sum(row["probability"] >= weight for row in rows)
         nothing: dict[object, object] = {"n_photographs": 0, "photographs": [], "best_image_id": None}
-        found.insert(place, {"individual_id": NEW_INDIVIDUAL, "probability": weight / total, **nothing})
-        for rank, row in enumerate(found[: settings.top], start=1):
+        ordered.insert(place, {"individual_id": NEW_INDIVIDUAL, "probability": weight / total, **nothing})
+        for rank, row in enumerate(ordered[: settings.top], start=1):
             records.append({**{str(key): value for key, value in row.items()}, "query_id": query, "rank": rank})
     return pd.DataFrame(records, columns=list(COLUMNS))
 
@@ -190,16 +190,16 @@ def average_in(
     records: list[dict[str, object]] = []
     for query in dict.fromkeys([*lists, *classified]):
         rows = {row["individual_id"]: row for row in lists[query].to_dict("records")} if query in lists else {}
-        said = classified.get(str(query), {})
-        share = weight if said else 0.0
+        shares = classified.get(str(query), {})
+        share = weight if shares else 0.0
         left = 1.0 - float(new.get(str(query), 1.0))
-        found = []
-        for name in dict.fromkeys([*rows, *said]):
+        ranked = []
+        for name in dict.fromkeys([*rows, *shares]):
             row = rows.get(name, {"individual_id": name, "probability": 0.0, "n_photographs": 0, "photographs": []})
-            both = (1.0 - share) * row["probability"] + share * left * said.get(name, 0.0)
-            found.append({"best_image_id": None, **row, "query_id": query, "probability": both})
-        found.sort(key=lambda row: (-row["probability"], row["individual_id"]))
-        records += [{**row, "rank": rank} for rank, row in enumerate(found, start=1)]
+            both = (1.0 - share) * row["probability"] + share * left * shares.get(name, 0.0)
+            ranked.append({"best_image_id": None, **row, "query_id": query, "probability": both})
+        ranked.sort(key=lambda row: (-row["probability"], row["individual_id"]))
+        records += [{**row, "rank": rank} for rank, row in enumerate(ranked, start=1)]
     return pd.DataFrame(records, columns=list(COLUMNS))
 
 
@@ -302,13 +302,13 @@ def _rank(answers: pd.DataFrame, question: pd.Series, top: int | None) -> pd.Dat
     # One order whatever order the rows come in: best photograph first, then by name.
     table = table.sort_values(["probability", "image_id"], ascending=[False, True], kind="stable")
     records: list[dict[str, object]] = []
-    found_by: dict[object, list[tuple[str, float, list[str]]]] = {query: [] for query in dict.fromkeys(question)}
+    lists: dict[object, list[tuple[str, float, list[str]]]] = {query: [] for query in dict.fromkeys(question)}
     for (query, name), rows in table.groupby(["question", "individual_id"], sort=False):
-        found_by[query].append((str(name), combine(rows["probability"]), rows["image_id"].tolist()))
-    for query, found in found_by.items():
-        found.sort(key=lambda one: (-one[1], one[0]))
-        shares = exclusive([probability for _, probability, _ in found])
-        for rank, ((name, _, images), share) in enumerate(zip(found[:top], shares[:top], strict=True), start=1):
+        lists[query].append((str(name), combine(rows["probability"]), rows["image_id"].tolist()))
+    for query, individuals in lists.items():
+        individuals.sort(key=lambda one: (-one[1], one[0]))
+        shares = exclusive([probability for _, probability, _ in individuals])
+        for rank, ((name, _, images), share) in enumerate(zip(individuals[:top], shares[:top], strict=True), start=1):
             entry = {"query_id": query, "rank": rank, "individual_id": name, "probability": share}
             records.append({**entry, "n_photographs": len(images), "photographs": images, "best_image_id": images[0]})
     return pd.DataFrame(records, columns=list(COLUMNS))

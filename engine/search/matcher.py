@@ -138,9 +138,9 @@ class Matcher:
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self._store_of(database)
-        asked = self._as_index(queries, database, progress)
+        described = self._as_index(queries, database, progress)
         rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
-        return pipeline.search(asked, database, rules, self.settings.shortlist, pool, progress)
+        return pipeline.search(described, database, rules, self.settings.shortlist, pool, progress)
 
     def compare(
         self,
@@ -192,8 +192,8 @@ class Matcher:
         """Turn a raw pair table into answers (the columns of :meth:`match`)."""
         if raw.empty:
             return pd.DataFrame(columns=list(ANSWER_COLUMNS))
-        asked = {query: position for position, query in enumerate(raw["query_id"].unique())}
-        table = rank_pairs(raw, self.ranker, top).sort_values("query_id", key=lambda ids: ids.map(asked), kind="stable")
+        order = {query: position for position, query in enumerate(raw["query_id"].unique())}
+        table = rank_pairs(raw, self.ranker, top).sort_values("query_id", key=lambda ids: ids.map(order), kind="stable")
         renamed = table.reset_index(drop=True).rename(columns=_ANSWER_NAMES)
         renamed["date_gap_days"] = (renamed["date"] - renamed["query_date"]).abs().dt.days
         for name in ("lightglue_matches", "lightglue_inliers", "mutual_nn_inliers"):

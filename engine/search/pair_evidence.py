@@ -151,8 +151,8 @@ class PairEvidence:
 
 def caption(*parts: object) -> str:
     """Join what is known of a photograph into caption lines: the first part alone, the others on a second line."""
-    known = [str(part) for part in parts if part is not None and str(part) not in ("", "nan", "NaT", "None", "<NA>")]
-    return "\n".join([*known[:1], *([" · ".join(known[1:])] if known[1:] else [])])
+    texts = [str(part) for part in parts if part is not None and str(part) not in ("", "nan", "NaT", "None", "<NA>")]
+    return "\n".join([*texts[:1], *([" · ".join(texts[1:])] if texts[1:] else [])])
 
 
 def read_pair_evidence(

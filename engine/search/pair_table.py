@@ -58,12 +58,12 @@ def pair_table(
 def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray]:
     """Return what is known of the photographs of one side; sizes are (width, height) in pixels."""
     table, descriptions = index.catalog.table, index.descriptions
-    found = {f"{name}{side}": table[source].to_numpy()[rows] for source, name in _CATALOG_COLUMNS.items()}
+    columns = {f"{name}{side}": table[source].to_numpy()[rows] for source, name in _CATALOG_COLUMNS.items()}
     sizes = np.array([item.size for item in descriptions]).reshape(-1, 2)
-    found |= {f"width{side}": sizes[rows, 0], f"height{side}": sizes[rows, 1]}
+    columns |= {f"width{side}": sizes[rows, 0], f"height{side}": sizes[rows, 1]}
     for name in ("body_share", "sharpness"):
-        found[f"{name}{side}"] = np.array([getattr(item, name) for item in descriptions], float)[rows]
-    return found
+        columns[f"{name}{side}"] = np.array([getattr(item, name) for item in descriptions], float)[rows]
+    return columns
 
 
 def _neighbour_columns(
