@@ -18,7 +18,7 @@ from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
 from engine.competitions.running_time import Rates, challenge_estimate, estimate, within_hours
 from engine.competitions.scenarios import read_scenarios
-from engine.competitions.submission import check_submission
+from engine.competitions.submission_check import check_submission
 from engine.search.candidates import ShortlistSettings
 from engine.search.matcher import MatcherSettings
 from features.keypoints.metric import KeypointMetric

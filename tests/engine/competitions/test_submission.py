@@ -105,6 +105,15 @@ def test_what_is_written_is_valid(tmp_path_factory: pytest.TempPathFactory, scor
     assert np.abs(back["score"].to_numpy() - best["score"].to_numpy()).max() < 1e-7
 
 
+def test_of_more_than_twenty_rows_the_best_twenty_are_written(tmp_path: Path) -> None:
+    answers = rows(*[("q", f"i{n:02d}", n / 100) for n in range(23)], ("r", "i00", 0.5))
+    written = write_submission(answers, tmp_path / "s.csv")
+    assert written.loc[written["query_id"] == "q", "database_image_id"].tolist() == [
+        f"i{n:02d}" for n in range(22, 2, -1)
+    ]
+    assert len(read_submission(tmp_path / "s.csv")) == 21
+
+
 def test_ties_at_the_ends_stay_within_range(tmp_path: Path) -> None:
     for value in (0.0, 1.0):
         written = write_submission(rows(*[("q", f"i{n}", value) for n in range(20)]), tmp_path / "s.csv")
