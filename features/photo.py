@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.photo_file import PhotoError, clip_box, decode, file_digest, opened, stored_size
+from features.photo_file import PhotoError as PhotoError
+from features.photo_file import clip_box, decode, file_digest, opened, stored_size
 from features.records import BoolArray, ByteArray, Frame, Photo
 
 _WHITE = 240  # JPEG ringing leaves missing (255, 255, 255) pixels at least this bright; some were tinted before

@@ -7,7 +7,7 @@ does not exist (no match to find, nothing to average) is NaN, never 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -278,7 +278,7 @@ def _scored(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Bools
     return values, truth
 
 
-def _labels(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[npt.NDArray, npt.NDArray]:
+def _labels(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return both label sequences as arrays of one length, at least 1."""
     true, guess = np.asarray(truth).astype(str), np.asarray(predicted).astype(str)
     if true.shape != guess.shape or not true.size:

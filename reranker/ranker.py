@@ -329,7 +329,9 @@ class Ranker:
             raise RankerError(f"{path}: damaged ranker: {error}") from error
 
 
-def rank_order(queries: npt.ArrayLike, scores: npt.ArrayLike, cosine: npt.ArrayLike, ids: npt.ArrayLike) -> npt.NDArray:
+def rank_order(
+    queries: npt.ArrayLike, scores: npt.ArrayLike, cosine: npt.ArrayLike, ids: npt.ArrayLike
+) -> npt.NDArray[Any]:
     """Return the row indices sorted by query and, within it, by falling score, falling cosine, then identifier.
 
     NaN counts as lowest. The result does not depend on the order of rows.

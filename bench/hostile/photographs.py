@@ -15,11 +15,11 @@ from PIL import Image
 from bench.hostile.batches import Judge, run_in_batches
 from bench.hostile.damage import damaged
 from bench.hostile.outcome import Outcome
-from features.describe import PhotoRef, content_key
+from features.describe import content_key
 from features.photo import image_size, read_photo
 from features.photo_file import KEPT_PIXELS
 from features.photo_formats import pillow_formats
-from features.records import ByteArray
+from features.records import ByteArray, PhotoRef
 
 #: (format, mode, ending) of the pictures that Pillow writes.
 _WRITTEN = (

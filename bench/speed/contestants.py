@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, FeaturePair, LightGlueMatcher, LightGlueSettings
+from engine.matching.base import FeaturePair
+from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher, LightGlueSettings
 from engine.matching.lightglue_network import normalise_state_dict
 from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
 from engine.records import Correspondences

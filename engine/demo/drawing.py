@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -198,7 +199,7 @@ def _light(whale: Whale, c: Conditions, s: _Surface) -> tuple[FloatArray, FloatA
 # --- body in the water ------------------------------------------------------------------------------------------------
 
 
-def _height(geometry: Geometry, along: npt.NDArray, across: npt.NDArray) -> npt.NDArray:
+def _height(geometry: Geometry, along: npt.NDArray[Any], across: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the skin's height above the water, in shares of the greatest half-width (negative: under water)."""
     c = geometry.conditions
     profile = width_profile(along)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -190,20 +190,20 @@ def record_type(matcher: MatcherName) -> np.dtype:
     return np.dtype([(measurement.name, np.float32) for measurement in MEASUREMENTS[matcher]])
 
 
-def measure(matcher: MatcherName, pairs: Sequence[MatchedPair]) -> npt.NDArray:
+def measure(matcher: MatcherName, pairs: Sequence[MatchedPair]) -> npt.NDArray[Any]:
     """Measure pairs; returns their (pairs,) records of :func:`record_type`."""
     rows = [tuple(measurement.get(pair) for measurement in MEASUREMENTS[matcher]) for pair in pairs]
     return np.array(rows, record_type(matcher))
 
 
-def unmeasured(matcher: MatcherName, count: int) -> npt.NDArray:
+def unmeasured(matcher: MatcherName, count: int) -> npt.NDArray[Any]:
     """Return the (count,) records of pairs that were not matched: all NaN."""
     return np.full(count, np.nan, record_type(matcher))
 
 
-def columns(matcher: MatcherName, records: npt.NDArray) -> dict[str, npt.NDArray]:
+def columns(matcher: MatcherName, records: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     """Return (pairs,) records as the pair table's columns ``{matcher}_{name}``; NaN, or None for a name, if unknown."""
-    table: dict[str, npt.NDArray] = {}
+    table: dict[str, npt.NDArray[Any]] = {}
     for measurement in MEASUREMENTS[matcher]:
         values = np.ascontiguousarray(records[measurement.name])
         if measurement.categories:

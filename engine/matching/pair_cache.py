@@ -13,7 +13,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,13 +53,13 @@ class PairCache:
     def _key(self, query: str, candidate: str) -> bytes:
         return hashlib.blake2b(f"{self._print}|{query}|{candidate}".encode(), digest_size=16).digest()
 
-    def get(self, query: str, candidates: Sequence[str]) -> list[npt.NDArray | None]:
+    def get(self, query: str, candidates: Sequence[str]) -> list[npt.NDArray[Any] | None]:
         """Return the (1,) record of each of a query's pairs, None where it was never measured, or is damaged."""
         keys = [self._key(query, candidate) for candidate in candidates]
         stored = self._guarded(lambda: self._select(keys)) or {}
         return [self._record_of(key, stored.get(key)) for key in keys]
 
-    def put(self, query: str, candidates: Sequence[str], records: npt.NDArray) -> None:
+    def put(self, query: str, candidates: Sequence[str], records: npt.NDArray[Any]) -> None:
         """Keep the records of a query's pairs, at once or not at all."""
         rows = []
         for candidate, record in zip(candidates, records, strict=True):
@@ -76,7 +76,7 @@ class PairCache:
             self._db = None
         self._path = None
 
-    def _record_of(self, key: bytes, blob: object) -> npt.NDArray | None:
+    def _record_of(self, key: bytes, blob: object) -> npt.NDArray[Any] | None:
         size = self._record.itemsize
         if not isinstance(blob, bytes) or len(blob) != size + 4 or blob[size:] != _checksum(key, blob[:size]):
             return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ class PairPool:
 
     def measure(
         self, matcher: MatcherName, tasks: Sequence[PairTask], progress: Progress | None = None
-    ) -> list[npt.NDArray]:
+    ) -> list[npt.NDArray[Any]]:
         """Return each task's (candidates,) records; all NaN if there is no such matcher for the kind of keypoints."""
         if matcher not in self.worker.matchers:
             return [unmeasured(matcher, len(task.candidates)) for task in tasks]
@@ -79,7 +80,7 @@ class PairPool:
 
 
 def _open_parts(
-    tasks: Sequence[PairTask], stored: Sequence[Sequence[npt.NDArray | None]]
+    tasks: Sequence[PairTask], stored: Sequence[Sequence[npt.NDArray[Any] | None]]
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield (task, places of its candidates) of what was never measured, in parts of at most _TASK_PAIRS."""
     for number in range(len(tasks)):

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy.typing as npt
 
@@ -96,7 +97,7 @@ class PairWorker:
         pairs = [(query, features(key)) for key in task.candidates]
         return self._verified(matcher, task, pairs, self.matchers[matcher].match(pairs))
 
-    def measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray:
+    def measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray[Any]:
         """Match, verify and measure a query's pairs: (candidates,) records, in the order given."""
         matched = self.match(matcher, task)
         if matcher == SKIN:
@@ -130,7 +131,7 @@ class PairWorker:
         return [MatchedPair(a, b, m, v) for (a, b), m, v in zip(pairs, matches, verified, strict=True)]
 
 
-def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray:
+def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray[Any]:
     """Return the (candidates,) records of a task's pairs; runs in a worker process."""
     matcher, pairs = task
     return worker.measure(matcher, pairs)

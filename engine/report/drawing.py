@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,7 +84,7 @@ def place(frame: Frame, cell: tuple[int, int, int, int], max_width: int) -> Pane
     return Panel(frame, (size[0] / max(width0, 1), size[1] / max(height0, 1)), origin, size)
 
 
-def resize(image: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
+def resize(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     """Resize an (H, W) or (H, W, 3) array to (width, height); area averages when shrinking, cubic when enlarging."""
     image = np.ascontiguousarray(image)
     if (image.shape[1], image.shape[0]) == tuple(size):
@@ -92,7 +93,7 @@ def resize(image: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
-def upright(rgb: npt.NDArray, panel: Panel) -> npt.NDArray:
+def upright(rgb: npt.NDArray[Any], panel: Panel) -> npt.NDArray[Any]:
     """Turn an original photograph (or a map on its pixel grid) head up and bring it to the panel's size."""
     return resize(panel.frame.turn(rgb), panel.size)
 
@@ -140,7 +141,7 @@ def lay_over(canvas: ByteArray, layer: ByteArray) -> None:
     canvas[:] = (canvas * (1.0 - share) + layer[..., :3] * share + 0.5).astype(np.uint8)
 
 
-def _fixed(points: npt.NDArray) -> npt.NDArray[np.int32]:
+def _fixed(points: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     safe = np.clip(np.nan_to_num(points, nan=-_FAR), -_FAR, _FAR)
     return np.round(safe * (1 << _SHIFT)).astype(np.int32)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class Candidates:
     row: npt.NDArray[np.int64]
     cosine: FloatArray
     requery: FloatArray
-    measured: Mapping[MatcherName, npt.NDArray] = field(default_factory=dict)
+    measured: Mapping[MatcherName, npt.NDArray[Any]] = field(default_factory=dict)
     evidence: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
@@ -95,7 +96,7 @@ class Candidates:
         """Return a table whose lists are this one's, followed by the other's."""
         order = np.argsort(np.concatenate([self.query, other.query]), kind="stable")
 
-        def joined(name: str) -> npt.NDArray:
+        def joined(name: str) -> npt.NDArray[Any]:
             return np.concatenate([getattr(self, name), getattr(other, name)])[order]
 
         parts = {name: joined(name) for name in ("query", "row", "cosine", "requery", "evidence")}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -266,7 +267,7 @@ def knn_head(
 
 
 def _vote(
-    distances: npt.NDArray[np.float64], names: npt.NDArray, settings: KnnSettings
+    distances: npt.NDArray[np.float64], names: npt.NDArray[Any], settings: KnnSettings
 ) -> list[tuple[str, int, float]]:
     """Return (label, votes, nearest distance) of one query, best first."""
     # Float noise makes a vector's distance to itself slightly negative.

@@ -55,7 +55,7 @@ def pair_table(
     return pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
 
 
-def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray]:
+def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
     """Return what is known of the photographs of one side; sizes are (width, height) in pixels."""
     table, descriptions = index.catalog.table, index.descriptions
     columns = {f"{name}{side}": table[source].to_numpy()[rows] for source, name in _CATALOG_COLUMNS.items()}
@@ -67,8 +67,8 @@ def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int
 
 
 def _neighbour_columns(
-    lists: list[slice], candidates: Candidates, database: CatalogIndex, ids: npt.NDArray
-) -> dict[str, npt.NDArray]:
+    lists: list[slice], candidates: Candidates, database: CatalogIndex, ids: npt.NDArray[Any]
+) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of :mod:`reranker.neighbour_rescoring`: each candidate's most similar others of its list."""
     names = np.full((len(candidates), NEIGHBOURS), None, object)
     cosines = np.full((len(candidates), NEIGHBOURS), np.nan, np.float32)

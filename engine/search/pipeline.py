@@ -8,6 +8,7 @@ however many processes work.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ class Matching:
         measured = self.measure(LIGHTGLUE, candidates, chosen)
         return dataclasses.replace(candidates, measured={**candidates.measured, LIGHTGLUE: measured})
 
-    def measure(self, matcher: MatcherName, candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> npt.NDArray:
+    def measure(self, matcher: MatcherName, candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Return a matcher's (R,) records, NaN where they are not wanted.
 
         Nothing else is looked up: what the store happens to know must not change an answer that did not ask for it.
@@ -126,5 +127,5 @@ class Matching:
         return np.array([viewpoint_pair(a or "", b or "") != "lateral_top" for a, b in pairs], bool)
 
 
-def _columns(measured: dict[MatcherName, npt.NDArray]) -> dict[str, npt.NDArray]:
+def _columns(measured: dict[MatcherName, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     return {name: values for matcher, records in measured.items() for name, values in columns(matcher, records).items()}
