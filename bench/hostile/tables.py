@@ -16,9 +16,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.hostile.byte_mutations import Mutation
+from bench.hostile.json_mutations import FOLDERS, JSON
 from bench.hostile.outcome import Outcome
 from bench.hostile.table_documents import LAYOUTS, Document, Truth, make_document, make_photographs, write_document
-from bench.hostile.table_mutations import FOLDERS, JSON, TABLE, Mutation
+from bench.hostile.table_mutations import TABLE
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.check import check_catalog
 from engine.catalogue.formats import read_catalog
@@ -84,7 +86,7 @@ def _mutated(layout: str, chance: random.Random) -> tuple[Document, list[str]]:
     names = []
     for mutation in sorted(set(chosen), key=mutations.index):
         mutation(document, chance)
-        names.append(mutation.__name__.strip("_"))
+        names.append(mutation.__name__)
     return document, names
 
 
