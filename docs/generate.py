@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import scarmatch
+from bench.hostile.outcome import Outcome, render
 from scarmatch.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -266,6 +268,12 @@ def photo_endings() -> str:
     return listed(_FORMAT_OF)
 
 
+def hostile() -> str:
+    """Return what came of the hostile inputs, as a table."""
+    figures = json.loads((PICTURES / "hostile.json").read_text(encoding="utf-8"))["figures"]
+    return render({kind: Outcome(**counts) for kind, counts in figures.items()})
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": command_page,
     "options.md": options_page,
@@ -279,6 +287,7 @@ INSERTS: dict[str, Callable[[], str]] = {
     "unknown-values": unknown_values,
     "viewpoints": viewpoints,
     "photo-endings": photo_endings,
+    "hostile": hostile,
 }
 #: Where pages link to files of the repository that the site has elsewhere.
 MOVED = {"../bench/RESULTS.md": "results.md", "../bench/NOTES.md": "notes.md", "../CHANGELOG.md": "changelog.md"}

@@ -114,6 +114,8 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, 
     text = metadata.get(HEADER_KEY)
     if text is None:
         raise ModelFileError(f"{path} is a safetensors file, but not one of scarmatch's (its header does not say so)")
+    if set(metadata) - {HEADER_KEY, CHECKSUM_KEY, "format"}:  # the checksum's own name may be what is damaged
+        raise ModelFileError(f"{path} is damaged (its header has unknown parts): copy it again from its source")
     expected = metadata.get(CHECKSUM_KEY)
     if with_tensors and expected is not None and _checksum(tensors, text) != expected:
         raise ModelFileError(f"{path} is damaged (its checksum differs): copy it again from its source")

@@ -171,7 +171,7 @@ class LocalEvidence:
         """
         check_shipped(path)
         try:
-            text = read_sealed(path)
+            text = read_sealed(path, ("format", "kind", "bias", "weights", "about"))
             kind, bias = text["kind"], float(text["bias"])
             weights = {name: float(value) for name, value in text["weights"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

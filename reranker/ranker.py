@@ -30,6 +30,11 @@ from scarmatch.settings import Settings, SettingsError
 Kind = Literal["logistic", "lambdamart", "blend"]
 FORMAT = "scarmatch-ranker"
 FORMAT_VERSION = 1
+#: Names of a file's values.
+_PARTS = (
+    *("format", "version", "feature_version", "feature_names", "settings", "members", "calibration"),
+    *("neighbour_rescoring", "keypoint_kind", "descriptor", "metadata"),
+)
 
 
 class RankerError(ScarmatchError, ValueError):
@@ -299,7 +304,7 @@ class Ranker:
         """
         check_shipped(path)
         try:
-            data = read_sealed(path)
+            data = read_sealed(path, _PARTS)
         except ValueError as error:
             raise RankerError(f"{path}: cannot be read as a ranker: {error}") from error
         if data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:

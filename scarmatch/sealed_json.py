@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ def write_sealed(path: Path | str, data: Mapping[str, Any]) -> None:
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
-def read_sealed(path: Path | str) -> dict[str, Any]:
+def read_sealed(path: Path | str, known: Collection[str] | None = None) -> dict[str, Any]:
     """Return the values of a file without their hash; a file without one (of an earlier version) is taken as it is.
 
+    Args:
+        path: the file.
+        known: names that its values may have, so that a hash under a damaged name is noticed; None allows any.
+
     Raises:
-        ValueError: no file, too large, no JSON object with finite numbers, or another content than its hash says; the
-            message does not name the file.
+        ValueError: no file, too large, no JSON object with finite numbers, unknown names, or another content than its
+            hash says; the message does not name the file.
     """
     place = Path(path)
     if not place.is_file():  # never open a pipe or a device
@@ -45,6 +49,9 @@ def read_sealed(path: Path | str) -> dict[str, Any]:
     expected = data.pop(SEAL, None)
     if expected is not None and expected != seal(data):
         raise ValueError("it is damaged (its hash differs from its content): copy it again from its source")
+    unknown = set(data) - set(known if known is not None else data)
+    if unknown:
+        raise ValueError(f"it holds unknown values: {min(unknown)[:40]!r}")
     return data
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.hostile import models, photographs, stores, tables
-from bench.hostile.outcome import Outcome
+from bench.hostile.outcome import Outcome, render
 from bench.machine import write_result
 
 KINDS: dict[str, Callable[[int, int, Path], Outcome]] = {
@@ -18,7 +18,6 @@ KINDS: dict[str, Callable[[int, int, Path], Outcome]] = {
     "stores": stores.run,
     "models": models.run,
 }
-_COUNTS = ("inputs", "accepted", "refused", "silent", "tracebacks", "crashes", "hangs")
 _STEP = 250
 
 
@@ -56,12 +55,3 @@ def run_kind(kind: str, inputs: int, seed: int, seconds: float | None = None) ->
         step += 1
         if seconds is None or time.monotonic() - started >= seconds:
             return outcome
-
-
-def render(found: dict[str, Outcome]) -> str:
-    """Return the counts as a Markdown table."""
-    lines = [f"| kind | {' | '.join(_COUNTS)} | peak memory |", f"|---|{'---:|' * (len(_COUNTS) + 1)}"]
-    for kind, outcome in found.items():
-        counts = " | ".join(f"{getattr(outcome, name):,}" for name in _COUNTS)
-        lines.append(f"| {kind} | {counts} | {outcome.peak_bytes / 1e6:,.0f} MB |")
-    return "\n".join(lines)

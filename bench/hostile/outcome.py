@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_COUNTS = ("inputs", "accepted", "refused", "silent", "tracebacks", "crashes", "hangs")
+
 
 @dataclass
 class Outcome:
@@ -55,3 +57,12 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         return asdict(self)
+
+
+def render(found: dict[str, Outcome]) -> str:
+    """Return the counts as a Markdown table."""
+    lines = [f"| kind | {' | '.join(_COUNTS)} | peak memory |", f"|---|{'---:|' * (len(_COUNTS) + 1)}"]
+    for kind, outcome in found.items():
+        counts = " | ".join(f"{getattr(outcome, name):,}" for name in _COUNTS)
+        lines.append(f"| {kind} | {counts} | {outcome.peak_bytes / 1e6:,.0f} MB |")
+    return "\n".join(lines)
