@@ -109,7 +109,8 @@ def _check_tree(fields: Mapping[str, str], where: str, n_features: int) -> None:
     if needed - set(fields):
         raise ValueError(f"{where} lacks {min(needed - set(fields))}")
     for name in sorted(set(fields) & set(lengths)):
-        count = len(_numbers(fields[name], f"{where}, {name}"))
+        # A split of what is missing from all that is known has an infinite threshold.
+        count = len(_numbers(fields[name], f"{where}, {name}", infinite=name == "threshold"))
         if count != lengths[name] and (leaves > 1 or count or name == "leaf_value"):
             raise ValueError(f"{where} has another number of {name} than it has leaves")
     if len(_numbers(fields["shrinkage"], f"{where}, shrinkage")) != 1:
@@ -137,12 +138,12 @@ def _check_splits(fields: Mapping[str, str], where: str, n_features: int, leaves
         raise ValueError(f"{where} has sets of categories that do not fit")
     if sorted(boundaries) != boundaries or not all(0 <= word < 2**32 for word in words):
         raise ValueError(f"{where} has sets of categories that do not fit")
-    thresholds = _numbers(fields["threshold"], where)
+    thresholds = _numbers(fields["threshold"], where, infinite=True)
     for kind, threshold in zip(_whole(fields["decision_type"], where), thresholds, strict=True):
         # Bit 0: by category; bit 1: unknown goes left; bits 2 and 3: what counts as unknown (none, zero, NaN).
         if not 0 <= kind < 16 or kind >> 2 > 2:
             raise ValueError(f"{where} has a split of an unknown kind")
-        if kind & 1 and not (threshold == int(threshold) and 0 <= threshold < categories):
+        if kind & 1 and not (0 <= threshold < categories and threshold == int(threshold)):
             raise ValueError(f"{where} splits by a set of categories that does not exist")
 
 
@@ -160,11 +161,11 @@ def _whole(text: str, where: str) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _numbers(text: str, where: str) -> list[float]:
+def _numbers(text: str, where: str, infinite: bool = False) -> list[float]:
     numbers = text.split(" ") if text else []
-    if not all(_NUMBER.fullmatch(number) for number in numbers):
+    if not all(_NUMBER.fullmatch(number) or (infinite and number == "inf") for number in numbers):
         raise ValueError(f"{where} holds what is no number")
     values = [float(number) for number in numbers]
-    if not all(map(math.isfinite, values)):
+    if not infinite and not all(map(math.isfinite, values)):
         raise ValueError(f"{where} holds a number that is not finite")
     return values
