@@ -32,7 +32,7 @@ from reranker.ranker import RankerSettings
 ALL = "all evidence"
 NO_DATE = "without the date"
 NO_SUPPORT = "without the support of the list"
-DATE_FEATURES = ("date_gap_log_days", "same_day", "season_gap", "years_apart")
+DATE_FEATURES = ("date_gap_days_log1p", "same_day", "season_gap", "years_apart")
 #: Which questions a figure is over: name -> prefixes of the tasks' names.
 PARTS = {
     "top: all years": ("top: all years|",),

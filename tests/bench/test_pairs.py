@@ -62,8 +62,8 @@ def test_keypoint_score_orders_by_plausible_agreement_first() -> None:
     numbers = pd.DataFrame(
         {
             "lightglue_inliers": [0, 5, 50, 50],
-            "plausibility": [0.0, 1.0, 0.01, 1.0],
-            "confidence_sum": [90.0, 1.0, 9.0, 9.0],
+            "lightglue_plausibility": [0.0, 1.0, 0.01, 1.0],
+            "lightglue_confidence_sum": [90.0, 1.0, 9.0, 9.0],
         }
     )
     assert keypoint_score(numbers).argsort().tolist() == [0, 2, 1, 3]
