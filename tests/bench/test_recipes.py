@@ -153,7 +153,7 @@ def test_ablation_compares_the_same_queries(questions: Questions) -> None:
     full = records[records["recipe"] == ablation.ALL]
     assert all(value["mean"] == 0 for value in full["difference"])
     mean = {(r["recipe"], r["protocol"]): r["map20"]["mean"] for r in figures["recipes"] if r["part"] == "every"}
-    assert mean["geometry alone", "all"] > mean["marks alone", "all"], "the marks say nothing in this table"
+    assert mean["lightglue alone", "all"] > mean["marks alone", "all"], "the marks say nothing in this table"
     assert mean[ablation.ALL, "all"] > mean["global alone", "all"] > mean["marks alone", "all"] + 0.1, "ties are blind"
     text = ablation.render(figures)
     assert "What the date adds: all matches" in text
