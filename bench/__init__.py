@@ -1,1 +1,1 @@
-"""Measurements through the public API: metrics, scenarios, made-up catalogues, speed."""
+"""Measurements through the public API: ``python -m bench NAME CATALOG``, results as JSON, tables made of them."""

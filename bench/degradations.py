@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engine.catalogue.catalog import CatalogError
 from engine.report.image_files import encode_jpeg, save_png
 from features.records import ByteArray
 
@@ -144,12 +145,12 @@ def named(names: list[str] | None) -> tuple[Degradation, ...]:
     """Return the degradations of these names in the table's order, all of them if None or empty.
 
     Raises:
-        ValueError: there is none of that name.
+        CatalogError: there is none of that name.
     """
     known = {one.name: one for one in DEGRADATIONS}
     unknown = [name for name in names or [] if name not in known]
     if unknown:
-        raise ValueError(f"no degradation is called {unknown[0]!r}; there are: {', '.join(known)}")
+        raise CatalogError(f"no degradation is called {unknown[0]!r}; there are: {', '.join(known)}")
     return tuple(one for one in DEGRADATIONS if not names or one.name in names)
 
 

@@ -1,69 +1,117 @@
-"""Evaluation protocols over a labelled catalogue, and what a ranking is worth under each.
+"""Protocols: who is asked, what is searched, which photographs count, and what a ranking is worth.
 
-Every protocol (:mod:`bench.relations`) comes under three rules: all matches, matches of another encounter only, matches
-of another year only. A query left without any match is not asked; how many is reported. All ways of evaluating see the
-whole database of a query, so average precision is that of the challenge.
+Which candidates a query has is decided by the engine's own filter (:class:`engine.catalogue.catalog.CandidateFilter`),
+so that "the same encounter" is one rule everywhere:
+
+* ``all``: every photograph but the query itself.
+* ``other_encounter``: without those of the query's encounter, which are often seconds apart and nearly copies.
+* ``other_year``: of these, only those of another year, so that only marks that lasted count; whose year is unknown does
+  not count. (``other_day`` likewise; out-of-fold tables know it.)
+
+A query without any match is not asked; how many is reported. Every figure sees the whole database of a query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.relations import RULES, Protocol, ProtocolError, Relations, Rule, select, years_of
-from bench.scenario_cutting import CutScenarios, cut_scenarios
-from engine.catalogue.catalog import Catalog
-from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, LATERAL, ScenarioRule
+from engine.catalogue.catalog import CandidateFilter, Catalog
+from engine.competitions.challenge_scenarios import LATERAL, TOP
 from features.records import BoolArray
-from reranker.metrics import Interval, bootstrap_by_group, cmc
+from reranker.metrics import Interval, average_precision, bootstrap_by_group, cmc
+from scarmatch.errors import ScarmatchError
 
-__all__ = [
-    "CHALLENGE_SCENARIOS",
-    "RULES",
-    "CutScenarios",
-    "Evaluation",
-    "Protocol",
-    "ProtocolError",
-    "Relations",
-    "Rule",
-    "ScenarioRule",
-    "ScoreBlock",
-    "across_years",
-    "all_against_all",
-    "cut_scenarios",
-    "evaluate",
-    "evaluate_similarity",
-    "lateral_to_top",
-    "select",
-    "standard_protocols",
-    "top_to_lateral",
-    "within_years",
-    "years_of",
-]
-
-PER_QUERY = ["query_id", "individual_id", "ap20", "top1", "first_rank", "n_relevant"]
-
-ScoreBlock = Callable[[list[str], list[str]], npt.NDArray[np.floating]]
-"""(query ids, candidate ids) -> (Q, C) scores, larger is more alike."""
+Rule = Literal["all", "other_encounter", "other_day", "other_year"]
+#: Rule -> the matches that count, in words.
+RULES: dict[Rule, str] = {
+    "all": "all matches",
+    "other_encounter": "other encounters",
+    "other_day": "other days",
+    "other_year": "other years",
+}
+#: The two rules that every ranking is judged by.
+BOTH: tuple[Rule, ...] = ("all", "other_encounter")
+TOP_PLACES = 20
 
 
-# --- builders ---------------------------------------------------------------------------------------------------------
+class ProtocolError(ScarmatchError, ValueError):
+    """A protocol cannot be built or evaluated; the message names the photograph, rule or column."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Queries, database and the rule for matches; photographs are named by image_id.
+
+    Attributes:
+        name: such as "top: 2019 -> 2017" (the rule is not part of it).
+        queries: labelled photographs.
+        database: what is searched; a query among them never answers itself.
+        rule: which matches count, see the module's docstring.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    database: tuple[str, ...]
+    rule: Rule = "all"
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ProtocolError(f"rule {self.rule!r} is none of {', '.join(RULES)}")
+        for kind, ids in (("query", self.queries), ("database", self.database)):
+            if len(set(ids)) != len(ids):
+                raise ProtocolError(f"{self.name}: a {kind} photograph is named twice")
+
+    def with_rule(self, rule: Rule) -> Protocol:
+        """Return the same queries and database under another rule."""
+        return replace(self, rule=rule)
+
+
+def filter_of(rule: Rule) -> CandidateFilter:
+    """Return the engine's filter of a rule (years and days are cut by :func:`allowed`)."""
+    return CandidateFilter(exclude_encounter=rule != "all")
+
+
+def allowed(query: pd.Series, database: Catalog, rule: Rule) -> BoolArray:
+    """Return the (D,) bool mask of the photographs that a query may be answered with."""
+    mask = filter_of(rule).mask_for(query, database)
+    if rule in ("other_day", "other_year"):
+        dates, own = database.table["date"], query["date"]
+        years = rule == "other_year"
+        units = dates.dt.year if years else dates.dt.normalize()
+        mine = None if pd.isna(own) else own.year if years else own.normalize()
+        mask = mask & dates.notna().to_numpy(bool) & (mine is not None) & (units != mine).to_numpy(bool)
+    return mask
+
+
+def select(catalog: Catalog, viewpoints: Sequence[str] = TOP, years: Sequence[int] | None = None) -> tuple[str, ...]:
+    """Return the image ids of the labelled photographs of some viewpoints and years, in the catalogue's order."""
+    table = catalog.table
+    mask = table["individual_id"].notna() & table["viewpoint"].isin(list(viewpoints))
+    if years is not None:
+        mask &= table["date"].dt.year.isin(list(years))
+    return tuple(table.loc[mask, "image_id"])
+
+
+def years_of(catalog: Catalog) -> list[int]:
+    """Return the years of the catalogue's labelled photographs from above, earliest first."""
+    dates = catalog.subset(select(catalog)).table["date"].dropna()
+    return sorted({int(year) for year in dates.dt.year})
 
 
 def all_against_all(catalog: Catalog) -> Protocol:
     """Return every photograph from above against all the others."""
-    ids = select(catalog, ("top",))
-    return Protocol("top: all years", ids, ids)
+    return Protocol("top: all years", select(catalog), select(catalog))
 
 
 def within_years(catalog: Catalog) -> list[Protocol]:
     """Return, for every year, its photographs from above against one another."""
-    chosen = [(year, select(catalog, ("top",), [year])) for year in years_of(catalog)]
+    chosen = [(year, select(catalog, TOP, [year])) for year in years_of(catalog)]
     return [Protocol(f"top: {year} within", ids, ids) for year, ids in chosen]
 
 
@@ -75,44 +123,45 @@ def across_years(catalog: Catalog) -> list[Protocol]:
         sources = [[earlier] for earlier in years[:i]] + ([years[:i]] if i > 1 else [])
         for source in sources:
             name = f"top: {later} -> {'+'.join(map(str, source))}"
-            protocols.append(Protocol(name, select(catalog, ("top",), [later]), select(catalog, ("top",), source)))
+            protocols.append(Protocol(name, select(catalog, TOP, [later]), select(catalog, TOP, source)))
     return protocols
 
 
-def lateral_to_top(catalog: Catalog) -> Protocol:
-    """Return the photographs of a flank against those from above."""
-    return Protocol("lateral -> top", select(catalog, LATERAL), select(catalog, ("top",)))
-
-
-def top_to_lateral(catalog: Catalog) -> Protocol:
-    """Return the photographs from above against those of a flank."""
-    return Protocol("top -> lateral", select(catalog, ("top",)), select(catalog, LATERAL))
-
-
-def standard_protocols(
-    catalog: Catalog, rules: Sequence[Rule] = RULES, individuals: Collection[str] | None = None
-) -> list[Protocol]:
-    """Return all protocols under each rule, but for those in which no query has a match.
-
-    Args:
-        catalog: labelled photographs.
-        rules: the rules wanted.
-        individuals: restrict queries and database to these.
-    """
-    plain = [all_against_all(catalog), *within_years(catalog), *across_years(catalog)]
-    plain += [lateral_to_top(catalog), top_to_lateral(catalog)]
-    if individuals is not None:
-        plain = [p.restricted_to(catalog, individuals) for p in plain]
-    ruled = [p.with_rule(rule) for p in plain for rule in rules]
-    return [p for p in ruled if p.queries and p.database and Relations(p, catalog).n_relevant.any()]
+def between_views(catalog: Catalog) -> list[Protocol]:
+    """Return the photographs of a flank against those from above, and the other way round."""
+    top, lateral = select(catalog), select(catalog, LATERAL)
+    return [Protocol("lateral -> top", lateral, top), Protocol("top -> lateral", top, lateral)]
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a ranking is worth under one protocol, with 95 % intervals over individuals.
+
+    Attributes:
+        protocol, rule: what was asked.
+        queries, individuals: those that have a match; ``left_out`` queries have none.
+        database: photographs searched.
+        map20, top1: mean average precision of the first 20 places, and share of right first places.
+        recall: shortlist size -> share of queries with a match in it, if the ranking reaches that far.
+    """
+
+    protocol: str
+    rule: str
+    queries: int
+    individuals: int
+    left_out: int
+    database: int
+    map20: Interval
+    top1: Interval
+    recall: dict[str, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a ranking is worth under one protocol.
+    """What a ranking is worth, query by query.
 
     Attributes:
         protocol: the protocol.
@@ -125,142 +174,105 @@ class Evaluation:
     per_query: pd.DataFrame
     left_out: int
 
-    def summary(self, sizes: Sequence[int] = (20, 50, 100), n: int = 2000, seed: int = 0) -> dict[str, Any]:
-        """Return counts, mAP@20 and top-1 with 95 % intervals over individuals, and recall at shortlist sizes.
+    def mean(self, column: str = "ap20") -> Interval:
+        """Return a column's mean with its interval over individuals."""
+        return bootstrap_by_group(self.per_query[column].to_numpy(float), self.per_query["individual_id"])
 
-        ``recall`` means what it says only if the ranking that was evaluated reaches that far.
-        """
-        table = self.per_query
-        groups = table["individual_id"].to_numpy(str)
-        summary: dict[str, Any] = {
-            "protocol": self.protocol.name,
-            "rule": self.protocol.rule,
-            "queries": len(table),
-            "individuals": int(table["individual_id"].nunique()),
-            "left_out": self.left_out,
-            "database": len(self.protocol.database),
-        }
-        for name, column in (("map20", "ap20"), ("top1", "top1")):
-            interval: Interval = bootstrap_by_group(table[column].to_numpy(float), groups, n=n, seed=seed)
-            summary[name] = interval._asdict()
-        ranks = table["first_rank"].to_numpy(float)
-        summary["recall"] = (
-            {str(k): float(v) for k, v in zip(sizes, cmc(ranks, sizes), strict=True)} if len(ranks) else {}
+    def summary(self, sizes: Sequence[int] = (20, 50, 100)) -> Summary:
+        """Return counts, mAP@20 and top-1 with intervals, and recall at shortlist sizes."""
+        table, protocol = self.per_query, self.protocol
+        recall = cmc(table["first_rank"], sizes).tolist() if len(table) else []
+        return Summary(
+            protocol.name,
+            protocol.rule,
+            len(table),
+            int(table["individual_id"].nunique()),
+            self.left_out,
+            len(protocol.database),
+            self.mean(),
+            self.mean("top1"),
+            {str(size): share for size, share in zip(sizes, recall, strict=bool(recall))},
         )
-        return summary
 
 
-def evaluate(
-    ranking: pd.DataFrame | ScoreBlock, protocol: Protocol, catalog: Catalog, k: int = 20, chunk: int = 256
-) -> Evaluation:
-    """Evaluate a ranking under a protocol.
+def evaluate(ranking: pd.DataFrame, protocol: Protocol, catalog: Catalog) -> Evaluation:
+    """Evaluate a ranking that is given as pairs.
 
     Args:
-        ranking: either a table of the columns query_id, candidate_id (image ids) and score, larger is better, in any
-            order; rows of other queries, of photographs outside the database and of excluded ones are ignored, a query
-            without rows earns 0. Equal scores are ordered by candidate_id. Or a function (query ids, candidate ids) ->
-            (Q, C) scores of the whole database, called for ``chunk`` queries at a time; equal scores are ordered as in
-            the protocol's database.
+        ranking: query_id, candidate_id (image ids) and score, larger is better, in any order; rows of other queries, of
+            photographs outside the database and of excluded ones are ignored, a query without rows earns 0. Equal
+            scores are ordered by candidate_id.
         protocol: queries, database and rule.
         catalog: the labelled photographs.
-        k: places that count for average precision.
-        chunk: number of queries held in memory at a time.
 
     Raises:
         ProtocolError: a column is missing, a score is NaN, or a pair occurs twice.
     """
-    relations = Relations(protocol, catalog)
-    if isinstance(ranking, pd.DataFrame):
-        return _evaluate_table(ranking, relations, k, chunk)
-    asked = np.flatnonzero(relations.n_relevant)
-    database = list(protocol.database)
-    parts = []
-    for start in range(0, len(asked), chunk):
-        rows = asked[start : start + chunk]
-        scores = np.array(ranking([protocol.queries[r] for r in rows], database), np.float64)
-        if scores.shape != (len(rows), len(database)) or np.isnan(scores).any():
-            raise ProtocolError(f"{protocol.name}: need ({len(rows)}, {len(database)}) scores without NaN")
-        relevant, excluded = relations.block(rows)
-        scores[excluded] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")
-        parts.append(_judge(np.take_along_axis(relevant, order, 1), relations.n_relevant[rows], k))
-    return _collect(relations, asked, parts)
+    if absent := {"query_id", "candidate_id", "score"} - set(ranking.columns):
+        raise ProtocolError(f"the ranking lacks the columns {sorted(absent)}")
+    rows = ranking[ranking["query_id"].isin(protocol.queries)]
+    if rows["score"].isna().any() or rows.duplicated(["query_id", "candidate_id"]).any():
+        raise ProtocolError(f"{protocol.name}: a score is NaN, or a pair of query and candidate occurs twice")
+    rows = rows.sort_values(["score", "candidate_id"], ascending=[False, True], kind="stable")
+    place = {name: number for number, name in enumerate(protocol.database)}
+    lists = {
+        query: np.array([place[name] for name in part["candidate_id"] if name in place], int)
+        for query, part in rows.groupby("query_id", sort=False)
+    }
+    nothing = np.zeros(0, int)
+    return _evaluate(lambda query: lists.get(query, nothing), protocol, catalog)
 
 
-def evaluate_similarity(
-    descriptors: npt.NDArray[np.floating],
-    ids: Sequence[str],
-    protocol: Protocol,
-    catalog: Catalog,
-    k: int = 20,
-    chunk: int = 256,
+def evaluate_answers(answers: pd.DataFrame, protocol: Protocol, catalog: Catalog) -> Evaluation:
+    """Evaluate the engine's answers (:meth:`scarmatch.Matcher.match`)."""
+    columns = {"image_id": "candidate_id", "probability": "score"}
+    return evaluate(answers[["query_id", *columns]].rename(columns=columns), protocol, catalog)
+
+
+def evaluate_vectors(
+    queries: dict[str, npt.NDArray], database: dict[str, npt.NDArray], protocol: Protocol, catalog: Catalog
 ) -> Evaluation:
-    """Evaluate global descriptors by their inner product (cosine, if they are L2-normalised), a chunk at a time.
+    """Evaluate global descriptors by their inner product (cosine, if they are L2-normalised).
 
     Args:
-        descriptors: (N, D), one row per photograph of ``ids``.
-        ids: image ids; every photograph of the protocol must be among them.
-        protocol, catalog, k, chunk: as in :func:`evaluate`.
+        queries, database: image id -> (D,) descriptor.
+        protocol, catalog: as in :func:`evaluate`. Equal scores are ordered as in the protocol's database.
 
     Raises:
         ProtocolError: a photograph has no descriptor.
     """
-    row_of = {image_id: row for row, image_id in enumerate(ids)}
-    missing = [i for i in (*protocol.queries, *protocol.database) if i not in row_of]
-    if missing or len(ids) != len(descriptors):
-        raise ProtocolError(f"{len(descriptors)} descriptors for {len(ids)} ids; none for {missing[:3]}")
-    database = np.asarray(descriptors)[[row_of[i] for i in protocol.database]].astype(np.float32).T
+    missing = [i for i in protocol.queries if i not in queries] + [i for i in protocol.database if i not in database]
+    if missing:
+        raise ProtocolError(f"{protocol.name}: no descriptor for {missing[0]!r} ({len(missing)} missing)")
+    matrix = np.stack([database[i] for i in protocol.database]).astype(np.float32)
 
-    def scores(query_ids: list[str], _: list[str]) -> npt.NDArray[np.floating]:
-        return np.asarray(descriptors)[[row_of[i] for i in query_ids]].astype(np.float32) @ database
+    def ranked(query: str) -> npt.NDArray[np.intp]:
+        return np.argsort(-(matrix @ queries[query].astype(np.float32)), kind="stable")
 
-    return evaluate(scores, protocol, catalog, k=k, chunk=chunk)
-
-
-def _evaluate_table(ranking: pd.DataFrame, relations: Relations, k: int, chunk: int) -> Evaluation:
-    """Evaluate a ranking that is given as pairs."""
-    protocol = relations.protocol
-    if absent := {"query_id", "candidate_id", "score"} - set(ranking.columns):
-        raise ProtocolError(f"the ranking lacks the columns {sorted(absent)}")
-    query = pd.Index(protocol.queries).get_indexer(pd.Index(ranking["query_id"]))
-    candidate = pd.Index(protocol.database).get_indexer(pd.Index(ranking["candidate_id"]))
-    pairs = pd.DataFrame({"query": query, "candidate": candidate, "score": ranking["score"].to_numpy(np.float64)})
-    pairs["name"] = ranking["candidate_id"].to_numpy()
-    pairs = pairs[(pairs["query"] >= 0) & (pairs["candidate"] >= 0)]
-    if pairs["score"].isna().any() or pairs.duplicated(["query", "candidate"]).any():
-        raise ProtocolError(f"{protocol.name}: a score is NaN, or a pair of query and candidate occurs twice")
-    pairs = pairs.sort_values(["query", "score", "name"], ascending=[True, False, True], kind="stable")
-    rows, places = pairs["query"].to_numpy(), pairs["candidate"].to_numpy()
-    asked = np.flatnonzero(relations.n_relevant)
-    parts = []
-    for start in range(0, len(asked), chunk):
-        chosen = asked[start : start + chunk]
-        relevant, excluded = relations.block(chosen)
-        spans = zip(np.searchsorted(rows, chosen), np.searchsorted(rows, chosen, side="right"), strict=True)
-        lists = [places[low:high] for low, high in spans]
-        lists = [found[~excluded[i, found]] for i, found in enumerate(lists)]
-        hits = np.zeros((len(chosen), max(map(len, lists), default=0)), bool)
-        for i, found in enumerate(lists):
-            hits[i, : len(found)] = relevant[i, found]
-        parts.append(_judge(hits, relations.n_relevant[chosen], k))
-    return _collect(relations, asked, parts)
+    return _evaluate(ranked, protocol, catalog)
 
 
-def _judge(hits: BoolArray, n_relevant: npt.NDArray[np.int64], k: int) -> pd.DataFrame:
-    """Return ap20, top1 and first_rank for (q, L) ranked hits: the average precision in bulk."""
-    top = hits[:, :k]
-    precision = np.cumsum(top, axis=1) / np.arange(1, top.shape[1] + 1)
-    found = hits.any(axis=1)
-    first = np.where(found, hits.argmax(axis=1) + 1.0, np.nan) if hits.shape[1] else np.full(len(hits), np.nan)
-    gain = (precision * top).sum(axis=1) / np.minimum(n_relevant, k)
-    return pd.DataFrame({"ap20": gain, "top1": first == 1.0, "first_rank": first})
-
-
-def _collect(relations: Relations, asked: npt.NDArray[np.intp], parts: list[pd.DataFrame]) -> Evaluation:
-    """Put the judged chunks beside their queries."""
-    empty = pd.DataFrame({"ap20": np.zeros(0), "top1": np.zeros(0, bool), "first_rank": np.zeros(0)})
-    judged = pd.concat(parts, ignore_index=True) if parts else empty
-    judged["query_id"] = [relations.protocol.queries[row] for row in asked]
-    judged["individual_id"] = relations.individuals[asked]
-    judged["n_relevant"] = relations.n_relevant[asked]
-    return Evaluation(relations.protocol, judged[PER_QUERY], len(relations.n_relevant) - len(asked))
+def _evaluate(ranked: Callable[[str], npt.NDArray[np.intp]], protocol: Protocol, catalog: Catalog) -> Evaluation:
+    """Judge every query; ``ranked`` names the places of the database, best first."""
+    unknown = [i for i in (*protocol.queries, *protocol.database) if i not in catalog]
+    if unknown:
+        raise ProtocolError(f"{protocol.name}: {unknown[0]!r} is not in the catalogue ({len(unknown)} missing)")
+    database, left_out, records = catalog.subset(protocol.database), 0, []
+    names = database.keys.individual_id
+    for query in protocol.queries:
+        row = catalog.row(query)
+        if pd.isna(row["individual_id"]):
+            raise ProtocolError(f"{protocol.name}: the query {query!r} has no individual")
+        may = allowed(row, database, protocol.rule)
+        relevant = may & (names == row["individual_id"])
+        if not relevant.any():
+            left_out += 1
+            continue
+        found = ranked(query)
+        hits = relevant[found[may[found]]]
+        total = int(relevant.sum())
+        first = float(hits.argmax() + 1) if hits.any() else np.nan
+        score = average_precision(hits, total, TOP_PLACES)
+        records.append((query, row["individual_id"], score, first == 1.0, first, total))
+    columns = ["query_id", "individual_id", "ap20", "top1", "first_rank", "n_relevant"]
+    return Evaluation(protocol, pd.DataFrame(records, columns=columns), left_out)

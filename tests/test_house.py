@@ -43,18 +43,7 @@ HEAVY = {"kornia", "lightgbm", "matplotlib", "openvino", "playwright", "sklearn"
 
 #: Faults that still stand. A list may only become shorter: an entry that is no fault any more must go.
 STILL_THE_WRONG_WAY: set[tuple[str, str]] = set()
-STILL_LATE: set[tuple[str, str]] = {
-    ("bench.descriptor", "features.training.settings"),
-    ("bench.pairs", "bench.pair_page"),
-    ("bench.report", "bench.ablation"),
-    ("bench.report", "bench.descriptor"),
-    ("bench.report", "bench.pair_causes"),
-    ("bench.report", "bench.pairs"),
-    ("bench.report", "bench.peers.questions"),
-    ("bench.report", "bench.robustness"),
-    ("bench.report", "bench.scenarios.running"),
-    ("bench.scenario_cutting", "features.photo"),
-}
+STILL_LATE: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from bench.figures import Figures
 from bench.hostile import models, photographs, stores, tables
 from bench.hostile.outcome import Outcome, render
-from bench.machine import write_result
+from bench.results import new_result, write_result
 
 KINDS: dict[str, Callable[[int, int, Path], Outcome]] = {
     "tables": tables.run,
@@ -19,6 +22,13 @@ KINDS: dict[str, Callable[[int, int, Path], Outcome]] = {
     "models": models.run,
 }
 _STEP = 250
+
+
+@dataclass(frozen=True)
+class HostileFigures(Figures):
+    """The counts of every kind."""
+
+    kinds: dict[str, dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,10 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in outcome.faults:
             print(fault)
     if options.output is not None:
-        figures = {kind: outcome.to_dict() for kind, outcome in found.items()}
-        write_result(
-            "hostile", figures, {"seed": options.seed}, "made from sound inputs by seeded damage", options.output
-        )
+        figures = HostileFigures({kind: outcome.to_dict() for kind, outcome in found.items()})
+        protocol = {"seed": options.seed, "source": "made from sound inputs by seeded damage"}
+        write_result(new_result(options.output.stem, figures, {}, protocol), options.output.parent)
     return 0 if all(outcome.ok for outcome in found.values()) else 1
 
 

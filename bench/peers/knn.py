@@ -19,7 +19,7 @@ import numpy as np
 from bench.peers.cosine import seconds_to_describe
 from bench.peers.questions import Answers, Question, Scores, Sheet
 from engine.search.individuals import NEW_INDIVIDUAL, KnnSettings, knn_head
-from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
+from features.global_descriptor.descriptor import GlobalSettings
 
 SETTINGS = KnnSettings(neighbours=50, max_distance=0.62, top=50)
 
@@ -35,7 +35,7 @@ class NearestNeighbours:
 
     def answer(self, sheet: Sheet) -> Answers:
         """Vote on every question."""
-        seconds_photo = seconds_to_describe(GlobalDescriptor(self._descriptor), sheet.catalog)
+        seconds_photo = seconds_to_describe(self._descriptor, sheet.catalog)
         started = time.perf_counter()
         found = [self._vote(sheet, question) for question in sheet.questions]
         seconds = (time.perf_counter() - started) / max(len(found), 1)

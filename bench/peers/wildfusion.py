@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.peers.own import LocalTime
+from bench.matching_time import MatchingTime
 from bench.peers.questions import Answers, Scores, Sheet
 from engine.search.matcher import Matcher
 from reranker.calibration import Calibration, fit_calibration
@@ -31,7 +31,7 @@ class WildFusion:
     name: ClassVar[str] = "calibrated mean (WildFusion)"
     source: ClassVar[str] = "WildFusion's rule over our descriptor, keypoints and matches"
 
-    def __init__(self, matcher: Matcher, time: LocalTime, seed: int = 0) -> None:
+    def __init__(self, matcher: Matcher, time: MatchingTime, seed: int = 0) -> None:
         self._matcher, self._time, self._seed = matcher, time, seed
 
     def answer(self, sheet: Sheet) -> Answers:
@@ -45,7 +45,7 @@ class WildFusion:
         counts = self._counts(sheet, lists)
         fused = self._fuse(sheet, lists, cosines, counts)
         pairs = float(np.mean([len(rows) for rows in lists])) if lists else 0.0
-        return Answers(fused, self._time.seconds_photo, pairs * self._time.seconds_second)
+        return Answers(fused, self._time.seconds_photo, pairs * self._time.seconds_lightglue)
 
     def _counts(self, sheet: Sheet, lists: list[npt.NDArray[np.intp]]) -> list[Scores]:
         """Return the number of matches above 0.5 of every (question, candidate); a pair is matched once."""

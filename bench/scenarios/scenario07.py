@@ -2,10 +2,7 @@
 
 import sys
 
-from bench.scenarios.command import main
-from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
-
-RULE = CHALLENGE_SCENARIOS[6]
+from bench.command import main
 
 if __name__ == "__main__":
-    sys.exit(main((RULE,), program="python -m bench.scenarios.scenario07"))
+    sys.exit(main(["scenarios", "--only", "7", *sys.argv[1:]]))

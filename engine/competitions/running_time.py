@@ -1,7 +1,7 @@
 """How long the challenge's ten scenarios take, reckoned from measured rates, and settings that keep its limit.
 
 The rates and the machine that they were measured on lie beside this file in ``measured_rates.json``, which
-``python -m bench.speed.stages CATALOG --result stages`` writes.
+``python -m bench stages CATALOG --save`` writes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class IdentifySettings(Settings):
     Attributes:
         top: number of answers returned a query, "new individual" among them.
         new_odds: odds given beforehand to "not in the catalogue" beside one individual: 1 takes the probabilities as
-            they are, more expects more new animals (`python -m bench.new_individual` searches it on folds of whales).
+            they are, more expects more new animals (`python -m bench new_individual` searches it on folds of whales).
     """
 
     top: int = 5

@@ -1,4 +1,4 @@
-"""Protocols: matches under each rule, all ways of evaluating alike, scenarios as the challenge writes them."""
+"""Protocols: candidates by the engine's rule, evaluation by hand and by plain loops, scenarios as the challenge's."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from bench.protocols import (
     RULES,
     Protocol,
     ProtocolError,
-    Relations,
     across_years,
     all_against_all,
-    cut_scenarios,
+    allowed,
+    between_views,
     evaluate,
-    evaluate_similarity,
-    lateral_to_top,
-    standard_protocols,
-    top_to_lateral,
+    evaluate_answers,
+    evaluate_vectors,
     within_years,
     years_of,
 )
-from bench.scenario_cutting import CuttingError, choose_scenarios
-from engine.catalogue.catalog import Catalog
+from bench.scenarios.cutting import CuttingError, choose_scenarios, cut_scenarios
+from engine.catalogue.catalog import CandidateFilter, Catalog, same_encounter
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
 from reranker.metrics import average_precision
 
@@ -43,6 +41,9 @@ HAND = [
     ("c1", "C", "C-0", "2019-06-01", "top"),
     ("nobody", None, None, "2018-06-01", "top"),
 ]
+
+
+NOTHING = pd.DataFrame({"query_id": [], "candidate_id": [], "score": []})
 
 
 def catalog_of(rows: list[tuple], root: Path = Path("/nowhere")) -> Catalog:
@@ -71,12 +72,10 @@ def random_catalog() -> Catalog:
 
 
 def matches(catalog: Catalog, rule: str, query: str = "q") -> set[str]:
-    ids = all_against_all(catalog).database
-    relations = Relations(Protocol("p", (query,), ids, rule), catalog)  # type: ignore[arg-type]
-    relevant, excluded = relations.block(slice(None))
-    assert not (relevant & excluded).any()
-    assert relations.n_relevant.tolist() == [relevant.sum()]
-    return {i for i, r in zip(ids, relevant[0], strict=True) if r}
+    database = catalog.subset(all_against_all(catalog).database)
+    row = catalog.row(query)
+    mask = allowed(row, database, rule)  # type: ignore[arg-type]
+    return set(np.array(database.ids)[mask & (database.keys.individual_id == row["individual_id"])])
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------
@@ -95,15 +94,15 @@ def test_unknown_encounters_go_by_the_day_and_unknown_dates_are_no_other_year(ha
     assert matches(hand, "other_year", "b1") == set()
 
 
-def test_only_the_own_individual_is_excluded(hand: Catalog) -> None:
-    for rule in RULES:
-        protocol = all_against_all(hand).with_rule(rule)
-        _, excluded = Relations(protocol, hand).block(slice(None))
-        names = dict(zip(hand.table["image_id"], hand.table["individual_id"], strict=True))
-        for q, row in zip(protocol.queries, excluded, strict=True):
-            gone = {d for d, e in zip(protocol.database, row, strict=True) if e}
-            assert q in gone
-            assert {names[g] for g in gone} == {names[q]}
+def test_the_same_encounter_is_what_the_engine_takes_it_for(random_catalog: Catalog) -> None:
+    for name in random_catalog.ids[:40]:
+        row = random_catalog.row(name)
+        mask = allowed(row, random_catalog, "other_encounter")
+        expected = ~same_encounter(row, random_catalog.keys)
+        expected[random_catalog.position(name)] = False
+        np.testing.assert_array_equal(mask, expected)
+        engine = CandidateFilter(exclude_encounter=True).mask_for(row, random_catalog)
+        np.testing.assert_array_equal(mask, engine)
 
 
 def test_builders(hand: Catalog) -> None:
@@ -118,19 +117,9 @@ def test_builders(hand: Catalog) -> None:
     assert list(across) == ["top: 2018 -> 2017", "top: 2019 -> 2017", "top: 2019 -> 2018", "top: 2019 -> 2017+2018"]
     assert across["top: 2018 -> 2017"].database == ("earlier",)
     assert set(across["top: 2019 -> 2017+2018"].database) == {"q", "same_enc", "same_year", "earlier", "b1", "b2"}
-    assert lateral_to_top(hand).queries == top_to_lateral(hand).database == ("side",)
-    assert set(lateral_to_top(hand).database) == {"q", "same_enc", "same_year", "earlier", "b1", "b2", "b3", "c1"}
-
-
-def test_standard_protocols_leave_out_what_nobody_can_answer(hand: Catalog) -> None:
-    names = {(p.name, p.rule) for p in standard_protocols(hand)}
-    assert ("top: 2018 -> 2017", "other_year") in names
-    assert ("top: 2018 within", "other_encounter") in names
-    assert ("top: 2018 within", "other_year") not in names
-    assert ("top: 2019 -> 2018", "all") not in names
-    assert ("lateral -> top", "all") in names
-    only_b = standard_protocols(hand, individuals=["B"])
-    assert {i for p in only_b for i in (*p.queries, *p.database)} == {"b1", "b2", "b3"}
+    to_top, to_lateral = between_views(hand)
+    assert to_top.queries == to_lateral.database == ("side",)
+    assert set(to_top.database) == {"q", "same_enc", "same_year", "earlier", "b1", "b2", "b3", "c1"}
 
 
 def test_protocols_refuse_nonsense(hand: Catalog) -> None:
@@ -139,9 +128,9 @@ def test_protocols_refuse_nonsense(hand: Catalog) -> None:
     with pytest.raises(ProtocolError, match="named twice"):
         Protocol("p", ("q", "q"), ("b1",))
     with pytest.raises(ProtocolError, match="'gone' is not in the catalogue"):
-        Relations(Protocol("p", ("q",), ("gone",)), hand)
+        evaluate(NOTHING, Protocol("p", ("q",), ("gone",)), hand)
     with pytest.raises(ProtocolError, match="'nobody' has no individual"):
-        Relations(Protocol("p", ("nobody",), ("q",)), hand)
+        evaluate(NOTHING, Protocol("p", ("nobody",), ("q",)), hand)
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------
@@ -154,7 +143,8 @@ def test_evaluation_by_hand(hand: Catalog) -> None:
     expected = {  # places of the matches among what is left
         "all": ((1 / 1 + 2 / 3 + 3 / 5) / 3, True, 1),
         "other_encounter": ((1 / 2 + 2 / 4) / 2, False, 2),
-        "other_year": (1 / 2, False, 2),
+        "other_year": (1 / 1, True, 1),  # "b1" is of the query's own year
+        "other_day": ((1 / 1 + 2 / 3) / 2, True, 1),
     }
     for rule, (gain, first, rank) in expected.items():
         result = evaluate(ranking.sample(frac=1, random_state=1), Protocol("p", ("q",), ids, rule), hand)  # type: ignore[arg-type]
@@ -172,19 +162,17 @@ def test_queries_without_match_are_left_out_and_without_rows_earn_nothing(hand: 
     assert table.loc["q", "ap20"] == pytest.approx(1 / 3)
     assert table.drop("q")["ap20"].eq(0).all()
     assert table.drop("q")["first_rank"].isna().all()
-    summary = result.summary(n=50)
-    assert summary["queries"] == 7
-    assert summary["individuals"] == 2
-    assert summary["map20"]["mean"] == pytest.approx(1 / 21)
-    assert summary["recall"]["20"] == pytest.approx(1 / 7)
+    summary = result.summary()
+    assert (summary.queries, summary.individuals) == (7, 2)
+    assert summary.map20.mean == pytest.approx(1 / 21)
+    assert summary.recall["20"] == pytest.approx(1 / 7)
 
 
 def test_nothing_to_ask(hand: Catalog) -> None:
-    empty = pd.DataFrame({"query_id": [], "candidate_id": [], "score": []})
-    for ranking in (empty, lambda q, c: np.zeros((len(q), len(c)))):
-        result = evaluate(ranking, Protocol("p", ("c1",), ("q",)), hand)
-        assert (len(result.per_query), result.left_out) == (0, 1)
-        assert np.isnan(result.summary()["map20"]["mean"])
+    result = evaluate(NOTHING, Protocol("p", ("c1",), ("q",)), hand)
+    assert (len(result.per_query), result.left_out) == (0, 1)
+    assert np.isnan(result.summary().map20.mean)
+    assert result.summary().recall == {}
 
 
 def test_bad_rankings_are_refused(hand: Catalog) -> None:
@@ -196,10 +184,8 @@ def test_bad_rankings_are_refused(hand: Catalog) -> None:
         evaluate(twice, protocol, hand)
     with pytest.raises(ProtocolError, match="NaN"):
         evaluate(twice.iloc[:1].assign(score=np.nan), protocol, hand)
-    with pytest.raises(ProtocolError, match=r"\(1, 2\) scores"):
-        evaluate(lambda q, c: np.zeros((1, 1)), protocol, hand)
-    with pytest.raises(ProtocolError, match="none for"):
-        evaluate_similarity(np.ones((1, 4)), ["q"], protocol, hand)
+    with pytest.raises(ProtocolError, match="no descriptor for 'q'"):
+        evaluate_vectors({}, {"earlier": np.ones(2), "b1": np.ones(2)}, protocol, hand)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -213,10 +199,13 @@ def test_all_ways_of_evaluating_agree_with_a_plain_loop(random_catalog: Catalog,
         [(q, d, similarity[row_of[q], row_of[d]]) for q in protocol.queries for d in protocol.database],
         columns=["query_id", "candidate_id", "score"],
     )
-    a = evaluate_similarity(descriptors, catalog.ids, protocol, catalog, chunk=7)
-    b = evaluate(pairs, protocol, catalog, chunk=11)
-    pd.testing.assert_frame_equal(a.per_query, b.per_query)
-    assert a.left_out == b.left_out
+    vectors = dict(zip(catalog.ids, descriptors, strict=True))
+    a = evaluate_vectors(vectors, vectors, protocol, catalog)
+    b = evaluate(pairs, protocol, catalog)
+    c = evaluate_answers(pairs.rename(columns={"candidate_id": "image_id", "score": "probability"}), protocol, catalog)
+    for other in (b, c):
+        pd.testing.assert_frame_equal(a.per_query, other.per_query)
+        assert a.left_out == other.left_out
 
     table = catalog.table.set_index("image_id")
     judged = a.per_query.set_index("query_id")
@@ -228,11 +217,13 @@ def test_all_ways_of_evaluating_agree_with_a_plain_loop(random_catalog: Catalog,
             same = other["individual_id"] == me["individual_id"]
             if d == q:
                 continue
-            if same and rule == "other_encounter":
+            if same and rule != "all":
                 known = me["encounter_id"] is not None and other["encounter_id"] is not None
                 if (me["encounter_id"] == other["encounter_id"]) if known else me["date"] == other["date"]:
                     continue
-            if same and rule == "other_year" and not abs(me["date"].year - other["date"].year) > 0:
+            if rule == "other_day" and not abs((me["date"] - other["date"]).days) > 0:
+                continue
+            if rule == "other_year" and not abs(me["date"].year - other["date"].year) > 0:
                 continue
             hits.append(bool(same))
         if not any(hits):
@@ -258,16 +249,6 @@ def test_agrees_with_the_official_scorer(random_catalog: Catalog) -> None:
     official = average_precision_per_query(ranking.rename(columns={"candidate_id": "database_image_id"}), answers)
     ours = evaluate(ranking, protocol, random_catalog).per_query.set_index("query_id")["ap20"]
     assert ours.to_dict() == pytest.approx(official.to_dict())
-
-
-def test_restriction_to_held_out_animals(random_catalog: Catalog) -> None:
-    held_out = ["w1", "w2", "w3"]
-    protocol = all_against_all(random_catalog).restricted_to(random_catalog, held_out)
-    table = random_catalog.table.set_index("image_id")
-    assert set(table.loc[list(protocol.database), "individual_id"]) == set(held_out)
-    perfect = np.stack([[float(w == h) for h in held_out] for w in random_catalog.table["individual_id"]])
-    result = evaluate_similarity(perfect, random_catalog.ids, protocol, random_catalog)
-    assert result.per_query["ap20"].eq(1.0).all()
 
 
 # --- scenarios --------------------------------------------------------------------------------------------------------
@@ -332,24 +313,6 @@ def test_cutting_is_seeded_and_sizes_follow_scale(photographs: Catalog) -> None:
     assert len(shape(scale=None)[0][1]) == tops
     with pytest.raises(CuttingError, match="scale"):
         choose_scenarios(photographs, scale=0)
-
-
-def test_training_columns_and_copies_on_request(photographs: Catalog, tmp_path: Path) -> None:
-    cut = cut_scenarios(
-        photographs,
-        tmp_path / "d",
-        CHALLENGE_SCENARIOS[:1],
-        test_columns_only=False,
-        link=False,
-        answers=tmp_path / "a.csv",
-    )
-    metadata = pd.read_csv(cut.folder / "metadata.csv")
-    assert {"whale_id", "encounter_id", "timestamp"} <= set(metadata.columns)
-    assert not any((cut.folder / p).is_symlink() for p in metadata["path"])
-    assert cut.answers == tmp_path / "a.csv"
-    labelled = Catalog.read(cut.folder).table.set_index("image_id")["individual_id"]
-    original = photographs.table.set_index("image_id")["individual_id"]
-    assert labelled.to_dict() == original.loc[labelled.index].to_dict()
 
 
 def test_a_box_becomes_a_picture_of_its_own(photographs: Catalog, tmp_path: Path) -> None:

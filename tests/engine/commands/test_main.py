@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.protocols import cut_scenarios
+from bench.scenarios.cutting import cut_scenarios
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.queries import query_catalog
 from engine.commands import catalogue

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.protocols import cut_scenarios
+from bench.scenarios.cutting import cut_scenarios
 from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
 from engine.competitions.running_time import Rates, challenge_estimate, estimate, within_hours

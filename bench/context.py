@@ -1,0 +1,139 @@
+"""What every measurement is given: whom it measures on, the engine, rankers that saw none of them, and the protocol."""
+
+from __future__ import annotations
+
+import argparse
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.held_out import HELD_OUT, SOURCE, measured_part, settings_for
+from bench.out_of_fold import OUT_OF_FOLD, SHIPPED, OutOfFold, fit_out_of_fold
+from bench.progress import Progress, Say, say
+from bench.protocols import select
+from bench.questions import gather, tasks_of
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.index import CatalogIndex
+from engine.search.matcher import Matcher, MatcherSettings, shipped_ranker
+from features.store import default_store
+
+#: Options that say where things lie, and how many hands work: no part of the protocol.
+_ASIDE = {
+    "catalog",
+    "store",
+    "workers",
+    "save",
+    "results",
+    "overrides",
+    "pictures",
+    "work",
+    "answers",
+    "save_ranker",
+    "save_evidence",
+}
+
+
+class Context:
+    """The options of one run and what is made of them, each once and only if it is asked for.
+
+    Args:
+        options: of the command line; :mod:`bench.options` says which.
+        say: called with each line for the user.
+    """
+
+    def __init__(self, options: argparse.Namespace, say: Say = say) -> None:
+        self.options = options
+        self.say = say
+        #: Further settings that the figures depend on, kept with them.
+        self.more_settings: dict[str, Any] = {}
+
+    @property
+    def seed(self) -> int:
+        """Of every choice made at random."""
+        return int(self.options.seed)
+
+    @property
+    def queries(self) -> int:
+        """Number of questions."""
+        return int(self.options.queries)
+
+    @cached_property
+    def settings(self) -> MatcherSettings:
+        """The engine's settings; networks that saw the measured individuals are replaced by their twins."""
+        return settings_for(self.options.individuals, self.options.overrides)
+
+    @cached_property
+    def whole_catalog(self) -> Catalog:
+        """The catalogue as it is."""
+        return Catalog.read(self.options.catalog)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The photographs of the individuals measured on."""
+        return measured_part(self.whole_catalog, self.options.individuals)
+
+    @cached_property
+    def store(self) -> Path:
+        """The store's folder: the one named, or the catalogue's own."""
+        return self.options.store if self.options.store is not None else default_store(self.whole_catalog.root)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """Gathers the evidence."""
+        return Matcher(self.settings, self.store, ranker="fusion", workers=self.options.workers)
+
+    @cached_property
+    def index(self) -> CatalogIndex:
+        """The described photographs of the individuals measured on."""
+        self.say(f"describing {len(self.catalog):,} photographs")
+        return self.matcher.index(self.catalog, self.progress("photographs"))
+
+    @cached_property
+    def top(self) -> CatalogIndex:
+        """Those of them that were taken from above."""
+        return self.index.subset(list(select(self.index.catalog)))
+
+    def labelled_pairs(self, queries: int) -> pd.DataFrame:
+        """Return the labelled pairs of all tasks (:mod:`bench.questions`)."""
+        raw = gather(tasks_of(self.index.catalog, queries, self.seed), self.index, self.matcher, self.say)
+        self.say(f"{len(raw):,} pairs")
+        return raw
+
+    @cached_property
+    def rankers(self) -> OutOfFold:
+        """The rankers that ``--ranker`` asks for."""
+        choice = self.options.ranker
+        if choice != OUT_OF_FOLD:
+            # Named, because the weights in use may be the twins of those that it was trained for.
+            shipped = shipped_ranker(self.settings.describe.keypoints.kind)
+            return OutOfFold(self.matcher, (shipped if choice == SHIPPED else choice,))
+        raw = self.labelled_pairs(self.options.training_queries)
+        self.say(f"fitting {self.options.folds} rankers")
+        return fit_out_of_fold(raw, self.matcher, self.options.folds, self.seed)
+
+    def progress(self, title: str) -> Progress:
+        """Return what tells how much of a long piece of work is done."""
+        return Progress(title, self.say)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if "matcher" in self.__dict__:
+            self.matcher.close()
+
+    def settings_used(self) -> dict[str, Any]:
+        """Return the settings that the figures depend on."""
+        engine = self.settings.to_dict() if "catalog" in self.options else {}
+        return {**engine, **self.more_settings}
+
+    def protocol(self) -> dict[str, Any]:
+        """Return how it was measured: the source of the photographs and every option that matters."""
+        about: dict[str, Any] = {}
+        if "catalog" in self.options:
+            name = self.options.catalog.resolve().name
+            held_out = self.options.individuals == HELD_OUT
+            about = {"source": SOURCE if held_out else f"labelled photographs of {name!r}", "catalogue": name}
+        fitted = getattr(self.options, "ranker", OUT_OF_FOLD) == OUT_OF_FOLD
+        aside = _ASIDE if fitted else _ASIDE | {"folds", "training_queries"}
+        return about | {name: value for name, value in vars(self.options).items() if name not in aside}

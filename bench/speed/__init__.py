@@ -1,1 +1,0 @@
-"""Per-stage and end-to-end timing, beside peers."""
