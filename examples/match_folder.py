@@ -20,7 +20,6 @@ def main(new: str, catalogue: str, output: str) -> None:
     scarmatch.rank_individuals(answers, top=5).to_csv(output, index=False)
 
 
-# The workers that describe photographs are new processes, which import this file again.
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         raise SystemExit(__doc__)
