@@ -54,6 +54,29 @@ def test_a_shifted_animal_is_found_place_by_place() -> None:
         assert mean == pytest.approx(1.0, abs=1e-2)
 
 
+def places(
+    xy: list[tuple[float, float]], skin: list[tuple[float, float, float]], size: tuple[int, int]
+) -> LocalFeatures:
+    """Return dense skin descriptors made by hand: places in pixels of an upright photograph, and unit descriptors."""
+    ones = np.ones(len(xy), np.float32)
+    return LocalFeatures(np.array(xy, np.float32), ones, np.array(skin, np.float32), 0 * ones, ones, Frame(size), KIND)
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(40, [[0, 0]]), (8, [[0, 0], [1, 1]])])
+def test_a_place_is_matched_only_if_its_nearest_points_back_to_it_or_beside_it(
+    apart: float, expected: list[list[int]]
+) -> None:
+    # The second place's nearest is the second of the other view (cosine 0.6), whose own nearest is the first (0.8):
+    # that counts if the two places lie within 0.018 x 512 = 9.2 pixels.
+    first = places([(96, 200), (96, 200 + apart)], [(1, 0, 0), (0, 1, 0)], SIZE)
+    second = places([(96, 200), (96, 240)], [(1, 0, 0), (0.8, 0.6, 0)], SIZE)
+    found = SkinMatcher().match([(first, second)])[0]
+    np.testing.assert_array_equal(found.indices, expected)
+    np.testing.assert_allclose(found.confidence, [1.0, 0.6][: len(expected)], atol=1e-6)
+    alike = SkinMatcher(SkinMatchingSettings(min_similarity=0.7)).match([(first, second)])[0]
+    np.testing.assert_array_equal(alike.indices, [[0, 0]])
+
+
 def test_skin_of_another_part_of_the_body_is_no_match() -> None:
     first = grid()
     far = moved(first, (0, 0.4 * SIZE[1]))
