@@ -120,6 +120,13 @@ def test_values_worked_out_by_hand(name: str, expected: list[float]) -> None:
     np.testing.assert_allclose(build(small())[name], np.array(expected, np.float32), rtol=1e-5, atol=1e-6)
 
 
+def test_days_are_counted_from_midnight_to_midnight() -> None:
+    late, early = pd.Timestamp("2018-01-02 23:59"), pd.Timestamp("2018-01-02 00:01")
+    made = build(small().assign(date0=late, date1=[pd.Timestamp("2018-01-03 00:01"), early, late]))
+    np.testing.assert_array_equal(made["same_day"], [0, 1, 1])
+    np.testing.assert_allclose(made["date_gap_days_log1p"], [math.log(2), 0, 0], rtol=1e-6)
+
+
 def test_viewpoint_pairs_do_not_depend_on_the_order_of_the_two() -> None:
     pairs = [
         ("top", "top"),

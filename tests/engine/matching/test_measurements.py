@@ -35,9 +35,9 @@ def features(count: int) -> LocalFeatures:
 
 
 def pair_of(confidence: list[float], inliers: list[bool], **changes: float) -> MatchedPair:
-    """A pair whose numbers all differ."""
+    """A pair whose numbers all differ; what lies on the left of one view lies on the right of the other."""
     count = len(confidence)
-    indices = np.stack([np.arange(count), np.arange(count)], 1).astype(np.int32)
+    indices = np.stack([np.arange(count), np.arange(count)[::-1]], 1).astype(np.int32)
     matches = Correspondences(indices, np.array(confidence, np.float32), 0.375)
     verification = Verification.none(count)
     numbers = {
