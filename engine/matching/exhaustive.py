@@ -40,6 +40,8 @@ SCALE = 256.0
 _INDEX_BITS = 10
 #: Keypoints of a photograph that an index can name.
 MAX_KEYPOINTS = 1 << _INDEX_BITS
+#: Best keypoints of a photograph that take part: half of those that are matched give nearly all of the score.
+SCORED_KEYPOINTS = 256
 #: Columns of one product: with 256 rows of int32 half a megabyte, half of a second-level cache.
 _BLOCK_COLUMNS = 512
 
@@ -71,11 +73,12 @@ class DescriptorTable:
         return len(self.offsets) - 1
 
     @classmethod
-    def of(cls, photographs: Sequence[Codes], length: int) -> DescriptorTable:
-        """Join the (n, length) codes of photographs, each with at most :data:`MAX_KEYPOINTS` keypoints."""
+    def of(cls, photographs: Sequence[Codes]) -> DescriptorTable:
+        """Join the (n, D) codes of photographs, each with at most :data:`MAX_KEYPOINTS` keypoints."""
         counts = [len(codes) for codes in photographs]
-        joined = np.concatenate([np.zeros((0, length), np.int8), *photographs])
-        return cls(np.ascontiguousarray(joined), np.cumsum([0, *counts], dtype=np.int64))
+        # A photograph without keypoints does not know how long its descriptors would be.
+        filled = [codes for codes in photographs if len(codes)] or [np.zeros((0, 1), np.int8)]
+        return cls(np.ascontiguousarray(np.concatenate(filled)), np.cumsum([0, *counts], dtype=np.int64))
 
 
 def mutual_nn_scores(query: Codes, table: DescriptorTable, allowed: BoolArray | None = None) -> FloatArray:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.matching.base import best_first
+from engine.matching.exhaustive import SCORED_KEYPOINTS, Codes, quantise
 from engine.matching.lru_cache import LruCache
 from engine.records import Correspondences
 from features.keypoints.metric import load_metric
@@ -138,11 +139,15 @@ class MutualNNMatcher:
             np.stack([neighbours.rows, neighbours.columns], 1), np.clip(1 - neighbours.ratio, 0, 1), similarity
         )
 
-    def _prepare(self, features: LocalFeatures) -> FloatArray:
+    def _prepare(self, features: LocalFeatures, most: int | None = None) -> FloatArray:
         if features.kind != self._kind:
             raise ValueError(f"this matcher compares {self._kind!r} keypoints, not {features.kind!r}")
-        descriptors = np.array(features.descriptors[: self.settings.max_keypoints], np.float32)
+        descriptors = np.array(features.descriptors[: most or self.settings.max_keypoints], np.float32)
         return descriptors if self._metric is None or not len(features) else self._metric.apply(descriptors)
+
+    def codes(self, features: LocalFeatures) -> Codes:
+        """Return the (n, D) int8 codes of a photograph's best keypoints, for the scores of whole catalogues."""
+        return quantise(self._prepare(features, SCORED_KEYPOINTS))
 
     def forget(self) -> None:
         """Drop what is kept of photographs in memory."""

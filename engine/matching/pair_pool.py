@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,14 +15,31 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.index import Progress
-from engine.matching.measurements import MatcherName, record_type, unmeasured
+from engine.matching import exhaustive
+from engine.matching.exhaustive import Codes, DescriptorTable
+from engine.matching.measurements import MUTUAL_NN, MatcherName, record_type, unmeasured
 from engine.matching.pair_cache import PairCache
-from engine.matching.pair_worker import PairSettings, PairTask, PairWorker, match_task, measure_task
+from engine.matching.pair_worker import (
+    PairSettings,
+    PairTask,
+    PairWorker,
+    ScoreTask,
+    codes_task,
+    match_task,
+    measure_task,
+    score_task,
+)
+from engine.matching.table_file import read_table, write_table
 from engine.records import Correspondences, Verification
 from engine.workers import TaskPool
+from features.records import BoolArray, FloatArray
 
 #: Pairs per task: large enough to fill batches, small enough that progress moves and a stop loses little.
 _TASK_PAIRS = 200
+#: Photographs whose descriptors one task quantises.
+_TABLE_CHUNK = 64
+
+logger = logging.getLogger(__name__)
 
 
 class PairPool:
@@ -36,6 +56,7 @@ class PairPool:
         self.store = store
         self._make_worker = partial(PairWorker, settings, store, device)
         self._pool = TaskPool(self._make_worker, workers)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
     def worker(self) -> PairWorker:
@@ -65,6 +86,51 @@ class PairPool:
                     progress(done, total)
         return [np.concatenate([np.zeros(0, record), *(r for r in row if r is not None)]) for row in stored]
 
+    def score(
+        self,
+        queries: Sequence[str],
+        database: Sequence[str],
+        allowed: Callable[[int], BoolArray],
+        progress: Progress | None = None,
+    ) -> list[FloatArray]:
+        """Score a whole database against queries by their keypoints (:mod:`engine.matching.exhaustive`).
+
+        Args:
+            queries, database: photographs, by content key.
+            allowed: gives, for a query's position, the (N,) mask of the photographs to score.
+            progress: called with (queries done, queries in all).
+
+        Returns:
+            One (N,) array of local scores per query, NaN where not allowed.
+        """
+        folder, name = self._table_of(database)
+        tasks = [ScoreTask(key, folder, name, np.packbits(allowed(number))) for number, key in enumerate(queries)]
+        scores: dict[int, FloatArray] = {}
+        for number, row in self._pool.run(score_task, tasks):
+            scores[number] = row
+            if progress is not None:
+                progress(len(scores), len(tasks))
+        return [scores[number] for number in range(len(tasks))]
+
+    def _table_of(self, keys: Sequence[str]) -> tuple[Path, str]:
+        """Return folder and name of the database's quantised descriptors, which are made if need be."""
+        fingerprint = f"{self.worker.fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
+        name = hashlib.blake2b("\n".join([fingerprint, *keys]).encode(), digest_size=16).hexdigest()
+        folder = self.store / "descriptors"
+        if read_table(folder, name) is None:
+            chunks = [tuple(keys[start : start + _TABLE_CHUNK]) for start in range(0, len(keys), _TABLE_CHUNK)]
+            codes: dict[int, list[Codes]] = dict(self._pool.run(codes_task, chunks))
+            table = DescriptorTable.of([item for number in range(len(chunks)) for item in codes[number]])
+            try:
+                write_table(folder, name, table)
+            except OSError as error:
+                logger.warning("%s cannot be written (%s): the descriptors go to a temporary folder", folder, error)
+                if self._temporary is None:
+                    self._temporary = tempfile.TemporaryDirectory(prefix="scarmatch-")
+                folder = Path(self._temporary.name)
+                write_table(folder, name, table)
+        return folder, name
+
     def match(self, tasks: Sequence[PairTask]) -> Iterator[tuple[PairTask, list[tuple[Correspondences, Verification]]]]:
         """Match and verify tasks by the best matcher in the worker processes, as they are done.
 
@@ -77,6 +143,9 @@ class PairPool:
     def close(self) -> None:
         """End the worker processes (they end by themselves with the program)."""
         self._pool.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
 
 
 def _open_parts(

@@ -11,18 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching.base import FeaturePair, PairMatcher
 from engine.matching.dense import AlignedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
+from engine.matching.exhaustive import Codes, DescriptorTable, mutual_nn_scores
 from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher, LightGlueSettings
 from engine.matching.lru_cache import LruCache
 from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatchedPair, MatcherName, measure
 from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
+from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
 from features.describe import Describer, DescribeSettings
+from features.records import FloatArray
 from features.store import FeatureStore
+from scarmatch.errors import ScarmatchError
 from scarmatch.settings import Settings
 
 #: Bumped whenever the same settings would give other measurements of the same matches.
@@ -48,6 +53,17 @@ class PairSettings(Settings):
     mutual_nn: MutualNNSettings = field(default_factory=MutualNNSettings)
     lightglue: LightGlueSettings = field(default_factory=LightGlueSettings)
     verification: VerificationSettings = field(default_factory=VerificationSettings)
+
+
+class LostTableError(ScarmatchError, OSError):
+    """The quantised descriptors of a catalogue went while a run used them."""
+
+
+def _open_table(place: tuple[Path, str]) -> DescriptorTable:
+    table = read_table(*place)
+    if table is None:
+        raise LostTableError(f"the descriptors in {place[0]} went while the run used them: run the same command again")
+    return table
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,7 @@ class PairWorker:
         self._skin_verification = settings.skin_verification.replace(threads=1)
         self.keypoints = LruCache(self.describer.local, self.KEEP)
         self.skin = LruCache(self.describer.skin, self.KEEP)
+        self.tables = LruCache(_open_table, 1)
 
     @property
     def best_matcher(self) -> MatcherName:
@@ -109,6 +126,10 @@ class PairWorker:
             matched = [dataclasses.replace(p, distinctive=d) for p, d in zip(matched, again, strict=True)]
         return measure(matcher, matched)
 
+    def codes(self, key: str) -> Codes:
+        """Return the quantised descriptors of a described photograph (LostEntryError if the store lost it)."""
+        return self._mutual_nn.codes(self.describer.local(key))
+
     def fingerprint(self, matcher: MatcherName) -> str:
         """Return what changes whenever a matcher's measurements could."""
         skin = matcher == SKIN
@@ -129,6 +150,32 @@ class PairWorker:
         keyed = zip(pairs, matches, task.candidates, strict=True)
         verified = verify_many([(a, b, m, (task.query, key)) for (a, b), m, key in keyed], settings)
         return [MatchedPair(a, b, m, v) for (a, b), m, v in zip(pairs, matches, verified, strict=True)]
+
+
+def codes_task(worker: PairWorker, keys: tuple[str, ...]) -> list[Codes]:
+    """Return the quantised descriptors of described photographs; runs in a worker process."""
+    return [worker.codes(key) for key in keys]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTask:
+    """A query, by content key, and the photographs of a table to score: bits of their mask."""
+
+    query: str
+    folder: Path
+    table: str
+    allowed: npt.NDArray[np.uint8]
+
+
+def score_task(worker: PairWorker, task: ScoreTask) -> FloatArray:
+    """Return the (N,) local scores of a query, NaN where not allowed; runs in a worker process.
+
+    Raises:
+        LostTableError: the table's files went or were damaged since they were written.
+    """
+    table = worker.tables((task.folder, task.table))
+    allowed = np.unpackbits(task.allowed, count=len(table)).astype(bool)
+    return mutual_nn_scores(worker.codes(task.query), table, allowed)
 
 
 def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray[Any]:

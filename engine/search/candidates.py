@@ -1,4 +1,9 @@
-"""The candidates of every query in one flat table: exact cosine top-k with exclusions, and its expansion.
+"""The candidates of every query in one flat table: the best of an exhaustive search, and its expansion.
+
+Every allowed photograph is scored twice: by the cosine of the global descriptors, and by its mutual nearest neighbours
+(:mod:`engine.matching.exhaustive`). Neither has a scale that means the same for every query, so each is Z-normalised as
+biometric scores are: in standard deviations above the mean of all photographs that the query may have, nearly all of
+which are impostors. A list holds the best by the sum. Such a score means the same for lists of 70 and of 2,000.
 
 A whale's photographs of one encounter resemble each other more than the query resembles them, so a list by similarity
 to the query holds some of them at best. Once the first stage has said which of the list are right, :func:`expand`
@@ -9,19 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from engine.matching.measurements import MatcherName
-from features.records import FloatArray
+from features.records import BoolArray, FloatArray
 from scarmatch.settings import Settings, SettingsError
 
 #: Gives, for a query's row, the (N,) mask of the database rows that it may have as candidates.
 Allowed = Callable[[int], npt.NDArray[np.bool_]]
+
+#: The scores of :class:`Candidates` that the exhaustive search fills.
+_SCORES = ("cosine", "requery", "local", "cosine_znorm", "local_znorm")
 
 #: Candidates of a list whose likes are fetched.
 _LEADERS = 8
@@ -36,7 +45,7 @@ class ShortlistSettings(Settings):
     """Options of the lists of candidates.
 
     Attributes:
-        size: candidates per query by cosine of the global descriptors.
+        size: candidates per query, the best of all allowed photographs by global descriptor and keypoints together.
         expansion: so many further candidates are added after the first stage, because they resemble one that matches.
         rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue,
             which costs far more; 0 re-scores none.
@@ -72,6 +81,9 @@ class Candidates:
         row: (R,) int64 rows of the database; within a query the order in which they were found, best first.
         cosine: (R,) float32 cosine similarity of the global descriptors.
         requery: (R,) float32 :func:`requery_scores`.
+        local: (R,) float32 local score (:mod:`engine.matching.exhaustive`), NaN where the skin cannot be compared.
+        cosine_znorm, local_znorm: (R,) float32 how far cosine and local score lie above the mean of all
+            photographs that the query may have, in their standard deviations.
         measured: by matcher the (R,) records of :mod:`engine.matching.measurements`.
         evidence: (R,) float64 log-odds of the same individual by the first stage alone, for even prior odds; NaN where
             it did not match. Empty before the first stage.
@@ -81,6 +93,9 @@ class Candidates:
     row: npt.NDArray[np.int64]
     cosine: FloatArray
     requery: FloatArray
+    local: FloatArray
+    cosine_znorm: FloatArray
+    local_znorm: FloatArray
     measured: Mapping[MatcherName, npt.NDArray[Any]] = field(default_factory=dict)
     evidence: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
@@ -99,41 +114,95 @@ class Candidates:
         def joined(name: str) -> npt.NDArray[Any]:
             return np.concatenate([getattr(self, name), getattr(other, name)])[order]
 
-        parts = {name: joined(name) for name in ("query", "row", "cosine", "requery", "evidence")}
+        parts = {name: joined(name) for name in ("query", "row", *_SCORES, "evidence")}
         measured = {
             name: np.concatenate([records, other.measured[name]])[order] for name, records in self.measured.items()
         }
         return Candidates(measured=measured, **parts)
 
 
-def global_search(queries: FloatArray, database: FloatArray, allowed: Allowed, size: int) -> Candidates:
-    """Return the most similar allowed database rows of every query, by exact search.
+@dataclass(frozen=True, eq=False)
+class ScoredDatabase:
+    """Every photograph of a database as one query sees it.
+
+    Attributes:
+        cosine: (N,) float32 cosine similarity of the global descriptors.
+        local: (N,) float32 local score, NaN where the skin cannot be compared or the candidate is not allowed.
+        allowed: (N,) bool.
+    """
+
+    cosine: FloatArray
+    local: FloatArray
+    allowed: BoolArray
+
+    @cached_property
+    def cosine_znorm(self) -> FloatArray:
+        """(N,) float32 standard deviations of the cosine above the mean of the allowed photographs."""
+        return _znorm(self.cosine, self.allowed)
+
+    @cached_property
+    def local_znorm(self) -> FloatArray:
+        """(N,) float32 standard deviations of the local score above that mean, NaN where there is no score."""
+        return _znorm(self.local, self.allowed & ~np.isnan(self.local))
+
+    @property
+    def fused(self) -> FloatArray:
+        """(N,) float32 what candidates are chosen by: the sum of both; without a local score the cosine's alone."""
+        return self.cosine_znorm + np.nan_to_num(self.local_znorm)
+
+    def candidates(self, query: int, rows: npt.NDArray[np.int64], database: FloatArray) -> Candidates:
+        """Return the list of a query (its row) that holds these database rows."""
+        requery = requery_scores(self.cosine, database, self.allowed)
+        scores = (self.cosine, requery, self.local, self.cosine_znorm, self.local_znorm)
+        columns = zip(_SCORES, scores, strict=True)
+        parts: dict[str, Any] = {name: column[rows].astype(np.float32) for name, column in columns}
+        return Candidates(query=np.full(len(rows), query, np.int64), row=rows, **parts)
+
+
+def _znorm(scores: FloatArray, among: BoolArray) -> FloatArray:
+    known = scores[among].astype(np.float64)
+    spread = known.std() if len(known) else 0.0
+    if not spread:
+        return np.where(np.isnan(scores), np.float32(np.nan), np.float32(0.0))
+    return ((scores - known.mean()) / spread).astype(np.float32)
+
+
+class Retrieval:
+    """The exhaustive search: every allowed photograph, as every query sees it.
 
     Args:
-        queries: (Q, D) L2-normalised.
-        database: (N, D) L2-normalised.
+        queries: (Q, D) float32 global descriptors, L2-normalised.
+        database: (N, D) float32, L2-normalised.
         allowed: which candidates a query may have.
-        size: candidates per query; fewer where fewer are allowed.
-
-    Returns:
-        Lists by falling cosine; equal ones are ordered by row. Each depends on its query and the database only.
+        local: by query the (N,) float32 local scores.
     """
-    lists = []
-    for number, query in enumerate(queries):
+
+    def __init__(
+        self, queries: FloatArray, database: FloatArray, allowed: Allowed, local: Sequence[FloatArray]
+    ) -> None:
+        self.queries, self.database = queries, database
+        self._allowed, self._local = allowed, local
+
+    def scored(self, query: int) -> ScoredDatabase:
+        """Return the database as one query sees it."""
         # One product per query: a matrix product's last bits depend on how many rows share it, and an answer may not
         # depend on the other queries.
-        cosine, mask = database @ query, allowed(number)
-        lists.append(_list_of(number, best_rows(cosine, mask, size), cosine, database, mask))
-    return _stacked(lists)
+        return ScoredDatabase(self.database @ self.queries[query], self._local[query], self._allowed(query))
+
+    def best(self, size: int) -> Candidates:
+        """Return the best allowed rows of every query by cosine and local score together, at most ``size`` each.
+
+        Equal ones are ordered by row. Each list depends on its query and the database only.
+        """
+        lists = []
+        for number in range(len(self.queries)):
+            scored = self.scored(number)
+            lists.append(scored.candidates(number, best_rows(scored.fused, scored.allowed, size), self.database))
+        return _stacked(lists)
 
 
 def expand(
-    candidates: Candidates,
-    probability: npt.NDArray[np.floating],
-    queries: FloatArray,
-    database: FloatArray,
-    allowed: Allowed,
-    size: int,
+    candidates: Candidates, probability: npt.NDArray[np.floating], retrieval: Retrieval, size: int
 ) -> Candidates:
     """Return, for every list, rows outside it that resemble its candidates that match.
 
@@ -142,13 +211,13 @@ def expand(
     Args:
         candidates: the lists.
         probability: (R,) that each candidate is right.
-        queries, database, allowed: as for :func:`global_search`.
+        retrieval: the search that they come from.
         size: at most so many rows per query.
     """
-    lists = []
-    for number, part in enumerate(candidates.lists(len(queries))):
-        mask = allowed(number)
-        rows, outside = candidates.row[part], mask.copy()
+    lists, database = [], retrieval.database
+    for number, part in enumerate(candidates.lists(len(retrieval.queries))):
+        scored = retrieval.scored(number)
+        rows, outside = candidates.row[part], scored.allowed.copy()
         outside[rows] = False
         if not size or not len(rows) or not outside.any():
             continue
@@ -156,8 +225,7 @@ def expand(
         leaders = np.lexsort((rows, -probability[part]))[:_LEADERS]
         worth = (database[rows[leaders]] @ database.T) * probability[part][leaders, None].astype(np.float32)
         best = worth.max(axis=0)
-        added = best_rows(best, outside & (best > 0), size)
-        lists.append(_list_of(number, added, database @ queries[number], database, mask))
+        lists.append(scored.candidates(number, best_rows(best, outside & (best > 0), size), database))
     return _stacked(lists)
 
 
@@ -231,18 +299,10 @@ def best_rows(scores: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_], siz
     return rows[order].astype(np.int64)
 
 
-def _list_of(
-    number: int, rows: npt.NDArray[np.int64], cosine: FloatArray, database: FloatArray, mask: npt.NDArray[np.bool_]
-) -> Candidates:
-    requery = requery_scores(cosine, database, mask)
-    query = np.full(len(rows), number, np.int64)
-    return Candidates(query, rows, cosine[rows].astype(np.float32), requery[rows])
-
-
 def _stacked(lists: Sequence[Candidates]) -> Candidates:
-    nothing = np.zeros(0, np.int64)
-    every = [Candidates(nothing, nothing, np.zeros(0, np.float32), np.zeros(0, np.float32)), *lists]
-    query, row, cosine, requery = (
-        np.concatenate([getattr(part, name) for part in every]) for name in ("query", "row", "cosine", "requery")
-    )
-    return Candidates(query, row, cosine, requery)
+    rows, no_scores = np.zeros(0, np.int64), dict.fromkeys(_SCORES, np.zeros(0, np.float32))
+    every = [Candidates(query=rows, row=rows, **cast(Any, no_scores)), *lists]
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in every]) for name in ("query", "row", *_SCORES)
+    }
+    return Candidates(**columns)

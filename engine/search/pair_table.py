@@ -43,6 +43,9 @@ def pair_table(
         "candidate_id": database.catalog.table["image_id"].to_numpy(object)[candidates.row],
         "cosine": candidates.cosine,
         "requery_score": candidates.requery,
+        "local_score": candidates.local,
+        "cosine_znorm": candidates.cosine_znorm,
+        "local_znorm": candidates.local_znorm,
     }
     lists = list(candidates.lists(len(queries)))
     columns |= _neighbour_columns(lists, candidates, database, columns["candidate_id"])

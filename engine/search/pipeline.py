@@ -22,13 +22,14 @@ from engine.matching.pair_worker import PairTask
 from engine.search.allowed import AllowedCandidates
 from engine.search.candidates import (
     Candidates,
+    Retrieval,
     ShortlistSettings,
     best_rows,
     expand,
-    global_search,
     reciprocal_rank_fusion,
 )
 from engine.search.pair_table import pair_table
+from features.records import FloatArray
 from reranker.calibration import log_odds, sigmoid
 from reranker.local_evidence import LocalEvidence
 from reranker.pair_features import viewpoint_pair
@@ -50,11 +51,11 @@ def search(
     vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
     stage = Matching(queries, database, pool, progress)
 
-    candidates = global_search(queries.vectors, vectors, allowed.mask, settings.size)
-    candidates = stage.first(candidates)
+    retrieval = Retrieval(queries.vectors, vectors, allowed.mask, stage.score_all(allowed))
+    candidates = stage.first(retrieval.best(settings.size))
     # Unmatched candidates get probability 0.
     probability = np.nan_to_num(sigmoid(candidates.evidence + log_odds(_PRIOR)))
-    added = expand(candidates, probability, queries.vectors, vectors, allowed.mask, settings.expansion)
+    added = expand(candidates, probability, retrieval, settings.expansion)
     candidates = candidates.followed_by(stage.first(added))
     candidates = stage.rescore(candidates, settings.rescore)
     return pair_table(queries, database, candidates, allowed.true_matches())
@@ -74,6 +75,15 @@ class Matching:
     database: CatalogIndex
     pool: PairPool
     progress: Progress | None = None
+
+    def score_all(self, allowed: AllowedCandidates) -> list[FloatArray]:
+        """Return by query the (N,) local scores of the photographs that it may have and whose skin can be compared."""
+        queries, database = ([item.key for item in index.descriptions] for index in (self.queries, self.database))
+        views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (self.queries, self.database))
+        comparable = {view: same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
+        return self.pool.score(
+            queries, database, lambda query: allowed.mask(query) & comparable[views0[query]], self.progress
+        )
 
     def first(self, candidates: Candidates) -> Candidates:
         """Add the first stage's measurements of every candidate that shows the same skin, and what they say."""
@@ -114,17 +124,22 @@ class Matching:
         return records
 
     def _shows_same_skin(self, candidates: Candidates) -> npt.NDArray[np.bool_]:
-        """Return the (R,) mask of the candidates that show the same skin as their query.
-
-        A flank seen from the side and a back seen from above share next to none: keypoints and marks that agree there
-        are outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so they are not matched.
-        """
+        """Return the (R,) mask of the candidates that show the same skin as their query."""
         views0, views1 = (
             index.catalog.table["viewpoint"].to_numpy(object)[rows]
             for index, rows in ((self.queries, candidates.query), (self.database, candidates.row))
         )
-        pairs = zip(views0, views1, strict=True)
-        return np.array([viewpoint_pair(a or "", b or "") != "lateral_top" for a, b in pairs], bool)
+        return same_skin(views0, views1)
+
+
+def same_skin(views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Say which pairs of viewpoints show the same skin.
+
+    A flank seen from the side and a back seen from above share next to none: keypoints and marks that agree there are
+    outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so they are not matched.
+    """
+    pairs = zip(views0, views1, strict=True)
+    return np.array([viewpoint_pair(a or "", b or "") != "lateral_top" for a, b in pairs], bool)
 
 
 def _columns(measured: dict[MatcherName, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

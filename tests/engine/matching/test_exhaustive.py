@@ -50,13 +50,13 @@ def query() -> np.ndarray:
 
 
 def test_scores_equal_plain_loops(query: np.ndarray, photographs: list[np.ndarray]) -> None:
-    scores = mutual_nn_scores(query, DescriptorTable.of(photographs, 128))
+    scores = mutual_nn_scores(query, DescriptorTable.of(photographs))
     assert scores == pytest.approx([score_by_loops(query, codes) for codes in photographs], rel=1e-5)
     assert scores[0] == 0 and scores[-2] > 5 * scores[-3], "a photograph of the same skin stands out"
 
 
 def test_a_copy_scores_one_for_every_keypoint(query: np.ndarray) -> None:
-    copy = mutual_nn_scores(query, DescriptorTable.of([query], 128))[0]
+    copy = mutual_nn_scores(query, DescriptorTable.of([query]))[0]
     assert copy == pytest.approx(len(query), rel=0.05)
 
 
@@ -67,17 +67,17 @@ def test_neither_product_nor_block_changes_a_bit(
 ) -> None:
     if kind == "int8" and exhaustive.exact_kind() != "int8":
         pytest.skip("this processor multiplies no bytes")
-    alone = [mutual_nn_scores(query, DescriptorTable.of([codes], 128))[0] for codes in photographs]
+    alone = [mutual_nn_scores(query, DescriptorTable.of([codes]))[0] for codes in photographs]
     monkeypatch.setattr(exhaustive, "exact_kind", lambda: kind)
     monkeypatch.setattr(exhaustive, "_BLOCK_COLUMNS", columns)
-    together = mutual_nn_scores(query, DescriptorTable.of(photographs, 128))
+    together = mutual_nn_scores(query, DescriptorTable.of(photographs))
     assert together.tolist() == alone
 
 
 def test_only_allowed_photographs_are_scored_and_as_without_a_filter(
     query: np.ndarray, photographs: list[np.ndarray]
 ) -> None:
-    table = DescriptorTable.of(photographs, 128)
+    table = DescriptorTable.of(photographs)
     allowed = np.array([True, False, True, True, False, True, False, True, False])
     scores, every = mutual_nn_scores(query, table, allowed), mutual_nn_scores(query, table)
     assert np.isnan(scores[~allowed]).all()
@@ -87,18 +87,18 @@ def test_only_allowed_photographs_are_scored_and_as_without_a_filter(
 def test_equal_neighbours_go_to_the_first_and_score_nothing() -> None:
     one = quantise(unit_vectors(1, 3))
     twice = np.concatenate([one, one])
-    assert mutual_nn_scores(one, DescriptorTable.of([twice], 128))[0] == 0, "the ratio of equal neighbours is 1"
-    assert mutual_nn_scores(one, DescriptorTable.of([one], 128))[0] == 1, "without a second the ratio is 0"
+    assert mutual_nn_scores(one, DescriptorTable.of([twice]))[0] == 0, "the ratio of equal neighbours is 1"
+    assert mutual_nn_scores(one, DescriptorTable.of([one]))[0] == 1, "without a second the ratio is 0"
 
 
 def test_a_query_without_keypoints_scores_zero(photographs: list[np.ndarray]) -> None:
-    scores = mutual_nn_scores(np.zeros((0, 128), np.int8), DescriptorTable.of(photographs, 128))
+    scores = mutual_nn_scores(np.zeros((0, 128), np.int8), DescriptorTable.of(photographs))
     assert scores.tolist() == [0.0] * len(photographs)
 
 
 def test_more_keypoints_than_an_index_can_name_are_refused(query: np.ndarray) -> None:
     many = np.zeros((exhaustive.MAX_KEYPOINTS + 1, 128), np.int8)
     with pytest.raises(ValueError, match="1025 keypoints"):
-        mutual_nn_scores(query, DescriptorTable.of([many], 128))
+        mutual_nn_scores(query, DescriptorTable.of([many]))
     with pytest.raises(ValueError, match="not exact"):
         quantise(np.zeros((1, 1001), np.float32))

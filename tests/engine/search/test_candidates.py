@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,9 @@ import pytest
 
 from engine.search.candidates import (
     Candidates,
+    Retrieval,
     ShortlistSettings,
     expand,
-    global_search,
     nearest_in_list,
     reciprocal_rank_fusion,
     requery_scores,
@@ -27,6 +28,16 @@ def unit(rows: int, seed: int, dimension: int = 16) -> np.ndarray:
 
 def everything(count: int):
     return lambda index: np.ones(count, bool)
+
+
+def retrieval(queries: np.ndarray, database: np.ndarray, allowed: Any, local: np.ndarray | None = None) -> Retrieval:
+    """A search of these descriptors, with (Q, N) local scores; without any unless they are given."""
+    scores = local if local is not None else np.full((len(queries), len(database)), np.nan, np.float32)
+    return Retrieval(queries, database, allowed, list(scores))
+
+
+def global_search(queries: np.ndarray, database: np.ndarray, allowed: Any, size: int) -> Candidates:
+    return retrieval(queries, database, allowed).best(size)
 
 
 def rows_of(found: Candidates, queries: int) -> list[list[int]]:
@@ -118,7 +129,8 @@ def expanded(
     mask: np.ndarray,
     size: int,
 ) -> Candidates:
-    return expand(lists, np.asarray(probability, float), queries, database, lambda index: mask, size)
+    search = retrieval(queries, database, lambda index: mask)
+    return expand(lists, np.asarray(probability, float), search, size)
 
 
 def test_expansion_brings_what_resembles_the_candidates_that_match() -> None:
@@ -200,3 +212,42 @@ def test_reciprocal_rank_fusion_by_hand() -> None:
     # Ranks 1 2 3 4, and 2.5 2.5 4 1: equal values share their mean rank, the unknown is last.
     expected = [1 / 3 + 1 / 4.5, 1 / 4 + 1 / 4.5, 1 / 5 + 1 / 6, 1 / 6 + 1 / 3]
     np.testing.assert_allclose(reciprocal_rank_fusion(cosine, evidence), expected)
+
+
+def test_lists_hold_the_best_by_cosine_and_local_score_together() -> None:
+    queries, database = unit(2, 0), unit(60, 1)
+    local = np.random.default_rng(2).gamma(2.0, size=(2, 60)).astype(np.float32)
+    local[1, 7] = 50.0
+    mask = np.arange(60) != 3
+    found = retrieval(queries, database, lambda index: mask, local).best(10)
+    for query, part in enumerate(found.lists(2)):
+        scores = [np.array(database @ queries[query], float), local[query].astype(float)]
+        cosine, own = ((s - s[mask].mean()) / s[mask].std() for s in scores)
+        fused = np.where(mask, cosine + own, -np.inf)
+        assert found.row[part].tolist() == np.argsort(-fused)[:10].tolist()
+        np.testing.assert_allclose(found.cosine_znorm[part], cosine[found.row[part]], atol=1e-5)
+        np.testing.assert_allclose(found.local_znorm[part], own[found.row[part]], atol=1e-5)
+        np.testing.assert_array_equal(found.local[part], local[query, found.row[part]])
+    assert found.row[list(found.lists(2))[1]][0] == 7, "the keypoints alone may bring a photograph"
+
+
+def test_a_photograph_whose_skin_cannot_be_compared_is_found_by_its_descriptor_alone() -> None:
+    queries, database = unit(1, 0), unit(30, 1)
+    local = np.ones((1, 30), np.float32)
+    local[0, ::2] = np.nan
+    local[0, 1] = 2.0
+    found = retrieval(queries, database, everything(30), local).best(30)
+    np.testing.assert_array_equal(np.isnan(found.local_znorm), found.row % 2 == 0)
+    lateral = found.row[found.row % 2 == 0]
+    cosine = database @ queries[0]
+    assert lateral.tolist() == sorted(lateral, key=lambda row: -cosine[row])
+    nothing = retrieval(queries, database, everything(30)).best(30)
+    assert nothing.row.tolist() == np.argsort(-cosine).tolist() and np.isnan(nothing.local).all()
+
+
+def test_scores_that_are_all_equal_say_nothing() -> None:
+    queries, database = unit(1, 0), unit(8, 1)
+    found = retrieval(queries, database, everything(8), np.full((1, 8), 3.0, np.float32)).best(8)
+    assert found.local_znorm.tolist() == [0.0] * 8
+    alone = retrieval(queries, database[:1], everything(1), np.full((1, 1), 3.0, np.float32)).best(8)
+    assert alone.local_znorm.tolist() == alone.cosine_znorm.tolist() == [0.0]
