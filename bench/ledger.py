@@ -6,7 +6,7 @@ import contextlib
 import resource
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,14 @@ class MeasuredMatcher(Matcher):
         catalog: CatalogIndex | Catalog | str | Path,
         candidates: CandidateFilter | None = None,
         progress: Progress | None = None,
+        include: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Match and verify the queries' shortlists."""
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self.store_for(database.catalog)
         with self._timed("matching") as counts:
             before = _pairs_in(store)
-            raw = super().pairs(queries, database, candidates, progress)
+            raw = super().pairs(queries, database, candidates, progress, include)
             counts += [len(raw), _pairs_in(store) - before]
         return raw
 

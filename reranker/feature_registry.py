@@ -22,7 +22,7 @@ GROUPS: tuple[Group, ...] = ("global", "requery", "mutual_nn", "lightglue", "ski
 Derivation = Literal["plain", "log1p", "zscore", "log_rank", "list_mean", "to_best", "to_next"]
 
 #: Raised whenever a feature changes its meaning or its name; a saved ranker of another version is refused.
-FEATURE_VERSION = 6
+FEATURE_VERSION = 7
 
 VIEWPOINT_PAIRS = ("unknown", "top_top", "same_side", "left_right", "lateral_top", "same_other", "different")
 
@@ -66,9 +66,33 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("cosine", "zscore", "sd", "global", "cosine in standard deviations above its list's mean", 1),
     Feature(
+        "cosine_znorm",
+        "plain",
+        "sd",
+        "global",
+        "cosine in standard deviations above the whole catalogue's mean",
+        1,
+    ),
+    Feature(
         "requery_score", "plain", "1", "requery", "similarity after asking again through the query's best candidates", 1
     ),
     Feature("requery_score", "log_rank", "ln", "requery", "logarithm of the rank by re-query score in the list", -1),
+    Feature(
+        "local_score",
+        "plain",
+        "matches",
+        "mutual_nn",
+        "unverified mutual nearest neighbours of the best keypoints, each counted (1 - its ratio)^2",
+        1,
+    ),
+    Feature(
+        "local_znorm",
+        "plain",
+        "sd",
+        "mutual_nn",
+        "that score in standard deviations above the whole catalogue's mean",
+        1,
+    ),
     Feature("mutual_nn_matches", "log1p", "ln", "mutual_nn", "ln(1 + mutual nearest neighbours)", 1),
     Feature(
         "mutual_nn_similarity", "plain", "1", "mutual_nn", "mean cosine of the descriptors of mutual nearest neighbours"

@@ -136,7 +136,7 @@ def measure(context: Context) -> EndToEndFigures:
 
 def sizes_of(scenarios: Sequence[Scenario], settings: ShortlistSettings) -> Sizes:
     """Return how much scenarios ask for."""
-    pairs = sum(len(s) * min(settings.longest, len(s.database)) for s in scenarios)
+    pairs = sum(len(s) * settings.longest(len(s.database)) for s in scenarios)
     return Sizes(len(scenarios), len(used_by(scenarios)), sum(map(len, scenarios)), pairs)
 
 

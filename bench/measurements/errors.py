@@ -185,7 +185,8 @@ def measure(context: Context) -> ErrorFigures:
 
 def ask(task: Protocol, context: Context) -> Asked:
     """Ask a task's queries without their own encounters and judge the answers."""
-    index, size = context.index, context.settings.shortlist.longest
+    index = context.index
+    size = context.settings.shortlist.longest(len(task.database))
     answers = context.rankers.answers(index.subset(list(task.queries)), index.subset(list(task.database)), RULE, size)
     judged = evaluate_answers(answers, task, index.catalog).per_query.set_index("query_id")
     first = answers[answers["rank"] == 1].set_index("query_id").reindex(judged.index)

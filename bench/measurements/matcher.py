@@ -91,7 +91,9 @@ def measure(context: Context) -> MatcherFigures:
     """Draw the pairs and let everybody match them."""
     options, lists = context.options, context.settings.shortlist
     pairs, true = choose_pairs(context, max(options.keypoints))
-    share = lists.rescored(lists.longest) / lists.longest
+    # Of a list as long as lists get: a catalogue at least as large as list and expansion.
+    longest = lists.longest(lists.size + lists.expansion)
+    share = lists.rescored(longest) / longest
     found = {}
     for count in options.keypoints:
         context.say(f"{count} keypoints")

@@ -172,7 +172,7 @@ def judge(question: Question, rule: Rule, context: Context) -> tuple[list[Decisi
     queries, who = index.subset(asked), who_of[asked].to_numpy(str)
     is_new = np.isin(who, sorted(question.new))
     truth = np.where(is_new, NEW_INDIVIDUAL, who).tolist()
-    answers = rankers.rank(raw[raw["query_id"].isin(asked)], rankers.matcher.settings.shortlist.longest)
+    answers = rankers.rank(raw[raw["query_id"].isin(asked)], rankers.matcher.settings.shortlist.longest(len(database)))
     engine, nearest = by_engine(answers, asked), by_knn(queries, database, rule)
     knn_values, knn_limits = on_folds(nearest, truth, who, seed)
     own_values, own_limits = on_folds(engine, truth, who, seed)

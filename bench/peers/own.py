@@ -48,6 +48,6 @@ class OwnEngine:
                     positions = [catalog.position(name) for name in part["image_id"]]
                     scores[number][positions] = part["probability"].to_numpy(float)
         lists = self._rankers.matcher.settings.shortlist
-        listed = min(lists.longest, len(catalog) - 1)
+        listed = lists.longest(len(catalog) - 1)
         seconds = listed * self._time.seconds_first + lists.rescored(listed) * self._time.seconds_lightglue
         return Answers(scores, self._time.seconds_photo, seconds + ranking / max(len(sheet.questions), 1))

@@ -103,6 +103,10 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: ``--effort``: so many of the photographs that were scored for a query are matched and verified; 0 is all of them.
+EFFORTS: dict[str | None, int] = {"quick": 50, "normal": 200, "thorough": 0}
+
+
 def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
     """Add the options of :func:`settings_from` and :func:`matcher_from`."""
     group = parser.add_argument_group("engine")
@@ -116,8 +120,12 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
     group.add_argument("--descriptor", metavar="MODEL[,MODEL...]", help="global descriptor: a name or a file")
     group.add_argument("--keypoints", choices=("aliked", "disk", "xfeat", "sift"), help="keypoint type")
     group.add_argument(
-        "--shortlist", type=positive, metavar="N", help="most alike photographs that are matched, a query (50)"
+        "--effort",
+        choices=tuple(EFFORTS),
+        help="how many photographs are matched and verified for a query, after all were scored: quick 50, normal 200 "
+        "(default), thorough all of them",
     )
+    group.add_argument("--shortlist", type=positive, metavar="N", help="the same as a number, instead of --effort")
     group.add_argument("--rescore", type=int, metavar="N", help="of these, the best that LightGlue re-scores (1)")
     group.add_argument(
         "--set",
@@ -143,7 +151,7 @@ def settings_from(options: argparse.Namespace) -> MatcherSettings:
     named = {
         "describe.descriptor.model": options.descriptor,
         "describe.keypoints.kind": options.keypoints,
-        "shortlist.size": options.shortlist,
+        "shortlist.size": options.shortlist or EFFORTS.get(options.effort),
         "shortlist.rescore": options.rescore,
     }
     for name, value in named.items():

@@ -152,7 +152,7 @@ def identify_photographs(
         table = _vote(asked, index, knn)
         questions = {name: name for name in asked.catalog.ids}
     else:
-        answers = matcher.match(asked, index, top=matcher.settings.shortlist.size, progress=progress)
+        answers = matcher.match(asked, index, top=matcher.settings.shortlist.longest(len(index)), progress=progress)
         ranked = rank_encounters(answers, questions)
         wanted = list(dict.fromkeys(questions.values()))
         new = new_individual_probability(answers, wanted, ranked)

@@ -162,7 +162,7 @@ class _Product:
         rows = torch.from_numpy(np.ascontiguousarray(query))
         self._rows: Any = rows if self._kind == "int8" else rows.float()
 
-    def with_rows(self, codes: Codes) -> npt.NDArray:
+    def with_rows(self, codes: Codes) -> npt.NDArray[Any]:
         """Return the (n, m) similarities as exact integers, int32 or float32."""
         import torch
 
@@ -174,7 +174,7 @@ class _Product:
 
 @numba.njit(cache=True, nogil=True)
 def _score_block(
-    similarity: npt.NDArray, starts: npt.NDArray[np.int64], squared_norm: np.float32, scores: FloatArray
+    similarity: npt.NDArray[Any], starts: npt.NDArray[np.int64], squared_norm: np.float32, scores: FloatArray
 ) -> None:  # pragma: no cover - compiled
     """Score each of a block's photographs; their columns are ``starts[k]`` to ``starts[k + 1]`` of the similarities."""
     lowest = np.int32(-2147483647)

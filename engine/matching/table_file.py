@@ -40,7 +40,7 @@ def read_table(folder: Path, name: str) -> DescriptorTable | None:
     """Return the table of a name, its codes mapped; None where there is none, or where it is damaged."""
     try:
         head = np.load(folder / f"{name}.offsets.npy", allow_pickle=False)
-        codes = np.load(folder / f"{name}.codes.npy", mmap_mode="r", allow_pickle=False)
+        codes = np.load(folder / f"{name}.codes.npy", mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     checksum, offsets = head[:1], head[1:]

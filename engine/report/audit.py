@@ -128,7 +128,7 @@ def audit_catalog(
     if labelled.table["individual_id"].nunique() < 2:
         raise CatalogError(f"{catalog.root}: an audit compares individuals, and fewer than two are named")
     index = matcher.index(labelled, progress, matcher.store_for(catalog))
-    size = matcher.settings.shortlist.size
+    size = matcher.settings.shortlist.longest(len(index))
     asked = choose_photographs(index, size, settings.limit)
     queries = index.subset(asked)
     others = matcher.match(queries, index, CandidateFilter(exclude_own_individual=True), size, progress)

@@ -1,7 +1,7 @@
 """One pair, explained: pictures layer by layer, the probability, and what weighed for and against it, in words.
 
 The pair is explained as it would be ranked: the query's whole list is looked up, because some of what the ranker reads
-compares a candidate with the others. A candidate that the shortlist left out takes the place of the list's last.
+compares a candidate with the others. A candidate that the search left out is added to the list.
 """
 
 from __future__ import annotations
@@ -244,16 +244,13 @@ def _list_with(
     name = candidate.catalog.ids[0]
     if (raw["candidate_id"] == name).any():
         return raw, True
-    kept = raw.sort_values("cosine", ascending=False, kind="stable")["candidate_id"].tolist()
-    kept = kept[: max(matcher.settings.shortlist.size - 1, 0)]
-    rows = index.subset(kept)
-    table = pd.concat([rows.catalog.table, candidate.catalog.table], ignore_index=True)
-    together = CatalogIndex(
-        Catalog(table, index.catalog.root, index.catalog.source),
-        (*rows.descriptions, *candidate.descriptions),
-        store=index.store,
-    )
-    return matcher.pairs(queries, together, progress=progress), False
+    if candidate.contents[0] == queries.contents[0]:
+        return raw, False  # one photograph: a query is no candidate of its own
+    if name not in index.catalog:
+        table = pd.concat([index.catalog.table, candidate.catalog.table], ignore_index=True)
+        catalog = Catalog(table, index.catalog.root, index.catalog.source)
+        index = CatalogIndex(catalog, (*index.descriptions, *candidate.descriptions), store=index.store)
+    return matcher.pairs(queries, index, progress=progress, include=[name]), False
 
 
 def _write_page(explanation: PairExplanation, output_dir: Path) -> Path:

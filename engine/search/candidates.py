@@ -45,27 +45,25 @@ class ShortlistSettings(Settings):
     """Options of the lists of candidates.
 
     Attributes:
-        size: candidates per query, the best of all allowed photographs by global descriptor and keypoints together.
+        size: candidates per query, the best of all allowed photographs by global descriptor and keypoints together; 0
+            matches them all.
         expansion: so many further candidates are added after the first stage, because they resemble one that matches.
         rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue,
             which costs far more; 0 re-scores none.
     """
 
-    size: int = 50
+    size: int = 200
     expansion: int = 20
     rescore: int = 1
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise SettingsError(f"size={self.size}: a shortlist needs at least one candidate")
-        for name in ("expansion", "rescore"):
+        for name, nothing in (("size", "all"), ("expansion", "none"), ("rescore", "none")):
             if getattr(self, name) < 0:
-                raise SettingsError(f"{name}={getattr(self, name)}: give a number of candidates, or 0 for none")
+                raise SettingsError(f"{name}={getattr(self, name)}: give a number of candidates, or 0 for {nothing}")
 
-    @property
-    def longest(self) -> int:
-        """Candidates of a full list and its expansion."""
-        return self.size + self.expansion
+    def longest(self, database: int) -> int:
+        """Return how many candidates a list and its expansion have at most, of so many photographs."""
+        return min(self.size + self.expansion, database) if self.size else database
 
     def rescored(self, listed: int) -> int:
         """Return how many of so many candidates LightGlue re-scores."""
@@ -192,12 +190,23 @@ class Retrieval:
     def best(self, size: int) -> Candidates:
         """Return the best allowed rows of every query by cosine and local score together, at most ``size`` each.
 
-        Equal ones are ordered by row. Each list depends on its query and the database only.
+        A size of 0 takes all. Equal ones are ordered by row. Each list depends on its query and the database only.
         """
         lists = []
         for number in range(len(self.queries)):
             scored = self.scored(number)
-            lists.append(scored.candidates(number, best_rows(scored.fused, scored.allowed, size), self.database))
+            most = size or len(self.database)
+            lists.append(scored.candidates(number, best_rows(scored.fused, scored.allowed, most), self.database))
+        return _stacked(lists)
+
+    def missing(self, candidates: Candidates, named: npt.NDArray[np.int64]) -> Candidates:
+        """Return, for every list of candidates, those named rows of the database that it lacks."""
+        if not len(named):
+            return _stacked([])
+        lists = []
+        for number, part in enumerate(candidates.lists(len(self.queries))):
+            rows = named[~np.isin(named, candidates.row[part])]
+            lists.append(self.scored(number).candidates(number, rows, self.database))
         return _stacked(lists)
 
 

@@ -127,6 +127,7 @@ class Matcher:
         catalog: CatalogIndex | Catalog | str | Path,
         candidates: CandidateFilter | None = None,
         progress: Progress | None = None,
+        include: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Return the raw pair table of the queries' candidates: all evidence, not yet ranked.
 
@@ -134,13 +135,14 @@ class Matcher:
         ``{matcher}_{measurement}``. Pairs of a lateral view and one from above are not matched, and LightGlue re-scores
         the best ``shortlist.rescore`` of a list: what was not matched is NaN. ``n_true`` holds how many allowed
         candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
-        ``exclude_encounter`` would have left out.
+        ``exclude_encounter`` would have left out. The photographs of the catalogue whose ids ``include`` names are in
+        every list, whether the search finds them or not.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self._store_of(database)
         described = self._as_index(queries, database, progress)
         rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
-        return pipeline.search(described, database, rules, self.settings.shortlist, pool, progress)
+        return pipeline.search(described, database, rules, self.settings.shortlist, pool, progress, include)
 
     def compare(
         self,

@@ -8,6 +8,7 @@ however many processes work.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,18 +46,24 @@ def search(
     settings: ShortlistSettings,
     pool: PairPool,
     progress: Progress | None = None,
+    include: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return the raw pair table of the queries' candidates: everything that is known of them, not yet ranked."""
+    """Return the raw pair table of the queries' candidates: everything that is known of them, not yet ranked.
+
+    Photographs of the database that ``include`` names are in every list, whether the search finds them or not.
+    """
+    named = np.array([database.catalog.position(image_id) for image_id in include], np.int64)
     allowed = AllowedCandidates(queries, database, candidate_filter)
     vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
     stage = Matching(queries, database, pool, progress)
 
-    retrieval = Retrieval(queries.vectors, vectors, allowed.mask, stage.score_all(allowed))
+    retrieval = Retrieval(queries.vectors, vectors, allowed.mask, stage.score_all(allowed, named))
     candidates = stage.first(retrieval.best(settings.size))
     # Unmatched candidates get probability 0.
     probability = np.nan_to_num(sigmoid(candidates.evidence + log_odds(_PRIOR)))
     added = expand(candidates, probability, retrieval, settings.expansion)
     candidates = candidates.followed_by(stage.first(added))
+    candidates = candidates.followed_by(stage.first(retrieval.missing(candidates, named)))
     candidates = stage.rescore(candidates, settings.rescore)
     return pair_table(queries, database, candidates, allowed.true_matches())
 
@@ -76,13 +83,17 @@ class Matching:
     pool: PairPool
     progress: Progress | None = None
 
-    def score_all(self, allowed: AllowedCandidates) -> list[FloatArray]:
-        """Return by query the (N,) local scores of the photographs that it may have and whose skin can be compared."""
+    def score_all(self, allowed: AllowedCandidates, named: npt.NDArray[np.int64]) -> list[FloatArray]:
+        """Return by query the (N,) local scores of the photographs that it may have and whose skin can be compared.
+
+        Those in the rows ``named`` get a score too.
+        """
         queries, database = ([item.key for item in index.descriptions] for index in (self.queries, self.database))
         views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (self.queries, self.database))
         comparable = {view: same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
+        wanted = np.isin(np.arange(len(database)), named)
         return self.pool.score(
-            queries, database, lambda query: allowed.mask(query) & comparable[views0[query]], self.progress
+            queries, database, lambda query: (allowed.mask(query) | wanted) & comparable[views0[query]], self.progress
         )
 
     def first(self, candidates: Candidates) -> Candidates:

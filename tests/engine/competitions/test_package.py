@@ -16,7 +16,8 @@ import pytest
 from bench.scenarios.cutting import cut_scenarios
 from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
-from engine.competitions.running_time import Rates, challenge_estimate, estimate, within_hours
+from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
+from engine.competitions.running_time import SCORED_PER_SECOND, Rates, challenge_estimate, estimate, within_hours
 from engine.competitions.scenarios import read_scenarios
 from engine.competitions.submission_check import check_submission
 from engine.search.candidates import ShortlistSettings
@@ -100,13 +101,16 @@ def test_the_time_is_reckoned_from_measured_rates() -> None:
     one = estimate([(100, 1000), (50, 20)], lists, Rates(10, 50, 5, "a machine"))
     assert one.pairs == 100 * 50 + 50 * 20
     assert one.photographs == 1000 + 150
-    assert one.hours == pytest.approx((115 + 120 + 300) / 3600)
+    scoring = (100 * 1000 + 50 * 20) / SCORED_PER_SECOND
+    assert one.hours == pytest.approx((115 + scoring + 120 + 300) / 3600)
     default = challenge_estimate(MatcherSettings())
-    assert default.pairs == pytest.approx(4419 * 70, rel=0.01)
-    all_of_them = MatcherSettings().with_option("shortlist.rescore", "70")
+    assert default.pairs == sum(s.n_queries * min(220, s.n_database) for s in CHALLENGE_SCENARIOS)
+    scored = estimate([(100, 10_000_000)], lists, Rates(1e9, 1e9, 1e9, "a machine"))
+    assert scored.hours == pytest.approx(100 * 10_000_000 / SCORED_PER_SECOND / 3600, rel=1e-3)
+    all_of_them = MatcherSettings().with_option("shortlist.rescore", "220")
     assert challenge_estimate(all_of_them).hours > default.hours
     limit = 0.5 * challenge_estimate(all_of_them).hours
     kept = within_hours(all_of_them, limit)
     assert challenge_estimate(kept).hours <= limit
-    assert 1 < kept.shortlist.rescore < 70
+    assert 1 < kept.shortlist.rescore < 220
     assert within_hours(kept, limit) == kept

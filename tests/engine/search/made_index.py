@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +39,26 @@ class MadePool(PairPool):
 
     Args:
         inliers: (query's name, candidate's name) -> inliers; 0 where it is not named.
+        local: the same of local scores.
     """
 
-    def __init__(self, inliers: Mapping[tuple[str, str], float]) -> None:
-        self._inliers = inliers
+    def __init__(
+        self, inliers: Mapping[tuple[str, str], float], local: Mapping[tuple[str, str], float] | None = None
+    ) -> None:
+        self._inliers, self._local = inliers, local or {}
         self.asked: dict[str, list[tuple[str, str]]] = {}
+
+    def score(
+        self,
+        queries: Sequence[str],
+        database: Sequence[str],
+        allowed: Callable[[int], npt.NDArray[np.bool_]],
+        progress: object = None,
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return the local scores of the table, NaN where not allowed."""
+        names = [key.split(":")[0] for key in database]
+        rows = [[self._local.get((key.split(":")[0], name), 0.0) for name in names] for key in queries]
+        return [np.where(allowed(k), row, np.nan).astype(np.float32) for k, row in enumerate(rows)]
 
     def measure(self, matcher: MatcherName, tasks: Sequence[PairTask], progress: object = None) -> list[npt.NDArray]:
         """Return records whose inliers are those of the table, all plausible, and twice as many for LightGlue."""

@@ -110,11 +110,18 @@ def test_requery_never_asks_through_an_excluded_photograph() -> None:
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"expansion": -1}, {"rescore": -1}])
+@pytest.mark.parametrize("options", [{"size": -1}, {"expansion": -1}, {"rescore": -1}])
 def test_options_out_of_range_are_named(options: dict[str, int]) -> None:
     (name, value), *_ = options.items()
     with pytest.raises(SettingsError, match=f"{name}={value}"):
         ShortlistSettings(**options)
+
+
+def test_a_size_of_zero_takes_every_allowed_photograph() -> None:
+    queries, database = unit(2, 0), unit(30, 1)
+    found = global_search(queries, database, lambda index: np.arange(30) != 4, 0)
+    assert [sorted(rows) for rows in rows_of(found, 2)] == [[row for row in range(30) if row != 4]] * 2
+    assert [ShortlistSettings(size=n, expansion=5).longest(40) for n in (0, 10, 38)] == [40, 15, 40]
 
 
 def test_no_more_are_rescored_than_are_listed() -> None:

@@ -134,3 +134,33 @@ def test_no_query_and_no_candidate(index: CatalogIndex) -> None:
     table = search(index.subset(["p0"]), lone, CandidateFilter(since="2100-01-01"), ShortlistSettings(), MadePool({}))
     assert table.empty
     assert {"query_id", "cosine", "skin_inliers", "n_true"} <= set(table.columns)
+
+
+def test_the_local_score_brings_what_the_descriptor_would_not(index: CatalogIndex) -> None:
+    table = run(index, ["p0"], MadePool({}, {("p0", "p6"): 30.0, ("p0", "p8"): 1.0}), size=2, expansion=0)
+    # The flank p2 has no local score and keeps the cosine's place; p1 has one, below the mean.
+    assert table["candidate_id"].tolist() == ["p6", "p2"]
+    assert table["local_score"][0] == 30 and table["local_znorm"][0] > 2 and table["cosine_znorm"][0] < 0
+    assert np.isnan(table["local_score"][1]) and table["cosine_znorm"][1] > 0
+
+
+def test_a_score_means_the_same_whatever_the_length_of_the_list(index: CatalogIndex) -> None:
+    pool = MadePool({}, {("p0", f"p{k}"): float(k * k) for k in range(10)})
+    short, whole = (run(index, ["p0"], pool, size=size, expansion=0).set_index("candidate_id") for size in (2, 0))
+    assert len(short) == 2 and len(whole) == 9
+    for name in ("cosine_znorm", "local_znorm"):
+        np.testing.assert_array_equal(short[name], whole.loc[short.index, name])
+    flanks = whole.loc[["p2", "p7"]]
+    assert flanks["local_znorm"].isna().all() and flanks["cosine_znorm"].notna().all()
+
+
+def test_a_photograph_asked_for_by_name_joins_the_list_with_its_place_in_the_whole_catalogue(
+    index: CatalogIndex,
+) -> None:
+    settings = ShortlistSettings(size=2, expansion=0, rescore=9)
+    pool = MadePool({("p0", "p9"): 7}, {("p0", "p9"): 2.0})
+    whole = search(index.subset(["p0"]), index, EVERYONE, settings.replace(size=0), pool).set_index("candidate_id")
+    table = search(index.subset(["p0"]), index, EVERYONE, settings, pool, include=["p8", "p1"])
+    assert table["candidate_id"].tolist() == ["p2", "p1", "p8"], "found ones keep their places, and none comes twice"
+    row = table.set_index("candidate_id").loc["p8"]
+    assert row["mutual_nn_inliers"] == 0 and row["local_znorm"] == whole.loc["p8", "local_znorm"]
