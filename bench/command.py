@@ -6,6 +6,7 @@
     python -m bench NAME CATALOG [...]           measure and print the table (NAME --help says what it takes)
     python -m bench pairs --catalog DIR --pairs FILE.csv --output FILE.csv     score any list of pairs
     python -m bench tables [--check]             renew the documents' tables from bench/results
+    python -m bench hostile [--minutes N]        damaged tables, photographs, stores and models: what goes wrong
 
 ``--save`` keeps a result in bench/results. A run that was stopped goes on where it was: descriptions and pairs lie in
 the store.
@@ -19,6 +20,7 @@ from typing import Any
 
 from bench import measurements, score_pairs, tables
 from bench.context import Context
+from bench.hostile import command as hostile
 from bench.options import parser_of
 from bench.results import RESULTS, Result, new_result, write_result
 from scarmatch.errors import ScarmatchError
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if name == "tables":
             return tables.main(rest)
+        if name == "hostile":
+            return hostile.main(rest)
         if name == "pairs" and any(part.split("=")[0] == "--pairs" for part in rest):
             return score_pairs.main(rest)
         if name in measurements.NAMES:
@@ -68,7 +72,8 @@ def overview() -> str:
     """Return all names, one line each."""
     width = max(map(len, measurements.NAMES))
     lines = [f"  {name:<{width}}  {measurements.about(name)}" for name in measurements.NAMES]
-    lines += [f"  {'tables':<{width}}  {(tables.__doc__ or '').splitlines()[0]}"]
+    others = {"tables": tables, "hostile": hostile}
+    lines += [f"  {name:<{width}}  {(module.__doc__ or '').splitlines()[0]}" for name, module in others.items()]
     usage = "usage: python -m bench NAME [CATALOG] [...]   (NAME --help says what it takes)"
     return "\n".join([usage, "", *lines])
 

@@ -1,4 +1,4 @@
-"""The command line of the hostile inputs: so many of each kind, or as many as fit into a time; a table and a file."""
+"""Hostile tables, photographs, stores and models: so many of each, or as many as fit into a time; what goes wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HostileFigures(Figures):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try hostile inputs; 0 if nothing went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m bench.hostile", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench hostile", description=__doc__)
     parser.add_argument("--kind", action="append", choices=tuple(KINDS), help="may be repeated (default: all)")
     parser.add_argument("--inputs", type=int, default=2000, help="of each kind (2000)")
     parser.add_argument("--minutes", type=float, help="go on for so long instead, each kind its share")

@@ -1,4 +1,4 @@
-"""A small budget of hostile photographs, stores and models; `python -m bench.hostile` has more of them."""
+"""A small budget of hostile photographs, stores and models; `python -m bench hostile` has more of them."""
 
 from __future__ import annotations
 
