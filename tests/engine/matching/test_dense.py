@@ -77,6 +77,12 @@ def test_a_place_is_matched_only_if_its_nearest_points_back_to_it_or_beside_it(
     np.testing.assert_array_equal(alike.indices, [[0, 0]])
 
 
+def test_of_two_places_with_one_match_the_more_alike_keeps_it() -> None:
+    first = places([(96, 204), (96, 200)], [(0.8, 0.6, 0), (1, 0, 0)], SIZE)
+    second = places([(96, 200)], [(1, 0, 0)], SIZE)
+    np.testing.assert_array_equal(SkinMatcher().match([(first, second)])[0].indices, [[1, 0]])
+
+
 def test_skin_of_another_part_of_the_body_is_no_match() -> None:
     first = grid()
     far = moved(first, (0, 0.4 * SIZE[1]))

@@ -13,6 +13,7 @@ from engine.matching import pair_worker
 from engine.matching.dense import SkinMatcher, skin_verification
 from engine.matching.mutual_nn import MutualNNMatcher
 from engine.matching.pair_worker import PairSettings, PairTask, PairWorker
+from engine.records import Verification
 from features.records import Frame, LocalFeatures
 from features.skin.descriptors import KIND
 
@@ -83,6 +84,20 @@ def test_skin_is_matched_verified_and_laid_over_by_its_own_options(worker: PairW
     aligned = SkinMatcher().aligned(first, second, check.model)
     assert record["aligned_similarity"] == pytest.approx(aligned.similarity)
     assert record["overlap"] == pytest.approx(aligned.overlap)
+
+
+def test_a_pair_is_verified_under_both_names_by_the_options_of_its_matcher(worker: PairWorker, monkeypatch) -> None:
+    asked: list[tuple[tuple[str, str], VerificationSettings]] = []
+
+    def noted(pairs: list, settings: VerificationSettings) -> list[Verification]:
+        asked.extend((key, settings) for *_, key in pairs)
+        return verify_many(pairs, settings)
+
+    monkeypatch.setattr(pair_worker, "verify_many", noted)
+    worker.match("skin", PairTask("q", ("c", "q")))
+    worker.match("mutual_nn", TASK)
+    skin, keypoints = skin_verification().replace(threads=1), VerificationSettings(threads=1)
+    assert asked == [(("q", "c"), skin), (("q", "q"), skin), (("q", "c"), keypoints)]
 
 
 def test_nothing_is_laid_over_without_a_placement(worker: PairWorker) -> None:
