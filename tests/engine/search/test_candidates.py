@@ -13,6 +13,7 @@ from engine.search.candidates import (
     Candidates,
     Retrieval,
     ShortlistSettings,
+    best_rows,
     expand,
     nearest_in_list,
     reciprocal_rank_fusion,
@@ -73,6 +74,15 @@ def test_nothing_allowed_and_empty_database() -> None:
 def test_ties_are_broken_by_row() -> None:
     database = np.repeat(unit(1, 3), 30, axis=0)
     assert rows_of(global_search(unit(1, 4), database, everything(30), 5), 1) == [[0, 1, 2, 3, 4]]
+
+
+def test_ties_at_the_end_of_a_list_are_broken_by_row_too() -> None:
+    scores = np.random.default_rng(5).integers(0, 6, 200) / 8
+    allowed = np.arange(200) % 7 > 0
+    rows = np.flatnonzero(allowed)
+    for size in (1, 20, 90):
+        expected = sorted(rows.tolist(), key=lambda row: (-scores[row], row))[:size]
+        assert best_rows(scores, allowed, size).tolist() == expected
 
 
 def test_a_query_does_not_notice_the_others() -> None:
@@ -199,6 +209,18 @@ def test_nothing_is_added_where_nothing_matches_or_nothing_is_left() -> None:
     assert len(expanded(short, sure, query, database, np.isin(np.arange(12), short.row), 20)) == 0
     empty = global_search(query, database, lambda index: np.zeros(12, bool), 5)
     assert len(expanded(empty, np.zeros(0), query, database, everybody, 20)) == 0
+
+
+def test_the_likes_of_the_most_probable_candidates_are_fetched() -> None:
+    # Ten candidates, each with a photograph beside it that resembles it alone; nine are next to impossible.
+    database = np.repeat(np.eye(10, dtype=np.float32), 2, axis=0)
+    rows = np.arange(0, 20, 2)
+    none = np.zeros(10, np.float32)
+    candidates = Candidates(np.zeros(10, np.int64), rows, none, none)
+    probability = np.full(10, 0.01)
+    probability[9] = 0.9
+    added = expand(candidates, probability, unit(1, 0, 10), database, everything(20), 1)
+    assert added.row.tolist() == [19]
 
 
 def test_the_others_of_a_list_come_best_first() -> None:
