@@ -72,6 +72,16 @@ def test_a_bent_body_is_laid_straight_and_its_marks_fall_within_a_pixel() -> Non
         assert abs(x - (0.5 + 15 / 80) * size[0] + 0.5) < 2.5  # a straight line of marks, though the body is bent
 
 
+@pytest.mark.parametrize("flank", [-1, 0, 1])
+def test_a_body_between_two_columns_is_cut_out_to_the_half_pixel(flank: int) -> None:
+    frame = BodyFrame(np.array([0.0, 99.0]), np.full(2, 10.0), np.full(2, 50.0), flank)
+    x, y = np.meshgrid(np.arange(60, dtype=np.float32), np.arange(100, dtype=np.float32))
+    straight = frame.straighten(np.dstack([x, y]), (40, 99))
+    # 40 pixels from x = 10 to 50, and 99 rows from y = 0 to 99: every pixel in the middle of its share.
+    np.testing.assert_allclose(straight[:, :, 0], np.broadcast_to(np.arange(40) + 10.5, (99, 40)), atol=0.05)
+    np.testing.assert_allclose(straight[:, :, 1], np.broadcast_to(np.arange(99)[:, None] + 0.5, (99, 40)), atol=0.05)
+
+
 def test_a_flank_reaches_from_the_ridge_to_its_own_side() -> None:
     mask, middle = bent_body(bend=0)
     points = [[middle[200] + 40, 200], [middle[200] - 40, 200]]

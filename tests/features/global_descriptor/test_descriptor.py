@@ -21,7 +21,7 @@ from features.global_descriptor.descriptor import (
     unit_rows,
 )
 from features.global_descriptor.network_input import fill_missing, resize
-from features.records import Frame, Photo
+from features.records import Frame, Photo, Regions
 from scarmatch.settings import SettingsError
 
 SMALL = (64, 96)
@@ -115,6 +115,25 @@ def test_a_vector_does_not_depend_on_its_company(tmp_path: Path) -> None:
     together = descriptor.describe(photos, [Frame(p.size) for p in photos])
     alone = np.concatenate([descriptor.describe([p], [Frame(p.size)]) for p in photos])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_each_photograph_keeps_its_own_frame_and_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = GlobalSettings(model=str(tiny_model(tmp_path / "m.safetensors")), batch=2)
+    descriptor = GlobalDescriptor(settings, "cpu")
+    photos = [photo(seed=number) for number in range(5)]
+    frames = [Frame(p.size, number % 4) for number, p in enumerate(photos)]
+    regions = [Regions(np.zeros((1, 1)), np.zeros((1, 1)), number / 10, 1.0) for number in range(5)]
+    asked: list[tuple] = []
+
+    def noted(*batch: list) -> np.ndarray:
+        asked.extend(zip(*batch, strict=True))
+        return np.zeros((len(batch[0]), descriptor.dim), np.float32)
+
+    monkeypatch.setattr(descriptor, "_describe_batch", noted)
+    assert descriptor.describe(photos, frames, regions).shape == (5, descriptor.dim)
+    assert [tuple(map(id, each)) for each in asked] == [
+        tuple(map(id, each)) for each in zip(photos, frames, regions, strict=True)
+    ]
 
 
 def test_the_mirrored_half_is_the_plain_half_of_the_mirrored_photograph(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.global_descriptor.network_input import flattened, network_picture, prepared_size
+from features.global_descriptor.network_input import body_picture, flattened, network_picture, prepared_size
 from features.records import Frame, Photo, Regions
+from features.regions import flatten
 from scarmatch.settings import SettingsError
 
 SIZE = (60, 160)
@@ -48,9 +49,28 @@ def test_flattening_takes_the_light_and_the_water_away_and_leaves_the_scratch() 
 
 
 def test_each_layer_has_its_own_scale() -> None:
-    picture = flattened(whale().rgb, regions().body > 0).astype(int)
+    # Scars first, then what is finer, then what is coarser: the networks' weights know them in this order.
+    body = regions().body > 0
+    picture = flattened(whale().rgb, body).astype(int)
+    for layer, scale in enumerate((0.025, 0.01, 0.06)):
+        alone = np.asarray(flatten(whale().rgb[:, :, 0], body, scale) * 255)
+        assert np.abs(picture[..., layer] - alone).max() <= 1 + 1e-3, "cut to whole numbers"
     assert np.abs(picture[..., 0] - picture[..., 1]).max() > 10
     assert np.abs(picture[..., 0] - picture[..., 2]).max() > 10
+
+
+def test_the_body_is_turned_head_up_and_counts_from_one_half() -> None:
+    # A photograph that lies, head to the left: three quarter turns bring the left half up.
+    frame, body = Frame((100, 40), 3), np.full((40, 100), 0.4, np.float32)
+    body[:, :50] = 0.6
+    half = Regions(body, np.zeros_like(body), 0.5, 1.0)
+    picture = body_picture(half, frame, (40, 100))
+    assert (picture[:50] == 153).all()
+    assert (picture[50:] == 102).all()
+    rgb = np.random.default_rng(0).integers(0, 255, (40, 100, 3), dtype=np.uint8)
+    shown = network_picture(Photo(rgb, np.ones((40, 100), bool), "x"), frame, (40, 100), "flattened", half).astype(int)
+    assert np.abs(shown[50:] - 127).max() <= 1
+    assert np.abs(shown[:50] - 127).max() > 50
 
 
 def test_regions_are_found_where_they_are_not_given_and_kinds_are_checked() -> None:

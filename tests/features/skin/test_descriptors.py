@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from engine.demo.synthetic_catalog import draw_whale, make_whale, random_conditions
+from features.global_descriptor.network_input import IMAGENET_MEAN, IMAGENET_STD
 from features.photo import canonical_frame, photo_from_array
-from features.records import Frame, LocalFeatures
+from features.records import Frame, LocalFeatures, Regions
 from features.skin.descriptors import (
     SkinExtractor,
     SkinSettings,
     cells_to_photo,
+    describe_cells,
     find_skin_model,
     grid_cells,
     shipped_skin_models,
@@ -66,6 +69,44 @@ def test_a_cell_lies_in_the_middle_of_its_pixels() -> None:
     np.testing.assert_allclose(cells_to_photo(cells, Frame((96, 256)), (192, 512)), [[0.5, 0.5], [10.5, 6.5]])
     # The same animal lying, its head to the left: three quarter turns bring it up.
     np.testing.assert_allclose(cells_to_photo(cells, Frame((256, 96), 3), (192, 512)), [[0.5, 95 - 0.5], [6.5, 84.5]])
+
+
+class Shows(torch.nn.Module):
+    """A network whose map is every fourth pixel of what it is shown."""
+
+    dim = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.shown = torch.zeros(0)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.shown = batch
+        return batch[:, :, ::4, ::4]
+
+
+def test_a_cell_is_described_by_its_row_and_column_and_white_is_one() -> None:
+    picture = np.zeros((8, 12, 3), np.uint8)
+    picture[4, 0], picture[0, 8] = (255, 0, 0), (0, 0, 51)
+    network = Shows()
+    found = describe_cells(network, picture, np.array([[1, 0], [0, 2]]))  # type: ignore[arg-type]
+    values = (np.array([[1, 0, 0], [0, 0, 0.2]]) - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(found, values / np.linalg.norm(values, axis=1, keepdims=True), atol=1e-3)
+    np.testing.assert_allclose(network.shown[0, :, 4, 0], values[0], atol=1e-5)
+    np.testing.assert_allclose(network.shown[0, :, 0, 8], values[1], atol=1e-5)
+
+
+def test_marks_and_body_are_read_under_each_place(extractor: SkinExtractor, whale: np.ndarray) -> None:
+    photo = photo_from_array(whale)
+    height, width = whale.shape[:2]
+    across = np.broadcast_to(np.arange(width, dtype=np.float32) / width, (height, width))
+    along = np.broadcast_to(1 - np.arange(height, dtype=np.float32)[:, None] / height / 4, (height, width))
+    frame = canonical_frame(photo.size, "top")
+    found = extractor.extract(photo, frame, Regions(along.copy(), across.copy(), 1.0, 1.0))
+    assert len(found) > 200
+    np.testing.assert_allclose(found.marks, found.xy[:, 0] / width, atol=0.51 / width)
+    np.testing.assert_allclose(found.body, 1 - found.xy[:, 1] / height / 4, atol=0.51 / height)
 
 
 def test_record_is_well_formed(extractor: SkinExtractor, whale: np.ndarray) -> None:
