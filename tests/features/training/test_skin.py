@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from features.training import skin
 from features.training.checkpoint import CheckpointError
 from features.training.skin import SkinTrainer
 from features.training.skin_loss import correspondence_loss, sample_descriptors
@@ -87,6 +89,56 @@ def test_the_loss_knows_right_from_wrong_and_spares_neighbours() -> None:
     assert right < wrong
     alone, _ = correspondence_loss(skin, skin, owner, places, scale, near=1e9)
     assert float(alone) == pytest.approx(0, abs=1e-6)
+
+
+def test_only_places_of_one_animal_are_spared() -> None:
+    # Two points at one place with one and the same skin: rivals if they are two animals', else neither competes.
+    skin, place, scale = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), np.array([[5.0, 5.0], [6.0, 5.0]]), torch.tensor(1.0)
+    rivals, _ = correspondence_loss(skin, skin, np.array([0, 1]), place, scale, near=10)
+    spared, _ = correspondence_loss(skin, skin, np.array([0, 0]), place, scale, near=10)
+    assert float(rivals) == pytest.approx(np.log(2))
+    assert float(spared) == pytest.approx(0)
+
+
+def test_a_point_counts_where_it_lies_on_the_body_of_the_view(photos: SkinPhotos) -> None:
+    still = Warp.draw(SIZE, np.random.default_rng(0), strength=0)
+    points = np.array([[30, 60], [4, 60], [1, 60], [-5, 60], [30, 5], [30, 122], [70, 60], [30, 112]], np.float64)
+    view = SkinTrainer(photos, tiny())._view(0, still, points, np.random.default_rng(0), 0.0)
+    np.testing.assert_allclose(view.points, points, atol=0.02)
+    assert view.inside.tolist() == [True, False, False, False, False, False, False, True]
+
+
+def test_a_step_learns_from_points_that_both_views_show(photos: SkinPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = SkinTrainer(photos, tiny())
+    views = trainer._batch(np.random.default_rng([trainer.settings.seed, 0, 0]))
+    shown = [first.inside & second.inside for first, second in views]
+    assert 0 < sum(mask.sum() for mask in shown) < sum(len(mask) for mask in shown)
+    asked: list[tuple] = []
+
+    def noted(*arguments: Any) -> tuple[torch.Tensor, float]:
+        asked.append(arguments)
+        return correspondence_loss(*arguments)
+
+    monkeypatch.setattr(skin, "correspondence_loss", noted)
+    trainer.one_step()
+    ((_, _, owner, points1, _, _),) = asked
+    assert owner.tolist() == [number for number, mask in enumerate(shown) for _ in range(mask.sum())]
+    expected = np.concatenate([second.points[mask] for (_, second), mask in zip(views, shown, strict=True)])
+    np.testing.assert_array_equal(points1, expected)
+
+
+def test_a_known_pair_s_points_stay_with_their_photographs(photos: SkinPhotos, monkeypatch) -> None:
+    places = np.stack(np.meshgrid(np.arange(12, 52, 6), np.arange(16, 112, 8)), -1).reshape(-1, 2).astype(np.float32)
+    pair = KnownPair(4, 5, places, places + np.float32([2, -3]))
+    trainer = SkinTrainer(photos, tiny(), None, "real", [pair])
+    monkeypatch.setattr(trainer, "_view", lambda row, warp, points, rng, strength: (row, points))
+    orders = set()
+    for seed in range(8):
+        views = trainer._real_views([pair], np.random.default_rng(seed))
+        orders.add(tuple(row for row, _ in views))
+        of = dict(views)
+        np.testing.assert_array_equal(of[5] - of[4], np.broadcast_to([2, -3], of[4].shape))
+    assert orders == {(4, 5), (5, 4)}
 
 
 @pytest.mark.parametrize("stage", ["made-up", "real"])
