@@ -155,6 +155,16 @@ def test_dates_are_inclusive_and_unknown_dates_stay(catalog: Catalog) -> None:
     assert kept.ids == ["p1", "p2", "p3"]
 
 
+def test_months_and_years_that_reach_into_the_time_allowed_stay() -> None:
+    months = {
+        "earliest": pd.to_datetime(["2017-01-01", "2017-05-01", "2017-06-01", "2017-07-01"]),
+        "latest": pd.to_datetime(["2017-12-31", "2017-05-31", "2017-06-30", "2017-07-31"]),
+    }
+    catalog = Catalog(make_table(date=[None] * 4).assign(**months), Path("/photos"))
+    assert catalog.filter(CandidateFilter(since="2017-06-15"))[0].ids == ["p0", "p2", "p3"]
+    assert catalog.filter(CandidateFilter(until="2017-06-15"))[0].ids == ["p0", "p1", "p2"]
+
+
 def test_an_unknown_species_stays(catalog: Catalog) -> None:
     assert catalog.filter(CandidateFilter(species="orca"))[0].ids == ["p1", "p3"]
 

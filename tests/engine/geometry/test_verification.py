@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import subprocess
 import sys
@@ -217,6 +218,11 @@ def test_seed_depends_on_the_key_alone() -> None:
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(other.stdout) == pair_seed(3, "a", "b")
     assert len({pair_seed(0, "a", "b"), pair_seed(1, "a", "b"), pair_seed(0, "b", "a"), pair_seed(0, "ab", "")}) == 4
+
+
+def test_the_seed_is_the_hash_of_seed_query_and_candidate() -> None:
+    digest = hashlib.blake2b(b"3\x00q\x00c", digest_size=8).digest()
+    assert pair_seed(3, "q", "c") == int.from_bytes(digest, "little")
 
 
 def test_swapped_pair_gives_the_inverse() -> None:
