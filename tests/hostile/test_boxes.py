@@ -21,7 +21,8 @@ from engine.catalogue.further_boxes import read_boxes
 from engine.catalogue.index import CatalogIndex, compare_stated_sizes
 from engine.catalogue.problems import Problems
 from engine.catalogue.queries import find_photograph, query_catalog
-from features.describe import Description, PhotoRef, content_key
+from features.describe import content_key
+from features.records import Description, PhotoRef
 
 
 def photo(path: Path, size: tuple[int, int] = (400, 300), orientation: int = 1) -> Path:
