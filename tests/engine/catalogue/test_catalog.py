@@ -262,6 +262,18 @@ def test_the_querys_own_individual_can_be_left_out() -> None:
     assert rule.mask_for({"image_id": "q", "individual_id": None}, catalog).all()
 
 
+def test_times_of_known_zones_are_compared_as_moments() -> None:
+    times = pd.to_datetime([f"2018-06-01 {time}" for time in ("13:30", "13:30", "12:30", "12:30")])
+    table = make_table(individual_id=["a"] * 4, encounter_id=[None] * 4, timestamp=times, date=times.normalize())
+    table["utc_offset"] = [60, np.nan, -60, 60]
+    noon = {"individual_id": "a", "date": "2018-06-01", "timestamp": "2018-06-01 12:00", "utc_offset": 0}
+    # 12:30, an unknown zone taken as it is written, 13:30, and 11:30 where the query's clock shows noon.
+    assert same_encounter(noon, table).tolist() == [True, False, False, True]
+    times = pd.to_datetime(["2018-06-01 12:00", "2018-06-01 13:30", "2018-06-01 13:00"])
+    zoned = pd.DataFrame({"individual_id": "a", "timestamp": times, "utc_offset": [0, 60, -120]})
+    assert derive_encounters(zoned).tolist() == ["a-000", "a-000", "a-001"]
+
+
 def test_encounters_follow_the_one_hour_rule() -> None:
     times = ["10:00", "12:01", "11:00", "13:01:01", "10:30", None, "10:31"]
     table = pd.DataFrame(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex
-from engine.search.candidates import ShortlistSettings
+from engine.search import pipeline
+from engine.search.candidates import Candidates, ShortlistSettings, expand
 from engine.search.pipeline import search
 from tests.engine.search.made_index import MadePool, made_index
 
@@ -126,6 +129,32 @@ def test_a_query_stands_alone_to_the_bit(index: CatalogIndex) -> None:
         own = together[together["query_id"] == query].reset_index(drop=True)
         alone = run(index, [query], MadePool(inliers))
         pd.testing.assert_frame_equal(alone, own, check_exact=True, check_dtype=False)
+
+
+def test_the_first_stage_leads_to_others_as_if_one_candidate_in_ten_were_right(
+    index: CatalogIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple] = []
+
+    def noted(*arguments: Any) -> Candidates:
+        asked.append(arguments)
+        return expand(*arguments)
+
+    monkeypatch.setattr(pipeline, "expand", noted)
+    run(index, ["p0"], MadePool({("p0", "p1"): 40}))
+    (first, probability, *_), *others = asked
+    assert not others
+    odds = np.exp(first.evidence) / 9
+    np.testing.assert_allclose(probability, np.nan_to_num(odds / (1 + odds)), rtol=1e-9)
+    assert (probability[np.isnan(first.evidence)] == 0).all() and np.isnan(first.evidence).any()
+
+
+def test_what_the_filter_drops_is_no_candidate_of_anybody(index: CatalogIndex) -> None:
+    rules = CandidateFilter(exclude_ids=("p1", "p3"))
+    settings = ShortlistSettings(size=9, expansion=2, rescore=0)
+    found = search(index.subset(["p0", "p1"]), index, rules, settings, MadePool({}))
+    assert not set(found["candidate_id"]) & {"p1", "p3"}
+    assert found["query_id"].value_counts().to_dict() == {"p0": 7, "p1": 8}
 
 
 def test_no_query_and_no_candidate(index: CatalogIndex) -> None:
