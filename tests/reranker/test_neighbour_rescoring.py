@@ -50,6 +50,13 @@ def test_rescoring_by_hand(lists: pd.DataFrame) -> None:
     np.testing.assert_allclose(rescored, 1 - (1 - own) * (1 - found.amount), rtol=1e-6)
 
 
+def test_two_unknown_dates_are_not_one(lists: pd.DataFrame) -> None:
+    own = np.array([0.9, 0.1, 0.5, 0.1, 0.2, 0.8])
+    found = NeighbourRescoring(other_date=0.5).best_neighbours(lists.assign(date1=pd.NaT), log_odds(own))
+    # In the first list b hears of a: 0.9 x 0.8, halved.
+    np.testing.assert_allclose(found.amount, [0, 0.36, 0.1 * 0.3, 0, 0.24, 0.2 * 0.3], rtol=1e-6)
+
+
 def test_lists_know_nothing_of_each_other_and_rows_may_come_in_any_order(lists: pd.DataFrame) -> None:
     scores = pd.Series(np.linspace(-2, 2, len(lists)), lists.index)
     rescoring = NeighbourRescoring(slope=1.3, offset=-0.2)
