@@ -216,10 +216,11 @@ def test_the_likes_of_the_most_probable_candidates_are_fetched() -> None:
     database = np.repeat(np.eye(10, dtype=np.float32), 2, axis=0)
     rows = np.arange(0, 20, 2)
     none = np.zeros(10, np.float32)
-    candidates = Candidates(np.zeros(10, np.int64), rows, none, none)
+    candidates = Candidates(np.zeros(10, np.int64), rows, none, none, none, none, none)
+    retrieval = Retrieval(unit(1, 0, 10), database, everything(20), [np.zeros(20, np.float32)])
     probability = np.full(10, 0.01)
     probability[9] = 0.9
-    added = expand(candidates, probability, unit(1, 0, 10), database, everything(20), 1)
+    added = expand(candidates, probability, retrieval, 1)
     assert added.row.tolist() == [19]
 
 
