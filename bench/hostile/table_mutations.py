@@ -231,7 +231,9 @@ def path_in_other_unicode(document: Document, chance: random.Random) -> None:
 def path_that_leads_out(document: Document, chance: random.Random) -> None:
     place, row = document.column("path"), any_row(document, chance)
     if place is not None:
-        document.rows[row][place] = chance.choice(["../../p1.png", "/etc/hosts", "images/../../x.png", "..\\..\\x.png"])
+        # Out of the folder whether paths start from the table or from the photographs beside it.
+        ways_out = ["../../p1.png", "/etc/hosts", "images/../../../x.png", "..\\..\\x.png"]
+        document.rows[row][place] = chance.choice(ways_out)
         document.told = True
 
 
