@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.memory import high_water_mib, peak_mib, usage_mib
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.catalogue.index import CatalogIndex, Progress
 from engine.search.matcher import Matcher
@@ -110,14 +111,9 @@ class MeasuredMatcher(Matcher):
             items=past.items + counts[0],
             computed=past.computed + counts[1],
             seconds=past.seconds + own,
-            peak_mib=max(past.peak_mib, _high_water("self") or usage_mib(resource.RUSAGE_SELF)),
+            peak_mib=max(past.peak_mib, peak_mib()),
             peak_mib_of_worker=max(past.peak_mib_of_worker, _peak_mib_of_workers()),
         )
-
-
-def usage_mib(who: int) -> float:
-    """Return the highest resident memory of this process, or of the largest of its children that ended."""
-    return resource.getrusage(who).ru_maxrss / 1024
 
 
 def _pairs_in(store: Path) -> int:
@@ -141,13 +137,4 @@ def _peak_mib_of_workers() -> float:
     with contextlib.suppress(OSError):
         for task in Path("/proc/self/task").iterdir():
             children += (task / "children").read_text(encoding="ascii").split()
-    return max([usage_mib(resource.RUSAGE_CHILDREN), *map(_high_water, children)])
-
-
-def _high_water(process: str) -> float:
-    """Return a process's VmHWM in MiB, 0 where the system does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
+    return max([usage_mib(resource.RUSAGE_CHILDREN), *map(high_water_mib, children)])

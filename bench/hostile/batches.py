@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import json
 import random
-import resource
 import selectors
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from types import FrameType
 from typing import IO, Any, Protocol, cast
 
 from bench.hostile.outcome import Outcome
+from bench.memory import peak_mib
 from scarmatch.errors import ScarmatchError
 
 SECONDS = 20.0
@@ -148,7 +148,7 @@ def _main(name: str, first: int, last: int, seed: int, folder: Path) -> None:
         what, judge = kind.make(state, random.Random(f"{seed}:{number}"), folder)
         print(json.dumps({"begins": number, "what": what}), file=words, flush=True)
         came, fault = _try(judge)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = int(peak_mib() * 2**20)
         print(json.dumps({"came": came, "fault": fault, "peak_bytes": peak}), file=words, flush=True)
 
 

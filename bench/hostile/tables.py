@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import logging
 import random
-import resource
 import signal
 import traceback
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from bench.hostile.json_mutations import FOLDERS, JSON
 from bench.hostile.outcome import Outcome
 from bench.hostile.table_documents import LAYOUTS, Document, Truth, make_document, make_photographs, write_document
 from bench.hostile.table_mutations import TABLE
+from bench.memory import peak_mib
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.check import check_catalog
 from engine.catalogue.formats import read_catalog
@@ -74,7 +74,7 @@ def run(count: int, seed: int, folder: Path) -> Outcome:
             outcome.accepted += fault is None
             if fault is not None:
                 outcome.faults.append(f"{what}: {fault}")
-    outcome.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    outcome.peak_bytes = int(peak_mib() * 2**20)
     return outcome
 
 

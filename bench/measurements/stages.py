@@ -24,8 +24,8 @@ import numpy as np
 from bench import markdown
 from bench.context import Context
 from bench.figures import Figures
-from bench.ledger import usage_mib
 from bench.measurement import Measurement
+from bench.memory import peak_mib, usage_mib
 from bench.results import Result
 from engine.competitions.running_time import RATES_FILE, write_rates
 from engine.search.matcher import Matcher
@@ -100,7 +100,7 @@ def measure(context: Context) -> StagesFigures:
         quick_looks_per_second=len(raw) / max(seconds_pairs - seen / rescoring, 1e-9),
         photographs_per_second=len(rest) / seconds_index,
         pairs_per_second=len(raw) / seconds_pairs,
-        peak_mib=usage_mib(resource.RUSAGE_SELF),
+        peak_mib=peak_mib(),
         peak_mib_of_largest_worker=usage_mib(resource.RUSAGE_CHILDREN),
         seconds_import=import_seconds(),
     )
