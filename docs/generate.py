@@ -270,7 +270,7 @@ def photo_endings() -> str:
 
 def hostile() -> str:
     """Return what came of the hostile inputs, as a table."""
-    figures = json.loads((PICTURES / "hostile.json").read_text(encoding="utf-8"))["figures"]
+    figures = json.loads((PICTURES / "hostile.json").read_text(encoding="utf-8"))["figures"]["kinds"]
     return render({kind: Outcome(**counts) for kind, counts in figures.items()})
 
 
