@@ -21,7 +21,7 @@ QUICK = ["--set=describe.keypoints.max_keypoints=128", "--set=describe.keypoints
 def test_it_lists_every_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  ")] == [*measurements.NAMES, "tables"]
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == [*measurements.NAMES, "tables", "hostile"]
     assert main(["nothing"]) == 2
 
 
