@@ -196,7 +196,8 @@ def test_what_was_weighed_is_drawn_for_candidates_without_layers_too(page: Page)
     for rank in ("1", "5"):
         page.keyboard.press(rank)
         names = page.locator(".query.now .parts .what").all_inner_texts()
-        assert names and set(names) <= {"whole picture", "keypoints that are alike", "geometry of LightGlue's matches"}
+        lightglue = {"keypoints matched by LightGlue", "geometry of LightGlue's matches"}
+        assert names and set(names) <= {"whole picture", "keypoints that are alike"} | lightglue
         widths = [box["width"] for bar in page.locator(".query.now .amount").all() if (box := bar.bounding_box())]
         assert max(widths) > 20
     assert "shown bare" in page.locator(".query.now .about").inner_text()
