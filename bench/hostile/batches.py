@@ -75,7 +75,12 @@ def _run_batch(name: str, first: int, last: int, seed: int, folder: Path, outcom
             if record["fault"]:
                 outcome.faults.append(f"{name}, seed {seed}, input {number}: {what}: {record['fault']}"[:500])
             number, what = number + 1, ""
-        silent = process.poll() is None
+        try:
+            # A process that dies closes its pipe a moment before it can be asked for its status.
+            process.wait(5)
+            silent = False
+        except subprocess.TimeoutExpired:
+            silent = True
         process.kill()
         process.wait()
         last_words = "no answer" if silent else f"the process ended with status {process.returncode}"
