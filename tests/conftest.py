@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,12 @@ from hypothesis import settings as hypothesis_settings
 if TYPE_CHECKING:
     from engine.search.matcher import MatcherSettings
 
+# What is tested is what is installed. bench is no part of the wheel and comes from this tree, which stands last on the
+# path and is not the first place that a Python started by a test looks at.
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [*(place for place in sys.path if Path(place or ".").resolve() != ROOT), str(ROOT)]
+if (Path(sysconfig.get_path("purelib")) / "scarmatch").is_dir():
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 # The same examples in every run: a test that fails once fails again.
 hypothesis_settings.register_profile("seeded", derandomize=True, deadline=None)
@@ -25,7 +33,7 @@ hypothesis_settings.load_profile("seeded")
 def real_catalog_dir() -> Path:
     """The folder of the real photographs: $SCARMATCH_DATA, or ``shared/data/cook_inlet`` beside the repository."""
     named = os.environ.get("SCARMATCH_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data" / "cook_inlet"
+    folder = Path(named) if named else ROOT.parent / "shared" / "data" / "cook_inlet"
     if not (folder / "metadata.csv").is_file():
         pytest.skip(f"the real photographs are not there: {folder} has no metadata.csv (set SCARMATCH_DATA)")
     return folder

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -152,6 +155,18 @@ def test_own_modules_are_imported_at_the_top_unless_a_heavy_library_comes_with_t
     new, gone = sorted(late - STILL_LATE), sorted(STILL_LATE - late)
     assert not new, "move these imports to the top of the file"
     assert not gone, "these are no faults any more: shorten STILL_LATE"
+
+
+def test_what_is_installed_is_what_is_tested() -> None:
+    installed = Path(sysconfig.get_path("purelib"))
+    home = installed if (installed / "scarmatch").is_dir() else ROOT
+    packages = [package for package in PACKAGES if package != "bench"]
+    assert {folder_of(package) for package in packages} == {home / package for package in packages}
+    assert folder_of("bench") == ROOT / "bench"
+    # So it is for the processes that tests start, from the root of this tree too.
+    program = f"import {', '.join(packages)}\nfor package in {', '.join(packages)}: print(package.__path__[0])"
+    child = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {Path(line) for line in child.stdout.splitlines()} == {home / package for package in packages}
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import random
 import selectors
 import signal
@@ -60,8 +61,9 @@ def run_in_batches(name: str, count: int, seed: int, folder: Path) -> Outcome:
 def _run_batch(name: str, first: int, last: int, seed: int, folder: Path, outcome: Outcome) -> int:
     """Try inputs in one process, add what came of them, and return the number of the input to go on with."""
     command = [sys.executable, "-m", "bench.hostile.batches", name, str(first), str(last), str(seed), str(folder)]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=root) as process:
+    # The same packages as here, whether they are installed or lie beside bench.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         assert process.stdout is not None
         number, what, began = first, "", False
         for line in _lines(process.stdout, 6 * SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,11 @@ def test_any_list_of_pairs_is_scored(made_up_dir: Path, tmp_path: Path, capsys: 
 
 def test_every_scenario_has_its_script() -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "bench.scenarios.scenario07", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "bench.scenarios.scenario07", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert "--only" in found.stdout
     for number in range(1, 11):

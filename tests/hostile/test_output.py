@@ -90,7 +90,7 @@ def test_a_name_that_standard_output_lacks_costs_nothing(tmp_path: Path, made_up
     folder = tmp_path / "クジラ"
     folder.mkdir()
     (folder / "readme.csv").write_text("path,individual_id\nmissing.jpg,クジラ\n", encoding="utf-8")
-    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "engine.commands.main", "check", str(folder / "readme.csv")]
     run = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path)
     assert b"Traceback" not in run.stderr

@@ -14,8 +14,6 @@ import pytest
 
 from engine.workers import WorkerError, run_tasks
 
-ROOT = Path(__file__).parents[2]
-
 #: A module that worker processes can import; what a program defines itself they cannot.
 TASKS = """
 import os, signal, time
@@ -47,7 +45,7 @@ print(sorted(value for _, value in found.values()), os.getpid() in {process for 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "hostile_tasks.py").write_text(TASKS)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     monkeypatch.syspath_prepend(str(tmp_path))
     import hostile_tasks
 
