@@ -22,6 +22,7 @@ PACKAGES = ("scarmatch", "features", "reranker", "engine", "bench")
 _BELOW_SEARCH = {"features", "engine.records", "engine.workers", "engine.catalogue", "engine.geometry"}
 _SEARCH = _BELOW_SEARCH | {"engine.matching", "engine.search", "reranker"}
 _PRODUCT = _SEARCH | {"engine.competitions", "engine.report", "engine.training", "engine.demo", "engine.commands"}
+_PRODUCT |= {"engine.review", "engine.review.server"}
 #: What each room may import besides itself and `scarmatch` (errors, settings and the version, free for all).
 MAY_IMPORT: dict[str, set[str]] = {
     "scarmatch": _PRODUCT,
@@ -35,8 +36,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine.search": _SEARCH,
     "engine.competitions": _SEARCH,
     "engine.report": _SEARCH,
-    "engine.training": _SEARCH,
-    "engine.demo": _SEARCH | {"engine.competitions", "engine.report", "engine.training"},
+    "engine.review": _SEARCH,
+    # The only room that knows of HTTP; the commands start it.
+    "engine.review.server": _SEARCH | {"engine.review", "engine.report"},
+    "engine.training": _SEARCH | {"engine.review"},
+    "engine.demo": _SEARCH | {"engine.competitions", "engine.report", "engine.review", "engine.training"},
     "engine.commands": _PRODUCT,
     "bench": _PRODUCT,
 }
@@ -113,6 +117,8 @@ def imports() -> list[Import]:
 
 def room_of(module: str) -> str:
     parts = module.split(".")
+    if parts[:3] == ["engine", "review", "server"]:
+        return "engine.review.server"
     return ".".join(parts[:2]) if parts[0] == "engine" and len(parts) > 1 else parts[0]
 
 
