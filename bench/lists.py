@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reranker.metrics import average_precision, reciprocal_rank
 from reranker.protocols import protocol_tables
+from scarmatch.metrics import average_precision, reciprocal_rank
 
 
 def judge_lists(frame: pd.DataFrame, method: str, k: int = 20) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reranker.metrics import Interval
+from scarmatch.metrics import Interval
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

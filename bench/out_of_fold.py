@@ -23,7 +23,7 @@ from engine.search.matcher import Matcher
 from engine.training.ranker_training import train_on_pairs
 from reranker.protocols import assign_folds
 from reranker.ranker import RankerError
-from reranker.training import TrainingError, TrainingSettings
+from reranker.training_settings import TrainingError, TrainingSettings
 
 if TYPE_CHECKING:
     from reranker.ranker import Ranker

@@ -17,7 +17,7 @@ from features.describe import Describer
 from features.photo import PhotoError
 from features.records import FloatArray
 from features.store import FeatureStore
-from reranker.metrics import Interval, bootstrap_by_group
+from scarmatch.metrics import Interval, bootstrap_by_group
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ import pandas as pd
 from engine.catalogue.catalog import CandidateFilter, Catalog
 from engine.competitions.challenge_scenarios import LATERAL, TOP
 from features.records import BoolArray
-from reranker.metrics import Interval, average_precision, bootstrap_by_group, cmc
 from scarmatch.errors import ScarmatchError
+from scarmatch.metrics import Interval, average_precision, bootstrap_by_group, cmc
 
 Rule = Literal["all", "other_encounter", "other_day", "other_year"]
 #: Rule -> the matches that count, in words.

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker.calibration import Values
-from reranker.metrics import reciprocal_rank
 from reranker.protocols import assign_folds
+from scarmatch.metrics import reciprocal_rank
 from scarmatch.settings import Settings, SettingsError
 
 NEW_INDIVIDUAL = "new_individual"

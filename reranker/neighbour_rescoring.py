@@ -115,21 +115,21 @@ class NeighbourRescoring:
         return cls(float(data["slope"]), float(data["offset"]), float(data["other_date"]))
 
 
-class LabelledTable(Protocol):
+class LabelledPairs(Protocol):
     """Rows of the raw pair table with their labels, as a training or a measurement holds them."""
 
     @property
     def raw(self) -> pd.DataFrame: ...
 
     @property
-    def known(self) -> npt.NDArray[np.bool_]: ...
+    def labelled(self) -> npt.NDArray[np.bool_]: ...
 
     @property
     def same(self) -> npt.NDArray[np.bool_]: ...
 
 
 def fit_and_rescore(
-    tables: Mapping[str, LabelledTable], scores: Mapping[str, Values], base: str = "all"
+    tables: Mapping[str, LabelledPairs], scores: Mapping[str, Values], base: str = "all"
 ) -> tuple[NeighbourRescoring, dict[str, Values]]:
     """Fit the line on one protocol's out-of-fold scores, and re-score every protocol by it.
 
@@ -139,7 +139,7 @@ def fit_and_rescore(
         tables: protocol -> labelled rows. scores: protocol -> (rows,) scores; NaN where nobody was scored.
         base: the protocol that the line is fitted on.
     """
-    labelled = tables[base].known & ~np.isnan(scores[base])
+    labelled = tables[base].labelled & ~np.isnan(scores[base])
     rescoring = NeighbourRescoring.fit(scores[base][labelled], tables[base].same[labelled])
     return rescoring, {name: rescoring.rescored(tables[name].raw, values) for name, values in scores.items()}
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reranker.metrics import average_precision
 from reranker.ranker import rank_order
+from scarmatch.metrics import average_precision
 
 Mask = npt.NDArray[np.bool_]
 

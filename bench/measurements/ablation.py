@@ -20,9 +20,11 @@ from bench.measurement import Measurement
 from bench.protocols import BOTH, RULES
 from bench.results import Result
 from reranker.feature_registry import FEATURE_NAMES, FEATURES, GROUPS
-from reranker.metrics import Interval, bootstrap_by_group, paired_bootstrap
+from reranker.out_of_fold import ALONE
 from reranker.ranker import RankerSettings
-from reranker.training import ALONE, TrainingSettings, train_ranker
+from reranker.training import train_ranker
+from reranker.training_settings import TrainingSettings
+from scarmatch.metrics import Interval, bootstrap_by_group, paired_bootstrap
 
 ALL = "all evidence"
 NO_DATE = "without the date"

@@ -26,8 +26,9 @@ from bench.protocols import BOTH, Protocol, evaluate_vectors
 from bench.questions import gather, tasks_of
 from bench.results import Result
 from engine.training.ranker_training import train_on_pairs
-from reranker.metrics import Interval, bootstrap_by_group, paired_bootstrap
-from reranker.training import TrainedRanker, TrainingSettings
+from reranker.training import TrainedRanker
+from reranker.training_settings import TrainingSettings
+from scarmatch.metrics import Interval, bootstrap_by_group, paired_bootstrap
 
 #: Methods of the table: name -> column of the out-of-fold scores.
 METHODS = {

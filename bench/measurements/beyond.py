@@ -26,7 +26,7 @@ from bench.protocols import Protocol, evaluate_answers, select, years_of
 from bench.results import Result
 from engine.search.individuals import NEW_INDIVIDUAL, new_individual_probability, rank_encounters, rank_individuals
 from engine.training.ranker_training import in_turn
-from reranker.metrics import (
+from scarmatch.metrics import (
     Interval,
     auc,
     balanced_accuracy,

@@ -28,8 +28,8 @@ from bench.local_scores import plain_score
 from bench.measurement import Measurement
 from bench.results import Result
 from engine.training.ranker_training import train_on_pairs
-from reranker.metrics import Interval, bootstrap_by_group, macro_f1, paired_bootstrap
-from reranker.training import TrainingSettings
+from reranker.training_settings import TrainingSettings
+from scarmatch.metrics import Interval, bootstrap_by_group, macro_f1, paired_bootstrap
 
 LOCAL = "plain_score"
 #: Figure -> heading.

@@ -36,7 +36,7 @@ from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettin
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import FloatArray
 from features.training.data import box_of
-from reranker.metrics import Interval, bootstrap_by_group
+from scarmatch.metrics import Interval, bootstrap_by_group
 
 logger = logging.getLogger(__name__)
 SIZES = (20, 50, 100, 200)

@@ -34,7 +34,7 @@ from bench.results import Result
 from engine.catalogue.catalog import CatalogError
 from engine.catalogue.index import CatalogIndex
 from engine.search.individuals import rank_individuals
-from reranker.metrics import Interval, bootstrap_by_group
+from scarmatch.metrics import Interval, bootstrap_by_group
 
 TASKS = ("top: all years", "lateral -> top", "top -> lateral")
 RULE: Rule = "other_encounter"

@@ -21,7 +21,7 @@ from bench.local_scores import FIRST_STAGE, Floats, honest_score, lightglue_scor
 from bench.matching_time import MatchingTime
 from bench.measurement import Measurement
 from bench.results import Result
-from reranker.metrics import auc, threshold_at_fpr
+from scarmatch.metrics import auc, threshold_at_fpr
 
 LOSSES = (0.01, 0.02, 0.05)
 

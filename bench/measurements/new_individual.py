@@ -40,7 +40,8 @@ from engine.search.individuals import (
 )
 from engine.training.ranker_training import in_turn
 from reranker.calibration import log_odds
-from reranker.metrics import (
+from reranker.protocols import assign_folds
+from scarmatch.metrics import (
     Floats,
     Interval,
     auc,
@@ -50,7 +51,6 @@ from reranker.metrics import (
     paired_bootstrap,
     reciprocal_rank,
 )
-from reranker.protocols import assign_folds
 
 SEED_RULE = "k-NN head, distance 0.62 (the seed's rule)"
 KNN_SEARCHED = "k-NN head, distance searched on folds"

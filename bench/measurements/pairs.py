@@ -39,7 +39,7 @@ from bench.photographs import Photographs, Third, thirds_by
 from bench.results import Result
 from reranker.calibration import sigmoid
 from reranker.local_evidence import LocalEvidence
-from reranker.metrics import Interval, auc, bootstrap_by_group, threshold_at_fpr
+from scarmatch.metrics import Interval, auc, bootstrap_by_group, threshold_at_fpr
 
 ALL_WEIGHED = "local evidence (all weighed)"
 #: Column -> (what it is, whether little of it is bad).

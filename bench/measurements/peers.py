@@ -29,7 +29,7 @@ from bench.peers.wildfusion import WildFusion
 from bench.protocols import RULES, TOP_PLACES
 from bench.results import Result
 from engine.catalogue.catalog import CatalogError
-from reranker.metrics import Interval, average_precision, bootstrap_by_group, paired_bootstrap
+from scarmatch.metrics import Interval, average_precision, bootstrap_by_group, paired_bootstrap
 
 NAMES = ("imagenet", "knn", "hotspotter", "wildfusion", "cosine", "engine")
 

@@ -23,9 +23,11 @@ from bench.measurement import Measurement
 from bench.protocols import RULES
 from bench.results import Result
 from engine.search.matcher import shipped_ranker
-from reranker.metrics import Interval
+from reranker.cross_fitting import cross_fitted_probabilities, places_in_lists
 from reranker.ranker import Ranker
-from reranker.training import TrainingSettings, cross_fitted_probabilities, places_in_lists, train_ranker
+from reranker.training import train_ranker
+from reranker.training_settings import TrainingSettings
+from scarmatch.metrics import Interval
 
 #: Scope -> places of every list that count.
 SCOPES = {"pairs": 10**9, "shown": 20, "first": 1}

@@ -28,7 +28,7 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import refs_of
 from engine.training.ranker_training import choose_queries
 from features.photo import PhotoError, read_photo
-from reranker.metrics import Interval, bootstrap_by_group, paired_bootstrap
+from scarmatch.metrics import Interval, bootstrap_by_group, paired_bootstrap
 
 SCORERS = {"cosine": "cosine alone", "engine": "whole engine"}
 NONE = "none"

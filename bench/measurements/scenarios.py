@@ -34,7 +34,7 @@ from engine.competitions.challenge import rank_challenge
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS, ScenarioRule
 from engine.competitions.scenarios import Scenario
 from engine.competitions.submission import average_precision_per_query, write_submission
-from reranker.metrics import Interval, bootstrap_by_group
+from scarmatch.metrics import Interval, bootstrap_by_group
 
 #: Private mAP@20 of the challenge's winners, all by ensembles of 7 to 15 networks on GPUs (the winners' repository,
 #: github.com/drivendataorg/wheres-whale-do).

@@ -41,8 +41,8 @@ class StagesFigures(Figures):
     """Everything this measurement finds: seconds, rates, memory.
 
     Attributes:
-        quick_looks_per_second: pairs a second of the first stage.
-        second_looks: pairs of the lists that LightGlue saw; ``second_looks_per_second``: its rate.
+        first_stage_pairs_per_second: pairs a second of the first stage.
+        lightglue_pairs: pairs of the lists that LightGlue saw; ``lightglue_pairs_per_second``: its rate.
     """
 
     workers: int
@@ -54,9 +54,9 @@ class StagesFigures(Figures):
     seconds_pairs: float
     seconds_rank: float
     pairs: int
-    second_looks: int
-    second_looks_per_second: float
-    quick_looks_per_second: float
+    lightglue_pairs: int
+    lightglue_pairs_per_second: float
+    first_stage_pairs_per_second: float
     photographs_per_second: float
     pairs_per_second: float
     peak_mib: float
@@ -95,9 +95,9 @@ def measure(context: Context) -> StagesFigures:
         seconds_pairs=seconds_pairs,
         seconds_rank=seconds_rank,
         pairs=len(raw),
-        second_looks=seen,
-        second_looks_per_second=rescoring,
-        quick_looks_per_second=len(raw) / max(seconds_pairs - seen / rescoring, 1e-9),
+        lightglue_pairs=seen,
+        lightglue_pairs_per_second=rescoring,
+        first_stage_pairs_per_second=len(raw) / max(seconds_pairs - seen / rescoring, 1e-9),
         photographs_per_second=len(rest) / seconds_index,
         pairs_per_second=len(raw) / seconds_pairs,
         peak_mib=peak_mib(),
@@ -142,8 +142,9 @@ def full(result: Result[StagesFigures]) -> str:
         ["the same photographs again, from the store", f"{f.photographs / f.seconds_index_again:,.0f} a second"],
         [
             "comparing and verifying a list",
-            f"{f.pairs_per_second:.0f} pairs a second: the first stage at {f.quick_looks_per_second:.0f} a second, "
-            f"LightGlue at {f.second_looks_per_second:.1f} a second for {f.second_looks / f.pairs:.0%} of it",
+            f"{f.pairs_per_second:.0f} pairs a second: the first stage at {f.first_stage_pairs_per_second:.0f} a "
+            f"second, LightGlue at {f.lightglue_pairs_per_second:.1f} a second for "
+            f"{f.lightglue_pairs / f.pairs:.0%} of it",
         ],
         ["ranking", f"{f.pairs / f.seconds_rank:,.0f} pairs a second"],
         [

@@ -39,7 +39,7 @@ from reranker.blend import (
     cross_fit,
     fit_weights,
 )
-from reranker.metrics import average_precision, reciprocal_rank
+from scarmatch.metrics import average_precision, reciprocal_rank
 
 Labels = Literal["individuals", "photographs"]
 Method = Literal["table", "mean"]

@@ -14,7 +14,7 @@ import pandas as pd
 from engine.catalogue.problems import Problem, Problems
 from engine.competitions.submission import SubmissionError, read_text_columns
 from engine.search.individuals import NEW_INDIVIDUAL
-from reranker.metrics import reciprocal_rank
+from scarmatch.metrics import reciprocal_rank
 
 #: Most individuals that a photograph may be given.
 PREDICTIONS = 5

@@ -32,14 +32,14 @@ class Rates:
 
     Attributes:
         photographs_per_second: photographs described.
-        quick_looks_per_second: pairs looked at quickly.
-        second_looks_per_second: pairs that LightGlue matches.
+        first_stage_pairs_per_second: pairs matched and verified by the first stage (nearest neighbours and skin).
+        lightglue_pairs_per_second: pairs that LightGlue matches.
         machine: what they were measured on, as a person reads it.
     """
 
     photographs_per_second: float
-    quick_looks_per_second: float
-    second_looks_per_second: float
+    first_stage_pairs_per_second: float
+    lightglue_pairs_per_second: float
     machine: str
 
 
@@ -70,8 +70,8 @@ def write_rates(figures: Mapping[str, float], machine: str, file: Path = RATES_F
     """Keep measured rates, by the names that :class:`Rates` has, for :func:`read_rates`."""
     rates = Rates(
         photographs_per_second=figures["photographs_per_second"],
-        quick_looks_per_second=figures["quick_looks_per_second"],
-        second_looks_per_second=figures["second_looks_per_second"],
+        first_stage_pairs_per_second=figures["first_stage_pairs_per_second"],
+        lightglue_pairs_per_second=figures["lightglue_pairs_per_second"],
         machine=machine,
     )
     file.write_text(json.dumps(asdict(rates), indent=1) + "\n", encoding="utf-8")
@@ -87,12 +87,12 @@ def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rat
     """
     listed = [(queries, shortlist.longest(database)) for queries, database in sizes]
     pairs = sum(queries * count for queries, count in listed)
-    second = sum(queries * shortlist.rescored(count) for queries, count in listed)
+    rescored = sum(queries * shortlist.rescored(count) for queries, count in listed)
     # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
     photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
     seconds = photographs / rates.photographs_per_second
     seconds += sum(queries * database for queries, database in sizes) / SCORED_PER_SECOND
-    seconds += pairs / rates.quick_looks_per_second + second / rates.second_looks_per_second
+    seconds += pairs / rates.first_stage_pairs_per_second + rescored / rates.lightglue_pairs_per_second
     return Estimate(photographs, pairs, seconds / 3600.0)
 
 
@@ -105,8 +105,8 @@ def challenge_estimate(settings: MatcherSettings) -> Estimate:
 def within_hours(settings: MatcherSettings, hours: float) -> MatcherSettings:
     """Return settings with as few re-scored candidates less as bring the challenge's scenarios within so many hours."""
     longest = max(settings.shortlist.longest(scenario.n_database) for scenario in CHALLENGE_SCENARIOS)
-    looks = settings.shortlist.rescored(longest)
-    while looks > 1 and challenge_estimate(settings).hours > hours:
-        looks -= 1
-        settings = settings.with_option("shortlist.rescore", str(looks))
+    rescored = settings.shortlist.rescored(longest)
+    while rescored > 1 and challenge_estimate(settings).hours > hours:
+        rescored -= 1
+        settings = settings.with_option("shortlist.rescore", str(rescored))
     return settings

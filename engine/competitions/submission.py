@@ -25,8 +25,8 @@ import pandas as pd
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import CatalogError
 from engine.competitions.scenarios import Scenario, all_against_all, answers_from_catalog, read_scenarios
-from reranker.metrics import average_precision
 from scarmatch.errors import ScarmatchError
+from scarmatch.metrics import average_precision
 
 COLUMNS = ["query_id", "database_image_id", "score"]
 LIMIT = 20

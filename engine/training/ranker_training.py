@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
-from reranker.training import TrainedRanker, TrainingSettings, train_ranker
+from reranker.training import TrainedRanker, train_ranker
+from reranker.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex, Progress

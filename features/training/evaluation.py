@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from scarmatch.metrics import average_precision
+
 PROTOCOLS = ("all", "other_encounter", "later_year")
 TOP = 20
 SHORTLIST = 50
@@ -83,10 +85,7 @@ def evaluate_similarity(similarity: npt.NDArray[np.floating], table: pd.DataFram
         candidates = np.flatnonzero(allowed)
         order = candidates[np.argsort(-similarity[i, candidates], kind="stable")[:SHORTLIST]]
         hits = match[order]
-        top = hits[:TOP]
-        precision = np.cumsum(top) / np.arange(1, len(top) + 1)
-        ap = float((precision * top).sum() / min(n_matches, TOP))
-        kept.append((i, ap, float(hits[0]), float(hits.any()), len(candidates)))
+        kept.append((i, average_precision(hits, n_matches, TOP), float(hits[0]), float(hits.any()), len(candidates)))
     columns = np.array(kept, dtype=float).reshape(-1, 5).T
     mean_candidates = float(columns[4].mean()) if len(kept) else 0.0
     return RetrievalScores(protocol, columns[0].astype(np.int64), columns[1], columns[2], columns[3], mean_candidates)

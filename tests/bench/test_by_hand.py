@@ -19,7 +19,7 @@ from bench.photographs import Light, light_of, thirds_by
 from bench.protocols import Evaluation, Protocol
 from engine.catalogue.catalog import Catalog, CatalogError, same_encounter
 from engine.search.individuals import NEW_INDIVIDUAL
-from reranker.metrics import Interval, expected_calibration_error
+from scarmatch.metrics import Interval, expected_calibration_error
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.figures import Figures, FiguresError
 from bench.results import ResultError, machine_info, new_result, read_result, write_result
-from reranker.metrics import Interval
+from scarmatch.metrics import Interval
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from bench import measurements
 from bench.command import run
 from bench.results import Result, read_result, write_result
-from reranker.metrics import Interval
+from scarmatch.metrics import Interval
 
 #: Name -> options that keep it quick.
 QUICKLY = {
@@ -114,7 +114,7 @@ def test_rates_follow_from_seconds(results: Callable[[str], Result[Any]]) -> Non
     assert f.photographs == 4
     assert f.pairs_per_second == pytest.approx(f.pairs / f.seconds_pairs)
     assert f.seconds_pairs == pytest.approx(
-        f.pairs / f.quick_looks_per_second + f.second_looks / f.second_looks_per_second, rel=0.01
+        f.pairs / f.first_stage_pairs_per_second + f.lightglue_pairs / f.lightglue_pairs_per_second, rel=0.01
     )
     assert f.seconds_index_again < f.seconds_index
 

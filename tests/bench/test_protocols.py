@@ -26,7 +26,7 @@ from bench.protocols import (
 from bench.scenarios.cutting import CuttingError, choose_scenarios, cut_scenarios
 from engine.catalogue.catalog import CandidateFilter, Catalog, same_encounter
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
-from reranker.metrics import average_precision
+from scarmatch.metrics import average_precision
 
 # image, individual, encounter, date, viewpoint
 HAND = [

@@ -11,10 +11,12 @@ import pytest
 from reranker.calibration import log_odds, sigmoid
 from reranker.explanation import NEIGHBOURS, explain_pairs
 from reranker.neighbour_rescoring import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NeighbourRescoring, noisy_or
+from reranker.out_of_fold import ALONE
 from reranker.protocols import evaluate
 from reranker.ranker import Ranker
 from reranker.ranking import rank_pairs
-from reranker.training import ALONE, TrainingSettings, train_ranker
+from reranker.training import train_ranker
+from reranker.training_settings import TrainingSettings
 
 
 def with_neighbours(raw: pd.DataFrame, alike: dict[tuple[str, str, str], float]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reranker.ranker import RankerSettings
-from reranker.training import TrainingSettings
+from reranker.training_settings import TrainingSettings
 from scarmatch.settings import SettingsError
 
 

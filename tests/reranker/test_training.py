@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from reranker import training
-from reranker.metrics import average_precision
+from reranker.cross_fitting import cross_fitted_probabilities
+from reranker.out_of_fold import ALONE, LabelledTable, _can_rank, _count_trees, encounter_weights
 from reranker.pair_features import build
 from reranker.protocols import (
     assign_folds,
@@ -20,17 +21,9 @@ from reranker.protocols import (
     split_masks,
 )
 from reranker.ranker import Ranker, RankerSettings, rank_order
-from reranker.training import (
-    ALONE,
-    KINDS,
-    TrainedRanker,
-    TrainingError,
-    TrainingSettings,
-    _can_rank,
-    _count_trees,
-    _Table,
-    train_ranker,
-)
+from reranker.training import TrainedRanker, train_ranker
+from reranker.training_settings import KINDS, TrainingError, TrainingSettings
+from scarmatch.metrics import average_precision
 
 QUICK = RankerSettings(n_trees=40, patience=10, min_data_in_leaf=10, learning_rate=0.1)
 
@@ -206,7 +199,7 @@ def test_same_encounter_rows_are_dropped_weighted_or_kept(pairs: pd.DataFrame) -
     }
     assert rows[False]["training_rows"] - rows[True]["training_rows"] == same_encounter(pairs).sum()
     settings = TrainingSettings(drop_same_encounter=False, same_encounter_weight=0.25)
-    weights = training._encounter_weights(pairs, settings)
+    weights = encounter_weights(pairs, settings)
     assert set(weights[same_encounter(pairs)]) == {0.25} and set(weights[~same_encounter(pairs)]) == {1.0}
 
 
@@ -226,7 +219,7 @@ def test_tables_that_cannot_train_say_why(pairs: pd.DataFrame) -> None:
 
 def test_too_few_individuals_for_early_stopping_train_all_trees(pairs: pd.DataFrame) -> None:
     """Of the individuals left by the inner split none may have a list with both kinds of candidate."""
-    table = _Table.of(pairs)
+    table = LabelledTable.of(pairs)
     own = table.same
     lonely = dataclasses.replace(table, raw=table.raw.assign(query_id=np.where(own, "match", "other")))
     rows = lonely.rows(np.ones(len(pairs), bool), np.ones(len(pairs)))
@@ -251,9 +244,9 @@ def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
 
 def test_nobody_has_a_say_in_the_own_calibration(trained: TrainedRanker) -> None:
     frame = trained.scores["all"].dropna(subset=["blend"]).reset_index(drop=True)
-    before = training.cross_fitted_probabilities(frame, frame, "blend")
+    before = cross_fitted_probabilities(frame, frame, "blend")
     mine = (frame["fold"] == 0).to_numpy()
     turned = frame.assign(same=np.where(mine, ~frame["same"], frame["same"]))
-    after = training.cross_fitted_probabilities(turned, turned, "blend")
+    after = cross_fitted_probabilities(turned, turned, "blend")
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).any()

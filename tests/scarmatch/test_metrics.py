@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reranker.metrics import (
+from scarmatch.metrics import (
     auc,
     average_precision,
     balanced_accuracy,
