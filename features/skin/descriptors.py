@@ -108,9 +108,8 @@ def grid_cells(body: BoolArray, stride: int, settings: SkinSettings) -> npt.NDAr
         settings: spacing, margin and limit.
     """
     side = 2 * settings.margin + 1
-    # A strip of the picture's own edge goes too: half of what a descriptor sees there is padding.
-    framed = cv2.copyMakeBorder(body.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-    inner = cv2.erode(framed, np.ones((side, side), np.uint8))[1:-1, 1:-1]
+    # Where the body runs off the picture, its cells at the edge stay: OpenCV's erosion takes what lies outside for body.
+    inner = cv2.erode(body.astype(np.uint8), np.ones((side, side), np.uint8))
     rows, columns = body.shape[0] // stride, body.shape[1] // stride
     share = cv2.resize(inner * np.uint8(255), (columns, rows), interpolation=cv2.INTER_AREA)
     y, x = np.nonzero(share)

@@ -41,6 +41,17 @@ def test_errors_and_scores_by_a_plain_loop() -> None:
     )
 
 
+def test_a_sheared_model_scores_by_both_residuals_together() -> None:
+    # Turned and sheared, so that the two coordinates of the backward residual share a term: of a similarity it is zero.
+    model = np.array([1.0, 0.6, 0.01, 0.0, 1.0, -0.02, 0.0, 0.0, 1.0])
+    points = np.empty((4, 2), np.float32)
+    points[:2] = [[0.1, -0.2], [0.3, 0.25]]
+    # Forward residuals (0.006, 0.006) and (-0.006, -0.006); the inverse's linear part is [[1, -0.6], [0, 1]].
+    points[2:] = transfer(model, points[:2].T).T - [[0.006, -0.006], [0.006, -0.006]]
+    error = 0.5 * (2 * 0.006**2 + (0.4 * 0.006) ** 2 + 0.006**2)
+    assert scoring.msac_score_affine(points, model, 0.02) == pytest.approx(2 * (1 - error / 0.02**2), rel=1e-4)
+
+
 def flat_model(
     scale: float = 1.0, degrees: float = 0.0, shear: float = 0.0, x: float = 0.0, y: float = 0.0
 ) -> np.ndarray:

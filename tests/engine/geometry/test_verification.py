@@ -167,6 +167,14 @@ def test_the_simplest_sufficient_kind_is_chosen(truth: np.ndarray, kind: str) ->
     assert kinds.count(kind) >= 4
 
 
+@pytest.mark.parametrize("n", [4, 7])
+def test_exactly_as_many_inliers_as_are_asked_for_are_enough(n: int) -> None:
+    points0, points1, _ = make_pair(rigid(1.1, 8), n=n, share=1.0, noise=0.0)
+    enough = run(points0, points1, PIXELS.replace(min_inliers=n))
+    assert enough.n_inliers == n
+    assert run(points0, points1, PIXELS.replace(min_inliers=n + 1)).n_inliers == 0
+
+
 def test_a_mirrored_pair_is_no_match() -> None:
     points0, points1, _ = make_pair(np.eye(3), n=60, share=1.0)
     mirrored = points1 * np.float32([-1, 1]) + np.float32([299, 0])
