@@ -148,27 +148,6 @@ def coordinate_ascent(
     return weights, best
 
 
-def fit_blend_weights(
-    rankings: Sequence[Ranking],
-    truth: Mapping[str, str],
-    photographs: Mapping[str, int] | None = None,
-    settings: RankTableSettings | None = None,
-    step: float = 0.1,
-    min_gain: float = 1e-3,
-) -> tuple[tuple[float, ...], float]:
-    """Learn the rankings' weights on out-of-fold rankings by :func:`coordinate_ascent` of MAP@top.
-
-    Returns:
-        (weights, MAP@top with them).
-    """
-    settings = settings or RankTableSettings()
-
-    def objective(weights: tuple[float, ...]) -> float:
-        return map_at(blend_rankings(rankings, weights, photographs, settings), truth, settings.top)
-
-    return coordinate_ascent(objective, len(rankings), step, min_gain)
-
-
 def fit_weights(
     per_query: PerQuery, queries: Sequence[str], size: int, step: float = 0.1, min_gain: float = 1e-3
 ) -> tuple[tuple[float, ...], float]:

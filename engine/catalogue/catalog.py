@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from engine.catalogue.formats import read_catalog
 from engine.catalogue.paths import photo_files, real_path
 from engine.catalogue.problems import CatalogError
 from engine.catalogue.summary import CatalogSummary, summary_of
-from features.photo import PhotoError, image_size
 
 __all__ = [
     "COLUMNS",
@@ -203,20 +201,6 @@ class Catalog:
         """
         kept, report = candidates.apply(self.table)
         return self.take(kept.nonzero()[0]), report
-
-    def with_sizes(self) -> Catalog:
-        """Return the catalogue with unknown sizes read from the files' headers (those of unreadable files stay NA)."""
-        sizes = []
-        for path, box, width, height in zip(*(self.table[c] for c in ("path", "box", "width", "height")), strict=True):
-            size = (width, height)
-            if box is not None:
-                size = box[2:]
-            elif pd.isna(width) or pd.isna(height):
-                with contextlib.suppress(PhotoError):
-                    size = image_size(Path(path))
-            sizes.append(size)
-        table = self.table.assign(width=[width for width, _ in sizes], height=[height for _, height in sizes])
-        return Catalog(table, self.root, self.source)
 
     def summary(self) -> CatalogSummary:
         """Return what is in the catalogue, in numbers."""

@@ -26,7 +26,7 @@ from engine.report.pair_layers import (
 )
 from engine.report.pair_layout import FINE, LINE, PairLayout, caption_lines, pair_layout, reason_lines
 from engine.search.pair_evidence import PairEvidence
-from features.records import ByteArray, FloatArray, LocalFeatures, Photo, Regions
+from features.records import ByteArray, FloatArray, LocalFeatures, Photo
 
 _COLOURED = frozenset({"matches", "inliers", "skin"})  # layers that need the legend of colours
 
@@ -160,19 +160,6 @@ def blink_frames(evidence: PairEvidence, height: int = 480) -> tuple[ByteArray, 
     bent = warped(evidence, panels[0], panels[1])
     seen = warped_cover(evidence, panels[0], panels[1])
     return query, np.where(seen[..., None], bent, query // 3)
-
-
-def draw_keypoints(
-    photo: Photo, features: LocalFeatures, regions: Regions | None = None, height: int = 480
-) -> ByteArray:
-    """Draw one photograph head up with its keypoints, marks and body outline; keypoints on marks are orange."""
-    max_width = round(1.4 * height)
-    size = drawing.fit(features.frame, height, max_width)
-    panel = drawing.place(features.frame, (0, 0, *size), max_width)
-    canvas = np.ascontiguousarray(drawing.upright(photo.rgb, panel)).copy()
-    draw_regions(canvas, panel, regions, frozenset({"marks", "body"}))
-    draw_points(canvas, panel, features)
-    return canvas
 
 
 def draw_details(evidence: PairEvidence, count: int = 8, side: int = 96, share: float = 0.12) -> ByteArray:

@@ -16,9 +16,10 @@ from reranker.blend import (
     calibrated_mean,
     coordinate_ascent,
     cross_fit,
-    fit_blend_weights,
+    fit_weights,
     map_at,
 )
+from scarmatch.metrics import reciprocal_rank
 from scarmatch.settings import SettingsError
 
 
@@ -83,7 +84,12 @@ def test_weights_learn_which_ranking_to_trust() -> None:
     good = {query: [label, wrong[query]] for query, label in truth.items()}
     bad = {query: [wrong[query], label] for query, label in truth.items()}
     assert map_at(blend_rankings([bad, good]), truth) < 1
-    weights, score = fit_blend_weights([bad, good], truth)
+
+    def per_query(weights, queries):
+        blended = blend_rankings([bad, good], weights)
+        return [reciprocal_rank(blended[query], truth[query]) for query in queries]
+
+    weights, score = fit_weights(per_query, list(truth), 2)
     assert score == 1 and weights[1] > weights[0]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from engine.catalogue.catalog import COLUMNS, CandidateFilter, Catalog, CatalogError, derive_encounters, same_encounter
 from scarmatch.settings import SettingsError
@@ -296,17 +295,6 @@ def test_summary_counts(catalog: Catalog) -> None:
     empty = catalog.subset([]).summary()
     assert (empty.photographs, empty.first_date) == (0, None)
     assert "none known" in str(empty)
-
-
-def test_sizes_come_from_the_files_where_they_are_unknown(tmp_path: Path) -> None:
-    Image.new("RGB", (30, 70)).save(tmp_path / "a.png")
-    table = make_table(width=[None, 5, None], height=[None, 6, None], box=[None, None, (1, 2, 3, 4)])
-    table["path"] = [str(tmp_path / "a.png"), str(tmp_path / "a.png"), str(tmp_path / "missing.png")]
-    catalog = Catalog(table, tmp_path)
-    sized = catalog.with_sizes()
-    assert sized.table["width"].tolist() == [30, 5, 3]
-    assert sized.table["height"].tolist() == [70, 6, 4]
-    assert catalog.table["width"].isna().tolist() == [True, False, True]
 
 
 @pytest.mark.real_data

@@ -15,7 +15,7 @@ from engine.report.contact_sheet import draw_contact_sheet
 from engine.report.image_files import encode_jpeg, save_jpeg, save_png
 from engine.report.pair_layers import LAYERS, LayerError, inlier_order
 from engine.report.pair_layout import pair_layout
-from engine.report.pair_picture import _legend, blink_frames, draw_details, draw_keypoints, draw_pair
+from engine.report.pair_picture import _legend, blink_frames, draw_details, draw_pair
 from engine.search.pair_evidence import PairEvidence, SkinPlaces, caption
 from features.records import Frame, LocalFeatures, Photo, Regions
 
@@ -249,7 +249,6 @@ def test_tiny_and_extreme_photographs(width: int, height: int) -> None:
         evidence = pair_of((photo, photo), ([(0, 0)], [(0, 0)]), (turns, 0))
         evidence = replace(evidence, regions0=regions, regions1=regions)
         assert draw_pair(evidence, LAYERS, 64).size
-        assert draw_keypoints(photo, evidence.features0, regions, 64).size
         assert draw_details(evidence).size
 
 
@@ -310,7 +309,6 @@ def test_drawing_leaves_its_input_alone() -> None:
     evidence = pair_of((photo, photo), ([(10, 10)], [(20, 150)]))
     for height in (200, 333):
         draw_pair(evidence, LAYERS, height)
-        draw_keypoints(photo, evidence.features0, None, height)
         blink_frames(evidence, height)
     assert np.array_equal(rgb, before)
 
