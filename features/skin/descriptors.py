@@ -108,7 +108,7 @@ def grid_cells(body: BoolArray, stride: int, settings: SkinSettings) -> npt.NDAr
         settings: spacing, margin and limit.
     """
     side = 2 * settings.margin + 1
-    # Where the body runs off the picture, its cells at the edge stay: OpenCV's erosion takes what lies outside for body.
+    # Where the body runs off the picture, its cells at the edge stay: what lies outside counts as body to an erosion.
     inner = cv2.erode(body.astype(np.uint8), np.ones((side, side), np.uint8))
     rows, columns = body.shape[0] // stride, body.shape[1] // stride
     share = cv2.resize(inner * np.uint8(255), (columns, rows), interpolation=cv2.INTER_AREA)
