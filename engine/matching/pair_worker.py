@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,16 @@ class PairWorker:
         self.keypoints = LruCache(self.describer.local, self.KEEP)
         self.skin = LruCache(self.describer.skin, self.KEEP)
         self.tables = LruCache(_open_table, 1)
+        self._device = device
+
+    @cached_property
+    def product_device(self) -> str | None:
+        """The graphics card that multiplies descriptors of whole catalogues; None for this processor."""
+        # torch
+        from features.global_descriptor.runtime import choose_device
+
+        device = choose_device(self._device)
+        return None if device.type == "cpu" else str(device)
 
     @property
     def best_matcher(self) -> MatcherName:
@@ -175,7 +186,7 @@ def score_task(worker: PairWorker, task: ScoreTask) -> FloatArray:
     """
     table = worker.tables((task.folder, task.table))
     allowed = np.unpackbits(task.allowed, count=len(table)).astype(bool)
-    return mutual_nn_scores(worker.codes(task.query), table, allowed)
+    return mutual_nn_scores(worker.codes(task.query), table, allowed, worker.product_device)
 
 
 def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray[Any]:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from engine.matching import exhaustive
 from engine.matching.exhaustive import SCALE, DescriptorTable, mutual_nn_scores, quantise
@@ -60,18 +61,34 @@ def test_a_copy_scores_one_for_every_keypoint(query: np.ndarray) -> None:
     assert copy == pytest.approx(len(query), rel=0.05)
 
 
-@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("kind", ["int16", "int8", "float32"])
 @pytest.mark.parametrize("columns", [1, 64, 512, 100_000])
 def test_neither_product_nor_block_changes_a_bit(
     kind: str, columns: int, query: np.ndarray, photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kind == "int8" and exhaustive.exact_kind() != "int8":
-        pytest.skip("this processor multiplies no bytes")
     alone = [mutual_nn_scores(query, DescriptorTable.of([codes]))[0] for codes in photographs]
-    monkeypatch.setattr(exhaustive, "exact_kind", lambda: kind)
+    monkeypatch.setattr(exhaustive, "exact_kind", lambda device: kind)
     monkeypatch.setattr(exhaustive, "_BLOCK_COLUMNS", columns)
+    monkeypatch.setattr(exhaustive, "_DEVICE_COLUMNS", columns)
     together = mutual_nn_scores(query, DescriptorTable.of(photographs))
     assert together.tolist() == alone
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_torch_device_changes_no_bit(device: str, query: np.ndarray, photographs: list[np.ndarray]) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no graphics card that torch can use")
+    table, allowed = DescriptorTable.of(photographs), np.arange(len(photographs)) % 3 > 0
+    assert exhaustive.exact_kind(device) == "float32"
+    np.testing.assert_array_equal(
+        mutual_nn_scores(query, table, allowed, device=device), mutual_nn_scores(query, table, allowed)
+    )
+
+
+def test_an_odd_number_of_numbers_is_no_trouble() -> None:
+    views = [quantise(unit_vectors(n, n, length=33)) for n in (20, 30)]
+    scores = mutual_nn_scores(views[0], DescriptorTable.of(views))
+    assert scores == pytest.approx([score_by_loops(views[0], codes) for codes in views], rel=1e-5)
 
 
 def test_only_allowed_photographs_are_scored_and_as_without_a_filter(

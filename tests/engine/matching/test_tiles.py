@@ -1,0 +1,68 @@
+"""Best and second best neighbours from tiles are those of the whole matrix of similarities, made in plain integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.matching.tiles import COLUMNS, NOTHING, ROWS, as_panels, as_rows, best_two, index_bits
+
+Found = tuple[npt.NDArray[np.int32], ...]
+
+
+def made(rows: npt.NDArray[np.int16], columns: npt.NDArray[np.int16]) -> Found:
+    """Return best and second best of the rows, then of the columns."""
+    tiles, panels, bits = as_rows(rows), as_panels(columns), index_bits(len(rows), len(columns))
+    of_rows = [np.zeros(len(tiles), np.int32) for _ in range(2)]
+    of_columns = [np.zeros(len(panels) * COLUMNS, np.int32) for _ in range(2)]
+    depth = tiles.shape[1]
+    best_two(tiles.ravel(), len(rows), panels.ravel(), len(columns), depth, bits, *of_rows, *of_columns)
+    return (*(one[: len(rows)] for one in of_rows), *(one[: len(columns)] for one in of_columns))
+
+
+def plain(rows: npt.NDArray[np.int16], columns: npt.NDArray[np.int16]) -> Found:
+    low = (1 << index_bits(len(rows), len(columns))) - 1
+    similarity = rows.astype(np.int64) @ columns.astype(np.int64).T & ~low
+    found: list[npt.NDArray[np.int32]] = []
+    for packed in (similarity | low - np.arange(len(columns)), similarity.T | low - np.arange(len(rows))):
+        ordered = np.sort(np.column_stack([np.full(len(packed), NOTHING), packed]), axis=1)
+        found += [ordered[:, -1].astype(np.int32), ordered[:, -2].astype(np.int32)]
+    return tuple(found)
+
+
+def codes(count: int, numbers: int, seed: int) -> npt.NDArray[np.int16]:
+    vectors = np.random.default_rng(seed).standard_normal((count, numbers))
+    return np.rint(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * 32767).astype(np.int16)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(1, 40), st.integers(0, 9))
+def test_tiles_find_what_the_whole_matrix_holds(n: int, m: int, numbers: int, seed: int) -> None:
+    rows, columns = codes(n, numbers, seed), codes(m, numbers, seed + 1)
+    for got, expected in zip(made(rows, columns), plain(rows, columns), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (ROWS, COLUMNS), (ROWS + 1, COLUMNS + 1), (1500, 3)])
+def test_whole_and_started_tiles_and_indices_of_more_than_ten_bits(n: int, m: int) -> None:
+    rows, columns = codes(n, 16, 1), codes(m, 16, 2)
+    for got, expected in zip(made(rows, columns), plain(rows, columns), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_equal_neighbours_go_to_the_first() -> None:
+    one = codes(1, 8, 3)
+    best, second, _, _ = made(one, np.concatenate([one, one, one]))
+    assert [1023 - (packed.item() & 1023) for packed in (best, second)] == [0, 1]
+    assert best >> 10 == second >> 10 == int((one.astype(int) ** 2).sum()) >> 10
+
+
+def test_the_largest_numbers_do_not_overflow() -> None:
+    """A unit vector that is all in one number, and its opposite."""
+    ends = np.array([[32767, 0], [-32767, 0]], np.int16)
+    best, second, _, _ = made(ends, ends)
+    assert (best >> 10).tolist() == [32767**2 >> 10] * 2
+    assert (second >> 10).tolist() == [-(32767**2) >> 10] * 2
