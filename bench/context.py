@@ -16,7 +16,7 @@ from bench.protocols import select
 from bench.questions import gather, tasks_of
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
-from engine.search.matcher import Matcher, MatcherSettings, shipped_ranker
+from engine.search.matcher import Matcher, MatcherSettings
 from features.store import default_store
 
 #: Options that say where things lie, and how many hands work: no part of the protocol.
@@ -107,8 +107,7 @@ class Context:
         choice = self.options.ranker
         if choice != OUT_OF_FOLD:
             # Named, because the weights in use may be the twins of those that it was trained for.
-            shipped = shipped_ranker(self.settings.describe.keypoints.kind)
-            return OutOfFold(self.matcher, (shipped if choice == SHIPPED else choice,))
+            return OutOfFold(self.matcher, (self.matcher.model.path("ranker") if choice == SHIPPED else choice,))
         raw = self.labelled_pairs(self.options.training_queries)
         self.say(f"fitting {self.options.folds} rankers")
         return fit_out_of_fold(raw, self.matcher, self.options.folds, self.seed)

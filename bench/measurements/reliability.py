@@ -22,7 +22,6 @@ from bench.lists import with_other_days
 from bench.measurement import Measurement
 from bench.protocols import RULES
 from bench.results import Result
-from engine.search.matcher import shipped_ranker
 from reranker.cross_fitting import cross_fitted_probabilities, places_in_lists
 from reranker.ranker import Ranker
 from reranker.training import train_ranker
@@ -71,7 +70,7 @@ def measure(context: Context) -> ReliabilityFigures:
     """Fit the recipe out of fold and draw its curves."""
     kind = context.options.kind
     if kind == "shipped":
-        shipped = shipped_ranker(context.settings.describe.keypoints.kind)
+        shipped = context.matcher.model.path("ranker")
         kind = Ranker.load(shipped).kind if shipped is not None else "lambdamart"
     raw = context.labelled_pairs(context.queries)
     settings = TrainingSettings(kind=kind, folds=context.options.folds, seed=context.seed)

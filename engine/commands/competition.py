@@ -15,6 +15,7 @@ from engine.commands.options import (
     add_engine_options,
     finite,
     matcher_from,
+    model_from,
     output_file,
     positive,
     settings_from,
@@ -49,7 +50,8 @@ def _identify_arguments(parser: argparse.ArgumentParser) -> None:
         "--classifier",
         type=Path,
         metavar="FOLDER",
-        help="ranker: average in what the head of a train-descriptor run says of the animals that it was trained on",
+        help="ranker: average in what the head of a train-descriptor run says of the animals that it was trained on "
+        "(default: the model's head, where it has one that knows some of them)",
     )
     rule.add_argument(
         "--classifier-weight", type=share, default=0.5, metavar="W", help="ranker: of what that head says (0.5)"
@@ -63,16 +65,23 @@ def _identify_arguments(parser: argparse.ArgumentParser) -> None:
 def _identify(options: argparse.Namespace) -> int:
     from features.global_descriptor.classifier import TrainedHead  # loads torch
 
-    catalog = Catalog.read(options.catalog, options.format)
+    catalog, matcher = Catalog.read(options.catalog, options.format), matcher_from(options)
+    classifier = TrainedHead(options.classifier) if options.classifier is not None else None
+    if classifier is None and options.head == "ranker" and matcher.model.classifier is not None:
+        own = TrainedHead(matcher.model.classifier)
+        if set(own.names) & set(catalog.table["individual_id"].dropna()):
+            classifier = own
+        else:
+            say(f"the trained head of the model {matcher.model.name!r} knows none of these individuals: left out")
     run = identify_photographs(
         read_test_photographs(options.test, catalog),
         catalog,
-        matcher_from(options),
+        matcher,
         IdentifySettings(new_odds=options.new_odds),
         head=options.head,
         knn=KnnSettings(options.neighbours, options.max_distance, options.min_confidence),
         by_encounter=options.by_encounter,
-        classifier=TrainedHead(options.classifier) if options.classifier is not None else None,
+        classifier=classifier,
         classifier_weight=options.classifier_weight,
         progress=ProgressBar("identifying"),
     )
@@ -181,12 +190,13 @@ def _package_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _package(options: argparse.Namespace) -> int:
-    wanted = settings_from(options)
+    model = model_from(options)
+    wanted = settings_from(options, model)
     # A tenth is kept back: the container's machine is not the one that was measured.
     settings = within_hours(wanted, 0.9 * HOURS)
     if settings != wanted:
         print(f"re-scored candidates: {settings.shortlist.rescore} a query, to keep the limit of {HOURS:g} hours")
-    names = write_package(options.output, settings, options.ranker)
+    names = write_package(options.output, settings, options.ranker, model)
     print(f"{len(names)} files, {options.output.stat().st_size / 1e6:.0f} MB: {options.output}")
     expected = challenge_estimate(settings)
     print(f"the challenge's ten scenarios: {expected}, at the rates that the default settings")

@@ -49,6 +49,9 @@ COMMANDS = {
     "train-descriptor": Entry("training", "Train a global descriptor on a labelled catalogue."),
     "train-marks": Entry("training", "Train dense skin descriptors on a labelled catalogue."),
     "train-keypoints": Entry("training", "Train the metric by which keypoints are compared on a labelled catalogue."),
+    "models": Entry(
+        "models", "The models that can be named, what each holds, and the figures that it was measured with."
+    ),
     "info": Entry("info", "Versions, device, weights with hashes and licences, size of the store."),
 }
 

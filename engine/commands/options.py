@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from engine.catalogue.formats import FORMATS
+from engine.models.bundle import GLOBAL_OPTION, Model
+from engine.models.library import DEFAULT_MODEL, load_model
 from engine.search.matcher import Matcher, MatcherSettings
 from scarmatch.settings import Settings, SettingsError
 
@@ -110,6 +112,13 @@ EFFORTS: dict[str | None, int] = {"quick": 50, "normal": 200, "thorough": 0}
 def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
     """Add the options of :func:`settings_from` and :func:`matcher_from`."""
     group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME|FOLDER",
+        help=f"everything that is particular to the animals: a name of `scarmatch models`, or a model's folder "
+        f"({DEFAULT_MODEL})",
+    )
     group.add_argument("--store", type=Path, help="folder that keeps what was computed (default: your cache folder)")
     group.add_argument(
         "--workers", type=positive, help="processes (default: one per core); answers do not depend on it"
@@ -117,7 +126,9 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
     group.add_argument(
         "--device", choices=("cpu", "cuda"), help="where networks run (default: a GPU where there is one)"
     )
-    group.add_argument("--descriptor", metavar="MODEL[,MODEL...]", help="global descriptor: a name or a file")
+    group.add_argument(
+        "--descriptor", metavar="MODEL[,MODEL...]", help="another global descriptor than the model's: a name or a file"
+    )
     group.add_argument("--keypoints", choices=("aliked", "disk", "xfeat", "sift"), help="keypoint type")
     group.add_argument(
         "--effort",
@@ -137,19 +148,29 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
     )
     if ranker:
         group.add_argument(
-            "--ranker", metavar="FILE", help='trained ranker, or "fusion" for none (default: the shipped one)'
+            "--ranker", metavar="FILE", help='trained ranker, or "fusion" for none (default: that of the model)'
         )
 
 
-def settings_from(options: argparse.Namespace) -> MatcherSettings:
-    """Return the engine's settings that the command line asks for.
+def model_from(options: argparse.Namespace) -> Model:
+    """Return the model that the command line names; what it sets by itself is left to it.
+
+    Raises:
+        ModelError: there is no such model, or one of its files is missing or damaged.
+    """
+    said = [override.partition("=")[0] for override in options.overrides]
+    return load_model(options.model).ignoring([*said, *([GLOBAL_OPTION] if options.descriptor else [])])
+
+
+def settings_from(options: argparse.Namespace, model: Model) -> MatcherSettings:
+    """Return the engine's settings that the model and the command line ask for.
 
     Raises:
         SettingsError: an option or value is unknown.
     """
-    settings = MatcherSettings()
+    settings = model.applied(MatcherSettings())
     named = {
-        "describe.descriptor.model": options.descriptor,
+        GLOBAL_OPTION: options.descriptor,
         "describe.keypoints.kind": options.keypoints,
         "shortlist.size": options.shortlist or EFFORTS.get(options.effort),
         "shortlist.rescore": options.rescore,
@@ -178,10 +199,12 @@ def with_overrides(settings: AnySettings, overrides: Sequence[str]) -> AnySettin
 
 def matcher_from(options: argparse.Namespace) -> Matcher:
     """Return the matcher that the command line asks for."""
+    model = model_from(options)
     return Matcher(
-        settings_from(options),
+        settings_from(options, model),
         store=options.store,
         ranker=getattr(options, "ranker", None),
         workers=options.workers,
         device=options.device,
+        model=model,
     )

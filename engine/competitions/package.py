@@ -19,7 +19,10 @@ from typing import Any
 
 import scarmatch
 from engine.catalogue.problems import CatalogError
-from engine.search.matcher import Matcher, MatcherSettings, shipped_ranker
+from engine.models.bundle import CARD_NAME, FILE_NAME, Model
+from engine.models.bundle import SHIPPED_FOLDER as SHIPPED_MODELS
+from engine.models.library import DEFAULT_MODEL
+from engine.search.matcher import Matcher, MatcherSettings
 from features.global_descriptor.descriptor import SHIPPED_FOLDER, find_models
 from features.keypoints.metric import SHIPPED_FOLDER as METRICS_FOLDER
 from features.keypoints.metric import find_metric
@@ -62,10 +65,11 @@ def main():
 
     recipe = json.loads((HERE / "recipe.json").read_text(encoding="utf-8"))
     settings = MatcherSettings.from_dict(recipe["settings"])
-    ranker = HERE / recipe["ranker_file"] if recipe["ranker_file"] else "fusion"
+    ranker = HERE / recipe["ranker"] if recipe["ranker"] not in (None, "fusion") else recipe["ranker"]
+    model = HERE / recipe["model_folder"] if recipe["model_folder"] else recipe["model"]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as store:
-        matcher = Matcher(settings, store, ranker, options.workers)
+        matcher = Matcher(settings, store, ranker, options.workers, model=model)
         run = rank_challenge(options.data, options.output, matcher, announce=lambda line: print(line, flush=True))
         matcher.close()
     faults = [fault for fault in check_submission(run.submission, run.scenarios) if fault.severity == "error"]
@@ -80,13 +84,19 @@ if __name__ == "__main__":
 '''
 
 
-def write_package(output: Path | str, settings: MatcherSettings, ranker: str | Path | None = None) -> list[str]:
+def write_package(
+    output: Path | str,
+    settings: MatcherSettings,
+    ranker: str | Path | None = None,
+    model: str | Path | Model = DEFAULT_MODEL,
+) -> list[str]:
     """Write the archive and return the names in it.
 
     Args:
         output: the .zip file.
         settings: the engine's :class:`engine.search.matcher.MatcherSettings`.
-        ranker: a ranker's file, "fusion" for none, or None for the shipped one where it fits.
+        ranker: a ranker's file, "fusion" for none, or None for the model's where it fits.
+        model: what is particular to the animals; a folder of the user's own is carried whole.
 
     Raises:
         CatalogError: the archive's folder does not exist.
@@ -96,10 +106,11 @@ def write_package(output: Path | str, settings: MatcherSettings, ranker: str | P
     target = Path(output)
     if not target.absolute().parent.is_dir():
         raise CatalogError(f"{target.absolute().parent}: no such folder for the archive")
-    recipe, carried = _recipe(settings, ranker)
+    matcher = Matcher(settings, ranker=ranker, model=model)
+    recipe, carried = _recipe(matcher, ranker)
     files = {f"{package.name}/{name}": file for package in _packages() for name, file in _files_of(package)}
     files |= carried
-    weights = _weights(settings)
+    weights = _weights(matcher.settings)
     files |= {f"weights/{Path(model.path).name}": weight_file(model.name) for model in weights}
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -126,9 +137,11 @@ def _files_of(package: Path) -> Iterator[tuple[str, Path]]:
             yield file.relative_to(package).as_posix(), file
 
 
-def _recipe(settings: MatcherSettings, ranker: str | Path | None) -> tuple[dict[str, Any], dict[str, Path]]:
+def _recipe(matcher: Matcher, ranker: str | Path | None) -> tuple[dict[str, Any], dict[str, Path]]:
     """Return what main.py reads, and the files of the user's own that must be carried."""
-    carried: dict[str, Path] = {}
+    model, carried = matcher.model, _model_files(matcher.model)
+    # What the model decides, it decides again where the archive is unpacked.
+    settings = model.removed_from(matcher.settings)
     names = []
     for source in find_models(settings.describe.descriptor.model):
         if source.kind == "timm":
@@ -141,11 +154,9 @@ def _recipe(settings: MatcherSettings, ranker: str | Path | None) -> tuple[dict[
             if target in carried or (SHIPPED_FOLDER / f"{source.path.stem}.safetensors").is_file():
                 raise SettingsError(f"two descriptors are called {source.path.stem!r}: rename {source.path}")
             carried[target] = source.path
-    in_use = Matcher(settings, ranker=ranker).ranker
     kind = settings.describe.keypoints.kind
-    chosen = shipped_ranker(kind) if ranker is None else Path(ranker)
-    if in_use is not None and chosen is not None:
-        carried["ranker.json"] = chosen
+    if ranker is not None and matcher.ranker is not None:
+        carried["ranker.json"] = Path(ranker)
     packed = settings.with_option("describe.descriptor.model", ",".join(names))
     marks, metric = find_skin_model(settings.describe.skin.model), find_metric(settings.mutual_nn.metric, kind)
     own_files = (
@@ -159,8 +170,21 @@ def _recipe(settings: MatcherSettings, ranker: str | Path | None) -> tuple[dict[
             raise SettingsError(f"two {what} are called {file.stem!r}: rename {file}")
         carried[f"features/models/{shipped.name}/{file.name}"] = file
         packed = packed.with_option(option, file.stem)
-    recipe = {"settings": packed.to_dict(), "ranker_file": "ranker.json" if "ranker.json" in carried else None}
+    recipe = {
+        "model": model.name,
+        "model_folder": "model" if f"model/{FILE_NAME}" in carried else None,
+        "settings": packed.to_dict(),
+        "ranker": "ranker.json" if "ranker.json" in carried else ranker and "fusion",
+    }
     return recipe, carried
+
+
+def _model_files(model: Model) -> dict[str, Path]:
+    """Return the files of a model of the user's own; those that ship are in the packages."""
+    if model.folder.parent == SHIPPED_MODELS:
+        return {}
+    names = [FILE_NAME, CARD_NAME, *(part.file for part in model.parts if part.file)]
+    return {f"model/{name}": model.folder / name for name in names if (model.folder / name).is_file()}
 
 
 def _weights(settings: MatcherSettings) -> list[ModelFile]:

@@ -21,7 +21,7 @@ from engine.matching.base import best_first
 from engine.matching.exhaustive import SCORED_KEYPOINTS, Codes, quantise
 from engine.matching.lru_cache import LruCache
 from engine.records import Correspondences
-from features.keypoints.metric import load_metric
+from features.keypoints.metric import AUTO, NONE, load_metric
 from features.records import FloatArray, LocalFeatures
 from scarmatch.settings import Settings, SettingsError
 
@@ -122,7 +122,9 @@ class MutualNNMatcher:
 
     def fingerprint(self) -> str:
         """Settings, metric and code version in one string."""
-        return f"{self.settings.fingerprint()}-mutual-nn-{self._print}-{CODE_VERSION}"
+        # The metric counts by its content, not by where it lies or how it is called.
+        settings = self.settings.replace(metric=AUTO if self._print != NONE else NONE)
+        return f"{settings.fingerprint()}-mutual-nn-{self._print}-{CODE_VERSION}"
 
     def match(self, pairs: Sequence[tuple[LocalFeatures, LocalFeatures]]) -> list[Correspondences]:
         """Return the matches of every pair, best first, in the order given.

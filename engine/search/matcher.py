@@ -12,13 +12,14 @@ from typing import Any
 import numpy.typing as npt
 import pandas as pd
 
-import reranker
 from engine.catalogue.catalog import CandidateFilter, Catalog, FilterReport
 from engine.catalogue.index import CatalogIndex, Progress, describe_catalog
 from engine.catalogue.queries import query_catalog
 from engine.matching.measurements import MATCHERS, columns, unmeasured
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairSettings, PairTask
+from engine.models.bundle import Model
+from engine.models.library import DEFAULT_MODEL, load_model
 from engine.records import Correspondences, Verification
 from engine.search import pipeline
 from engine.search.candidates import ShortlistSettings
@@ -27,13 +28,11 @@ from engine.workers import default_workers
 from features.global_descriptor.descriptor import same_descriptor
 from features.store import default_store
 from reranker.explanation import Explanation, explain_pairs
+from reranker.local_evidence import LocalEvidence
 from reranker.ranker import Ranker, RankerError
 from reranker.ranking import rank_pairs
 
 logger = logging.getLogger(__name__)
-
-#: The ranker's models that come with the package.
-_MODELS = Path(reranker.__file__).parent / "models"
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,17 @@ class Matcher:
     """Finds the same individual again.
 
     Args:
-        settings: options of the stages.
+        settings: options of the stages; what the model decides takes the place of defaults.
         store: folder that keeps descriptions and pair numbers; None takes the user's cache folder, one per catalogue.
-        ranker: a trained ranker, a path to one, None for the shipped one where it fits (WildFusion's rule otherwise),
+        ranker: a trained ranker, a path to one, None for the model's where it fits (WildFusion's rule otherwise),
             or "fusion" for that rule, which needs no training.
         workers: processes; None takes one per core. Answers do not depend on it.
         device: "cpu", "cuda" or None to choose.
+        model: what is particular to the animals, by name (``scarmatch models`` lists them) or by the folder that
+            ``scarmatch train`` wrote.
+
+    Raises:
+        ModelError: there is no such model, or one of its files is missing or damaged.
 
     Example:
         >>> matcher = Matcher()                                                     # doctest: +SKIP
@@ -70,8 +74,10 @@ class Matcher:
         ranker: Ranker | str | Path | None = None,
         workers: int | None = None,
         device: str | None = None,
+        model: str | Path | Model = DEFAULT_MODEL,
     ) -> None:
-        self.settings = settings or MatcherSettings()
+        self.model = load_model(model)
+        self.settings = self.model.applied(settings or MatcherSettings())
         self.workers = workers if workers is not None else default_workers()
         self.device = device
         self._store = Path(store) if store is not None else None
@@ -142,7 +148,9 @@ class Matcher:
         store = self._store_of(database)
         described = self._as_index(queries, database, progress)
         rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
-        return pipeline.search(described, database, rules, self.settings.shortlist, pool, progress, include)
+        return pipeline.search(
+            described, database, rules, self.settings.shortlist, pool, progress, include, self._first_stage
+        )
 
     def compare(
         self,
@@ -214,6 +222,12 @@ class Matcher:
         return explain_pairs(raw, self.ranker, wanted)
 
     @cached_property
+    def _first_stage(self) -> LocalEvidence:
+        """What the first stage's measurements are worth on the model's animals."""
+        path = self.model.path("first_stage_evidence")
+        return LocalEvidence.load(path) if path is not None else LocalEvidence.shipped_first_stage()
+
+    @cached_property
     def ranker(self) -> Ranker | None:
         """The trained ranker in use, None where WildFusion's rule serves."""
         choice = self._ranker_choice
@@ -221,15 +235,17 @@ class Matcher:
             return None
         kind = self.settings.describe.keypoints.kind
         if choice is None:
-            shipped = shipped_ranker(kind)
-            if shipped is None:
+            own = self.model.path("ranker")
+            if own is None:
                 return None
-            ranker = Ranker.load(shipped)
-            model = self.settings.describe.descriptor.model
-            if same_descriptor(ranker.descriptor, model):
+            ranker, descriptor = Ranker.load(own), self.settings.describe.descriptor.model
+            if ranker.keypoint_kind == kind and same_descriptor(ranker.descriptor, descriptor):
                 return ranker
-            # Its cosines mean something else: a rough probability is better than a wrong one.
-            logger.info("no ranker ships for the descriptor %r: using WildFusion's rule", model)
+            # Its numbers mean something else: a rough probability is better than a wrong one.
+            logger.info(
+                "the ranker of %r is for %s keypoints and the descriptor %r, not for %s, %r: using WildFusion's rule",
+                *(self.model.name, ranker.keypoint_kind, ranker.descriptor, kind, descriptor),
+            )
             return None
         ranker = choice if isinstance(choice, Ranker) else Ranker.load(choice)
         if ranker.keypoint_kind and ranker.keypoint_kind != kind:
@@ -330,6 +346,7 @@ class Matcher:
         ranker = self.ranker
         return {
             **self.settings.to_dict(),
+            "model": self.model.name,
             "ranker": {"kind": ranker.kind if ranker is not None else "WildFusion baseline"},
         }
 
@@ -366,9 +383,3 @@ _ANSWER_NAMES = {
     "date0": "query_date",
     "viewpoint0": "query_viewpoint",
 }
-
-
-def shipped_ranker(keypoint_kind: str) -> Path | None:
-    """Return the ranker that ships with the package for a kind of keypoints, None if there is none."""
-    path = _MODELS / f"ranker-{keypoint_kind}.json"
-    return path if path.is_file() else None

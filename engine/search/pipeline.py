@@ -47,15 +47,17 @@ def search(
     pool: PairPool,
     progress: Progress | None = None,
     include: Sequence[str] = (),
+    weights: LocalEvidence | None = None,
 ) -> pd.DataFrame:
     """Return the raw pair table of the queries' candidates: everything that is known of them, not yet ranked.
 
     Photographs of the database that ``include`` names are in every list, whether the search finds them or not.
+    ``weights`` say what the first stage's measurements are worth; those that ship if None.
     """
     named = np.array([database.catalog.position(image_id) for image_id in include], np.int64)
     allowed = AllowedCandidates(queries, database, candidate_filter)
     vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
-    stage = Matching(queries, database, pool, progress)
+    stage = Matching(queries, database, pool, weights or LocalEvidence.shipped_first_stage(), progress)
 
     retrieval = Retrieval(queries.vectors, vectors, allowed.mask, stage.score_all(allowed, named))
     candidates = stage.first(retrieval.best(settings.size))
@@ -75,12 +77,14 @@ class Matching:
     Attributes:
         queries, database: what the rows of a table of candidates mean.
         pool: measures pairs.
+        weights: of the first stage's measurements.
         progress: called with (pairs done, pairs in all) of the matcher at work.
     """
 
     queries: CatalogIndex
     database: CatalogIndex
     pool: PairPool
+    weights: LocalEvidence
     progress: Progress | None = None
 
     def score_all(self, allowed: AllowedCandidates, named: npt.NDArray[np.int64]) -> list[FloatArray]:
@@ -101,10 +105,10 @@ class Matching:
         visible = self._shows_same_skin(candidates)
         measured = {matcher: self.measure(matcher, candidates, visible) for matcher in FIRST_STAGE}
         evidence = np.full(len(candidates), np.nan)
-        weights, table = LocalEvidence.shipped_first_stage(), pd.DataFrame(_columns(measured))
+        table = pd.DataFrame(_columns(measured))
         for part in candidates.lists(len(self.queries)):
             # A list at a time: the last bits of a matrix product depend on the number of its rows.
-            evidence[part] = weights.score(table.iloc[part])
+            evidence[part] = self.weights.score(table.iloc[part])
         return dataclasses.replace(candidates, measured=measured, evidence=np.where(visible, evidence, np.nan))
 
     def rescore(self, candidates: Candidates, count: int) -> Candidates:

@@ -77,8 +77,13 @@ def test_the_recipe_carries_the_shipped_ranker_and_every_weight(tmp_path: Path) 
         recipe = json.loads(content.read("recipe.json"))
         names = content.namelist()
         assert "BSD-3-Clause" in content.read("weights/LICENCES.txt").decode()
-    assert recipe["ranker_file"] == "ranker.json"
-    assert {"ranker.json", "weights/aliked-n16.pth", "weights/aliked_lightglue.pth"} <= set(names)
+    assert (recipe["model"], recipe["model_folder"], recipe["ranker"]) == ("beluga", None, None)
+    assert {
+        "engine/models/beluga/model.json",
+        "reranker/models/ranker-aliked.json",
+        "weights/aliked-n16.pth",
+        "weights/aliked_lightglue.pth",
+    } <= set(names)
     assert any(name.startswith("features/models/") and name.endswith(".safetensors") for name in names)
     with pytest.raises(SystemExit, match="2"):
         main(["package", f"--output={tmp_path / 'nowhere' / 'x.zip'}"])

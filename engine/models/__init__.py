@@ -1,0 +1,1 @@
+"""Models: one folder holds all that is particular to a species, and is named by one option."""
