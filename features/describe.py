@@ -178,6 +178,12 @@ class Describer:
     def _summary_key(self, key: str) -> str:
         return f"summary:{key}:{self.local_fingerprint()}"
 
+    def store_keys(self, key: str) -> list[str]:
+        """Return the keys of everything that the store keeps of a photograph, by these settings."""
+        return [
+            name(key) for name in (self._global_key, self._summary_key, self._local_key, self._skin_key, self._body_key)
+        ]
+
     def lookup(self, ref: PhotoRef) -> Description | None:
         """Return what the store knows of a photograph without decoding it; None where anything is missing.
 

@@ -1,9 +1,11 @@
-"""Hostile stores: entries and the file of pairs with flipped bits, cut, swapped, of other stores and other versions."""
+"""Hostile stores: shards, their indexes, entries of earlier versions and the file of pairs, with flipped bits, cut,
+swapped, of other stores and other versions."""
 
 from __future__ import annotations
 
 import random
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,12 @@ from bench.hostile.damage import damaged
 from bench.hostile.outcome import Outcome
 from engine.matching.pair_cache import PairCache
 from features.store import FeatureStore
+from features.store.earlier_layout import entry_path
+from features.store.record import key_digest
 
-KEYS = tuple(f"local:{number}" for number in range(4))
+KEYS = tuple(f"local:{number}" for number in range(6))
+#: Of these, as many are kept in files of the earlier layout.
+EARLIER = 2
 RECORD = np.dtype([("matches", np.float32), ("inliers", np.float32), ("residual", np.float32)])
 CANDIDATES = tuple(f"c{number}" for number in range(12))
 
@@ -44,9 +50,16 @@ def prepare(folder: Path) -> Sound:
         key: {"xy": rng.random((40, 2), np.float32), "descriptors": rng.random((40, 16), np.float32).astype(np.float16)}
         for key in KEYS
     }
-    store = FeatureStore(folder / "store")
-    for key, values in arrays.items():
-        store.put(key, values)
+    for part in (KEYS[:2], KEYS[2:-EARLIER]):
+        store = FeatureStore(folder / "store")
+        for key in part:
+            store.put(key, arrays[key])
+        if part == KEYS[:2]:
+            first = store  # it goes on writing its shard, so that the other has one of its own
+    store.close()
+    first.close()
+    for key in KEYS[-EARLIER:]:
+        write_earlier_entry(folder / "store", key, arrays[key])
     records = np.array([(n, n / 2, n / 7) for n in range(len(CANDIDATES))], RECORD)
     cache = _pairs(folder)
     cache.put("query", CANDIDATES, records)
@@ -78,10 +91,16 @@ def _judge(sound: Sound, folder: Path) -> str | None:
             return f"{key} is said to be there and is not, or the other way round"
         if found is not None and not _equal(found, arrays):
             return f"{key} has other arrays"
-        if found is None and not store.path(key).is_dir():
+        if found is None:
             store.put(key, arrays)
             if not _equal(store.get(key) or {}, arrays):
                 return f"{key} was not kept anew"
+    store.close()
+    again = FeatureStore(folder / "store")
+    for key, arrays in sound.arrays.items():
+        if not _equal(again.get(key) or {}, arrays):
+            return f"{key} was not there when the store was opened again"
+    again.close()
     for _ in range(2):
         cache = _pairs(folder)
         for number, record in enumerate(cache.get("query", CANDIDATES)):
@@ -90,6 +109,16 @@ def _judge(sound: Sound, folder: Path) -> str | None:
         cache.put("query", CANDIDATES, sound.records)
         cache.close()
     return None
+
+
+def write_earlier_entry(root: Path, key: str, arrays: dict[str, npt.NDArray]) -> Path:
+    """Write an entry as stores of earlier versions kept them, one file each; return the file."""
+    digest, payload = key_digest(key), save(arrays)
+    path = entry_path(root, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    crc = zlib.crc32(payload, zlib.crc32(digest)).to_bytes(4, "big")
+    path.write_bytes(b"scarmatch entry\n" + digest + crc + payload)
+    return path
 
 
 def _pairs(folder: Path) -> PairCache:

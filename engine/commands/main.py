@@ -52,6 +52,7 @@ COMMANDS = {
     "models": Entry(
         "models", "The models that can be named, what each holds, and the figures that it was measured with."
     ),
+    "store": Entry("store", "Look after a store: its size, damage in it, few files of many, what no catalogue needs."),
     "info": Entry("info", "Versions, device, weights with hashes and licences, size of the store."),
 }
 

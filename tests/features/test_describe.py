@@ -91,7 +91,7 @@ def test_a_photograph_is_known_only_while_all_of_its_parts_are(
     description = next(iter(describer.describe([ref])))
     assert isinstance(description, Description)
     assert describer.lookup(ref) is not None
-    store.path(getattr(describer, part)(description.key)).unlink()
+    assert store.remove(getattr(describer, part)(description.key))
     assert describer.lookup(ref) is None
 
 
