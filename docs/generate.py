@@ -41,6 +41,7 @@ SETTINGS = {
         "Training the metric of keypoints",
         "`scarmatch train-keypoints --train-set OPTION=VALUE`",
     ),
+    "SpeciesSettings": ("Made-up species", "`engine.demo.species.make_species(folder, settings)`"),
     "SyntheticSettings": ("The made-up catalogue", "`engine.demo.synthetic_catalog.make_catalog(folder, settings)`"),
 }
 
