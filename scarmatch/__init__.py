@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from engine.competitions.submission import score_submission as score_submission
     from engine.competitions.submission import write_submission as write_submission
     from engine.competitions.submission_check import check_submission as check_submission
+    from engine.exports.formats import export_catalog as export_catalog
+    from engine.exports.names_table import decisions_from_table as decisions_from_table
+    from engine.exports.occasions import capture_histories as capture_histories
+    from engine.exports.records import ExportSettings as ExportSettings
+    from engine.exports.today import catalogue_today as catalogue_today
     from engine.report.audit import audit_catalog as audit_catalog
     from engine.report.audit_page import write_audit as write_audit
     from engine.report.explain import explain_pair as explain_pair
@@ -51,6 +56,7 @@ _HOME = {
     "Catalog": "engine.catalogue.catalog",
     "CatalogError": "engine.catalogue.catalog",
     "CatalogIndex": "engine.catalogue.index",
+    "ExportSettings": "engine.exports.records",
     "IdentifySettings": "engine.search.individuals",
     "Matcher": "engine.search.matcher",
     "MatcherSettings": "engine.search.matcher",
@@ -60,10 +66,14 @@ _HOME = {
     "SettingsError": "scarmatch.settings",
     "audit_catalog": "engine.report.audit",
     "blend_files": "engine.competitions.blending",
+    "capture_histories": "engine.exports.occasions",
+    "catalogue_today": "engine.exports.today",
     "check_catalog": "engine.catalogue.check",
     "check_submission": "engine.competitions.submission_check",
+    "decisions_from_table": "engine.exports.names_table",
     "draw_pair": "engine.report.pair_picture",
     "explain_pair": "engine.report.explain",
+    "export_catalog": "engine.exports.formats",
     "identify_photographs": "engine.competitions.identification",
     "new_individual_probability": "engine.search.individuals",
     "rank_challenge": "engine.competitions.challenge",

@@ -22,7 +22,7 @@ PACKAGES = ("scarmatch", "features", "reranker", "engine", "bench")
 _BELOW_SEARCH = {"features", "engine.records", "engine.workers", "engine.catalogue", "engine.geometry"}
 _SEARCH = _BELOW_SEARCH | {"engine.matching", "engine.models", "engine.search", "reranker"}
 _PRODUCT = _SEARCH | {"engine.competitions", "engine.report", "engine.training", "engine.demo", "engine.commands"}
-_PRODUCT |= {"engine.review", "engine.review.server"}
+_PRODUCT |= {"engine.exports", "engine.review", "engine.review.server"}
 #: What each room may import besides itself and `scarmatch` (errors, settings and the version, free for all).
 MAY_IMPORT: dict[str, set[str]] = {
     "scarmatch": _PRODUCT,
@@ -39,7 +39,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine.report": _SEARCH,
     "engine.review": _SEARCH,
     # The only room that knows of HTTP; the commands start it.
-    "engine.review.server": _SEARCH | {"engine.review", "engine.report"},
+    "engine.review.server": _SEARCH | {"engine.exports", "engine.review", "engine.report"},
+    # Today's catalogue in the forms of other programs, and their names back.
+    "engine.exports": {"features", "engine.records", "engine.workers", "engine.catalogue", "engine.review"},
     "engine.training": _SEARCH | {"engine.review"},
     "engine.demo": _SEARCH | {"engine.competitions", "engine.report", "engine.review", "engine.training"},
     "engine.commands": _PRODUCT,

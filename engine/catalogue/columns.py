@@ -16,7 +16,7 @@ SYNONYMS = {
     "image_id": "image_id photo_id id",
     "individual_id": "individual_id individual individual_name whale_id animal_id identity identity_id whale animal "
     "animal_name name nickname catalog_id catalogue_id catalog_number catalogue_number subject subject_id "
-    "markedindividual_individualid",
+    "markedindividual_individualid encounter_individualid",
     "viewpoint": "viewpoint view side orientation aspect viewing_angle",
     "date": "date day date_captured captured capture_date date_taken observation_date event_date eventdate",
     "timestamp": "timestamp datetime date_time datetime_original datetimeoriginal time_stamp",

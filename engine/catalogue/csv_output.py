@@ -20,7 +20,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write_csv(table: pd.DataFrame, target: Path | IO[str]) -> None:
     """Write a table as UTF-8 CSV, its texts guarded (:func:`guarded`); numbers and dates as they are."""
     texts = [name for name in table.columns if table[name].dtype == object or pd.api.types.is_string_dtype(table[name])]
-    safe = table.assign(**{name: table[name].map(guarded) for name in texts})
+    # Made from a list: Series.map would turn whole numbers beside gaps into fractions.
+    columns = {name: pd.Series(list(map(guarded, table[name])), table.index, dtype=object) for name in texts}
+    safe = table.assign(**columns)
     safe.to_csv(target, index=False, encoding="utf-8")
 
 
