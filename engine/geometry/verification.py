@@ -10,13 +10,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.geometry.batch import estimate_batch
 from engine.geometry.limits import KIND_NAMES, Limits
+from engine.geometry.verified_pairs import VerifiedPairs
 from engine.records import Correspondences, Verification
 from features.records import FloatArray, LocalFeatures
 from scarmatch.settings import Settings, SettingsError
@@ -171,6 +171,47 @@ def _flat(parts: Sequence[npt.ArrayLike], columns: int) -> FloatArray:
     return np.concatenate([np.asarray(part, np.float32).reshape(shape) for part in parts])
 
 
+def verify_list(
+    points0: FloatArray,
+    points1: FloatArray,
+    confidence: FloatArray,
+    marks: FloatArray,
+    offsets: npt.NDArray[np.int64],
+    sizes0: npt.ArrayLike,
+    sizes1: npt.ArrayLike,
+    keys: Sequence[tuple[str, str]],
+    settings: VerificationSettings,
+) -> VerifiedPairs:
+    """Verify P pairs whose correspondences lie one pair after the other; poor data give "no model", never an error.
+
+    Args:
+        points0, points1: (M, 2) float32 canonical pixels, each pair's best first.
+        confidence: (M,) float32 in [0, 1].
+        marks: (M,) float32, the lesser of the mark strengths under both keypoints.
+        offsets: (P + 1,) int64, pair k owns the correspondences ``offsets[k]`` to ``offsets[k + 1]``.
+        sizes0, sizes1: (P, 2) canonical (width, height) in pixels.
+        keys: for each pair (query id, candidate id); with the settings' seed they decide its random numbers.
+        settings: options.
+    """
+    frames = np.hstack([np.asarray(sizes, np.float64).reshape(len(keys), 2) for sizes in (sizes0, sizes1)])
+    kinds, models, inliers, statistics = estimate_batch(
+        points0,
+        points1,
+        confidence,
+        marks,
+        offsets,
+        np.maximum(np.nan_to_num(frames, nan=1.0), 1.0),
+        np.frombuffer(b"".join([_seed_bytes(settings.seed, *key) for key in keys]), "<u8").astype(np.uint64),
+        limits_of(settings),
+        settings.threads,
+    )
+    fits = np.zeros(len(keys))
+    for pair in np.flatnonzero(kinds >= 0).tolist():
+        scale, rotation, shear = (float(statistics[name][pair]) for name in ("scale", "rotation", "shear"))
+        fits[pair] = plausibility(scale, rotation, shear, settings)
+    return VerifiedPairs.of_statistics(kinds, models, inliers, statistics, offsets, fits)
+
+
 def verify_pairs(
     points0: Sequence[FloatArray],
     points1: Sequence[FloatArray],
@@ -198,52 +239,24 @@ def verify_pairs(
     Raises:
         ValueError: the sequences or the arrays of a pair differ in length.
     """
-    settings = settings or VerificationSettings()
     lengths = [len(part) for part in points0]
     for name, parts in (("points1", points1), ("confidence", confidence), ("marks", marks)):
         if parts is not None and [len(part) for part in parts] != lengths:
             raise ValueError(f"{name} does not have as many correspondences as points0 for every pair")
     if len(keys) != len(lengths):
         raise ValueError(f"{len(keys)} keys for {len(lengths)} pairs")
-    frames = np.hstack([np.asarray(sizes, np.float64).reshape(len(lengths), 2) for sizes in (sizes0, sizes1)])
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    kinds, models, inlier_mask, statistics = estimate_batch(
+    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    return verify_list(
         _flat(points0, 2),
         _flat(points1, 2),
         _flat(confidence, 1),
         np.zeros(offsets[-1], np.float32) if marks is None else _flat(marks, 1),
         offsets,
-        np.maximum(np.nan_to_num(frames, nan=1.0), 1.0),
-        np.frombuffer(b"".join([_seed_bytes(settings.seed, *key) for key in keys]), "<u8").astype(np.uint64),
-        limits_of(settings),
-        settings.threads,
-    )
-    return _records(kinds, models, inlier_mask, statistics, offsets, settings)
-
-
-def _records(
-    kinds: npt.NDArray[np.int64],
-    models: npt.NDArray[np.float64],
-    inlier_mask: npt.NDArray[np.bool_],
-    statistics: npt.NDArray[np.void],
-    offsets: npt.NDArray[np.int64],
-    settings: VerificationSettings,
-) -> list[Verification]:
-    """Turn the answer of :func:`engine.geometry.batch.estimate_batch` into records."""
-    records: list[Verification] = []
-    neutral = vars(Verification.none(0))
-    names, bounds, matrices = statistics.dtype.names or (), offsets.tolist(), models.reshape(-1, 3, 3)
-    for pair, (kind, numbers) in enumerate(zip(kinds.tolist(), statistics.tolist(), strict=True)):
-        model, inliers = matrices[pair], inlier_mask[bounds[pair] : bounds[pair + 1]]
-        if kind < 0:
-            records.append(Verification.of({**neutral, "model": model, "inliers": inliers}))
-            continue
-        fields: dict[str, Any] = dict(zip(names, numbers, strict=True))
-        fields["ok"], fields["kind"], fields["model"], fields["inliers"] = True, KIND_NAMES[kind], model, inliers
-        fields["n_inliers"] = int(fields["n_inliers"])
-        fields["plausibility"] = plausibility(fields["scale"], fields["rotation"], fields["shear"], settings)
-        records.append(Verification.of(fields))
-    return records
+        sizes0,
+        sizes1,
+        keys,
+        settings or VerificationSettings(),
+    ).records()
 
 
 def verify_many(

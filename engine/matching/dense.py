@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, transfer
 from engine.matching.lru_cache import LruCache
+from engine.matching.matched import AlignedSkin
 from engine.records import Correspondences
 from features.records import FloatArray, LocalFeatures
 from features.skin.descriptors import KIND
@@ -59,23 +60,6 @@ def skin_verification() -> VerificationSettings:
     return VerificationSettings(
         kinds=("similarity", "affine"), threshold=0.02, max_scale=1.6, max_rotation=25.0, plausible_scale=1.3
     )
-
-
-@dataclass(frozen=True)
-class AlignedSkin:
-    """How alike the skin is once one animal is laid on the other.
-
-    Attributes:
-        similarity: mean cosine over the places of view 0 that fall on the other body, NaN if none does.
-        overlap: their share of all places of view 0.
-        left, right: the same mean over the left and the right flank alone, NaN where fewer than :data:`FEWEST` places
-            fall on the other body: light falls on one flank only, and it changes sides between photographs.
-    """
-
-    similarity: float = float("nan")
-    overlap: float = 0.0
-    left: float = float("nan")
-    right: float = float("nan")
 
 
 class SkinMatcher:

@@ -265,8 +265,7 @@ def _table_kernel() -> Callable[..., int]:
             widest = max(widest, offsets[k + 1] - offsets[k])
         padded, columns = -(-widest // ROWS) * ROWS, len(panels) // depth
         rows = np.zeros(padded * depth, np.int16)
-        best, second = np.empty(padded, np.int32), np.empty(padded, np.int32)
-        query_best, query_second = np.empty(columns, np.int32), np.empty(columns, np.int32)
+        of_rows, of_query = np.empty((2, padded), np.int32), np.empty((2, columns), np.int32)
         for k in range(len(wanted)):
             start, count = offsets[k], offsets[k + 1] - offsets[k]
             if not wanted[k] or not count:
@@ -274,8 +273,10 @@ def _table_kernel() -> Callable[..., int]:
             for i in range(count):
                 for d in range(numbers):
                     rows[i * depth + d] = np.int16(codes[(start + i) * numbers + d]) * np.int16(_FREE)
-            best_two(rows, count, panels, n_query, depth, _INDEX_BITS, best, second, query_best, query_second)
-            scores[k] = _photo_score(query_best, query_second, best, second, n_query, np.float32(SCALE * SCALE))
+            rows[count * depth : -(-count // ROWS) * ROWS * depth] = 0
+            best_two(rows, count, panels, n_query, depth, _INDEX_BITS, of_rows, of_query)
+            norm = np.float32(SCALE * SCALE)
+            scores[k] = _photo_score(of_query[0], of_query[1], of_rows[0], of_rows[1], n_query, norm)
         return version
 
     return score_table

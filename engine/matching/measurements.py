@@ -7,7 +7,7 @@ and they are reached by name everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -15,9 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engine.matching.dense import AlignedSkin
-from engine.records import Correspondences, Verification
-from features.records import LocalFeatures
+from engine.matching.matched import AlignedSkin, MatchedList
 from scarmatch.vocabulary import MODEL_KINDS
 
 MatcherName = Literal["skin", "mutual_nn", "lightglue"]
@@ -31,27 +29,6 @@ FIRST_STAGE: tuple[MatcherName, ...] = (SKIN, MUTUAL_NN)
 MATCHERS: tuple[MatcherName, ...] = (*FIRST_STAGE, LIGHTGLUE)
 
 
-@dataclass(frozen=True, eq=False)
-class MatchedPair:
-    """Two photographs, what a matcher found between them, and what the verification says of it.
-
-    Attributes:
-        features0, features1: query and candidate.
-        matches: tentative matches.
-        verification: of these matches.
-        distinctive: of the mutual nearest neighbours, those that pass the ratio test with a verification of their own;
-            None for other matchers.
-        aligned: of the skin, how alike it is once one animal is laid on the other; None for other matchers.
-    """
-
-    features0: LocalFeatures
-    features1: LocalFeatures
-    matches: Correspondences
-    verification: Verification
-    distinctive: MatchedPair | None = None
-    aligned: AlignedSkin | None = None
-
-
 @dataclass(frozen=True)
 class Measurement:
     """One number of a pair.
@@ -60,84 +37,68 @@ class Measurement:
         name: what it is called; the pair table puts the matcher's name before it.
         unit: "1" for a pure number, "code" for an index into ``categories``.
         meaning: one plain phrase.
-        get: reads it off a pair.
+        get: reads the (P,) values off a list of pairs.
         categories: names of the codes; the pair table holds the names.
     """
 
     name: str
     unit: str
     meaning: str
-    get: Callable[[MatchedPair], float]
+    get: Callable[[MatchedList], npt.NDArray[Any]]
     categories: tuple[str, ...] = ()
+
+
+def _verified(name: str, unit: str, meaning: str, field: str | None = None) -> Measurement:
+    """Return a number of the verification, which is called by another name there if ``field`` says so."""
+    return Measurement(name, unit, meaning, lambda m: m.verified.numbers[field or name])
 
 
 #: What every matcher measures. "Keypoints" are the places of the grid where a matcher compares skin.
 COMMON: tuple[Measurement, ...] = (
-    Measurement("keypoints0", "keypoints", "keypoints of the query", lambda p: len(p.features0)),
-    Measurement("keypoints1", "keypoints", "keypoints of the candidate", lambda p: len(p.features1)),
-    Measurement("matches", "matches", "tentative matches", lambda p: len(p.matches)),
-    Measurement("confidence_sum", "matches", "sum of their confidences", lambda p: p.matches.confidence.sum()),
-    Measurement("similarity", "1", "the matcher's own similarity of the pair", lambda p: p.matches.similarity),
-    Measurement("model_found", "0/1", "whether any geometric model was found", lambda p: p.verification.ok),
-    Measurement(
-        "model_kind",
-        "code",
-        "kind of the geometric model",
-        lambda p: MODEL_KINDS.index(p.verification.kind),
-        MODEL_KINDS,
-    ),
-    Measurement("inliers", "matches", "inliers of the geometric model", lambda p: p.verification.n_inliers),
-    Measurement("inlier_ratio", "1", "inliers per tentative match", lambda p: p.verification.inlier_ratio),
-    Measurement(
-        "inlier_confidence_sum", "matches", "sum of the inliers' confidences", lambda p: p.verification.confidence_sum
-    ),
-    Measurement("residual", "body lengths", "median transfer error of the inliers", lambda p: p.verification.residual),
-    Measurement(
-        "spread_along",
-        "body lengths",
-        "standard deviation of the inliers along the body",
-        lambda p: p.verification.spread_along,
-    ),
-    Measurement(
-        "spread_across",
-        "body lengths",
-        "standard deviation of the inliers across the body",
-        lambda p: p.verification.spread_across,
-    ),
-    Measurement("scale", "1", "scale of the model, 1 = same extent", lambda p: p.verification.scale),
-    Measurement(
-        "rotation", "degrees", "rotation of the model between head-up views", lambda p: p.verification.rotation
-    ),
-    Measurement("shear", "1", "departure of the model from a similarity", lambda p: p.verification.shear),
-    Measurement(
-        "position_gap",
-        "body lengths",
-        "median disagreement of the inliers' position along the body",
-        lambda p: p.verification.position_gap,
-    ),
-    Measurement(
-        "mark_share", "1", "share of inliers in mark regions of both views", lambda p: p.verification.mark_share
-    ),
-    Measurement(
-        "plausibility", "1", "how well the model fits two head-up crops", lambda p: p.verification.plausibility
-    ),
-    Measurement("model_score", "1", "the estimator's own quality of the model", lambda p: p.verification.score),
+    Measurement("keypoints0", "keypoints", "keypoints of the query", lambda m: m.keypoints0),
+    Measurement("keypoints1", "keypoints", "keypoints of the candidate", lambda m: m.keypoints1),
+    Measurement("matches", "matches", "tentative matches", lambda m: np.diff(m.offsets)),
+    Measurement("confidence_sum", "matches", "sum of their confidences", lambda m: m.confidence_sums()),
+    Measurement("similarity", "1", "the matcher's own similarity of the pair", lambda m: m.similarity),
+    Measurement("model_found", "0/1", "whether any geometric model was found", lambda m: m.verified.found),
+    Measurement("model_kind", "code", "kind of the geometric model", lambda m: m.verified.kinds + 1, MODEL_KINDS),
+    _verified("inliers", "matches", "inliers of the geometric model", "n_inliers"),
+    _verified("inlier_ratio", "1", "inliers per tentative match"),
+    _verified("inlier_confidence_sum", "matches", "sum of the inliers' confidences", "confidence_sum"),
+    _verified("residual", "body lengths", "median transfer error of the inliers"),
+    _verified("spread_along", "body lengths", "standard deviation of the inliers along the body"),
+    _verified("spread_across", "body lengths", "standard deviation of the inliers across the body"),
+    _verified("scale", "1", "scale of the model, 1 = same extent"),
+    _verified("rotation", "degrees", "rotation of the model between head-up views"),
+    _verified("shear", "1", "departure of the model from a similarity"),
+    _verified("position_gap", "body lengths", "median disagreement of the inliers' position along the body"),
+    _verified("mark_share", "1", "share of inliers in mark regions of both views"),
+    _verified("plausibility", "1", "how well the model fits two head-up crops"),
+    _verified("model_score", "1", "the estimator's own quality of the model", "score"),
 )
 
 
-def _aligned(pair: MatchedPair) -> AlignedSkin:
-    return pair.aligned if pair.aligned is not None else AlignedSkin()
+def _distinctive(matched: MatchedList) -> MatchedList:
+    if matched.distinctive is None:
+        raise ValueError("the pairs come without their distinctive matches")
+    return matched.distinctive
 
 
-def _distinctive(pair: MatchedPair) -> MatchedPair:
-    if pair.distinctive is None:
-        raise ValueError("the pair comes without its distinctive matches")
-    return pair.distinctive
+def _aligned(name: str, meaning: str) -> Measurement:
+    """Return a number of :class:`engine.matching.matched.AlignedSkin`."""
+
+    def get(matched: MatchedList) -> npt.NDArray[Any]:
+        pairs = matched.aligned if matched.aligned is not None else [AlignedSkin()] * len(matched)
+        return np.array([getattr(pair, name) for pair in pairs], np.float64)
+
+    return Measurement(name if name == "overlap" else f"aligned_{name}", "1", meaning, get)
 
 
-def _inliers_across(pair: MatchedPair) -> npt.NDArray[np.floating]:
-    """Return the inliers' places across the body of view 0: the left flank is negative."""
-    return pair.features0.on_body[pair.matches.indices[pair.verification.inliers, 0], 1]
+def _inliers_across(matched: MatchedList, flank: int) -> npt.NDArray[Any]:
+    """Return how many inliers lie on the left (-1) or the right (+1) flank of view 0."""
+    if matched.across0 is None:
+        raise ValueError("the pairs come without the places of their matches across the body")
+    return matched.count(matched.verified.inliers & (flank * matched.across0 > 0))
 
 
 #: What is measured of the distinctive matches (Lowe, IJCV 2004: those that pass the ratio test) by themselves.
@@ -146,36 +107,22 @@ _DISTINCTIVE = ("matches", "inliers", "inlier_ratio", "inlier_confidence_sum", "
 
 def _of_distinctive(common: Measurement) -> Measurement:
     meaning = f"{common.meaning}, of the distinctive matches alone"
-    return Measurement(f"distinctive_{common.name}", common.unit, meaning, lambda p: common.get(_distinctive(p)))
+    return Measurement(f"distinctive_{common.name}", common.unit, meaning, lambda m: common.get(_distinctive(m)))
 
 
 _OWN: Mapping[MatcherName, tuple[Measurement, ...]] = {
     "skin": (
-        Measurement(
-            "aligned_similarity",
-            "1",
-            "mean cosine of the skin once one animal is laid on the other",
-            lambda p: _aligned(p).similarity,
-        ),
-        Measurement(
-            "overlap",
-            "1",
-            "share of the query's skin that then falls on the candidate's",
-            lambda p: _aligned(p).overlap,
-        ),
-        Measurement("aligned_left", "1", "that mean cosine over the left flank", lambda p: _aligned(p).left),
-        Measurement("aligned_right", "1", "that mean cosine over the right flank", lambda p: _aligned(p).right),
-        Measurement("inliers_left", "matches", "inliers on the left flank", lambda p: (_inliers_across(p) < 0).sum()),
-        Measurement("inliers_right", "matches", "inliers on the right flank", lambda p: (_inliers_across(p) > 0).sum()),
+        _aligned("similarity", "mean cosine of the skin once one animal is laid on the other"),
+        _aligned("overlap", "share of the query's skin that then falls on the candidate's"),
+        _aligned("left", "that mean cosine over the left flank"),
+        _aligned("right", "that mean cosine over the right flank"),
+        Measurement("inliers_left", "matches", "inliers on the left flank", lambda m: _inliers_across(m, -1)),
+        Measurement("inliers_right", "matches", "inliers on the right flank", lambda m: _inliers_across(m, 1)),
     ),
     "mutual_nn": tuple(_of_distinctive(common) for common in COMMON if common.name in _DISTINCTIVE),
     "lightglue": (
-        Measurement(
-            "matches_50", "matches", "matches of confidence above 0.5", lambda p: (p.matches.confidence > 0.5).sum()
-        ),
-        Measurement(
-            "matches_80", "matches", "matches of confidence above 0.8", lambda p: (p.matches.confidence > 0.8).sum()
-        ),
+        Measurement("matches_50", "matches", "matches of confidence above 0.5", lambda m: m.count(m.confidence > 0.5)),
+        Measurement("matches_80", "matches", "matches of confidence above 0.8", lambda m: m.count(m.confidence > 0.8)),
     ),
 }
 
@@ -190,10 +137,12 @@ def record_type(matcher: MatcherName) -> np.dtype:
     return np.dtype([(measurement.name, np.float32) for measurement in MEASUREMENTS[matcher]])
 
 
-def measure(matcher: MatcherName, pairs: Sequence[MatchedPair]) -> npt.NDArray[Any]:
-    """Measure pairs; returns their (pairs,) records of :func:`record_type`."""
-    rows = [tuple(measurement.get(pair) for measurement in MEASUREMENTS[matcher]) for pair in pairs]
-    return np.array(rows, record_type(matcher))
+def measure(matcher: MatcherName, matched: MatchedList) -> npt.NDArray[Any]:
+    """Measure a list of pairs; returns their (pairs,) records of :func:`record_type`."""
+    records = unmeasured(matcher, len(matched))
+    for measurement in MEASUREMENTS[matcher]:
+        records[measurement.name] = measurement.get(matched)
+    return records
 
 
 def unmeasured(matcher: MatcherName, count: int) -> npt.NDArray[Any]:

@@ -1,11 +1,11 @@
 """Mutual nearest neighbours of keypoints by descriptor, judged by how far behind the next nearest is.
 
-One matrix product and one pass over it give a pair's matches, hundreds of pairs a second on one core where LightGlue
-does five to ten. On flattened skin they find nearly as many true pairs once the verification has sorted them
-(bench/NOTES.md), so every candidate of a list is matched this way and LightGlue re-scores the best few.
+One product gives a pair's matches, a thousand pairs a second and more on one core where LightGlue does five to ten. On
+flattened skin they find nearly as many true pairs once the verification has sorted them (bench/NOTES.md), so every
+candidate of a list is matched this way and LightGlue re-scores the best few.
 
-Each pair has its own product: in one product for many pairs the last bits of a pair's similarities could depend on its
-company.
+Matches are those of single precision to the last bit (:mod:`engine.matching.exact_neighbours`), and depend on nothing
+but the pair.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from engine.matching.base import best_first
 from engine.matching.exhaustive import SCORED_KEYPOINTS, Codes, quantise
 from engine.matching.lru_cache import LruCache
+from engine.matching.matched import TentativeList
+from engine.matching.mutual_kernels import matches_kernel, neighbours_kernel
+from engine.matching.tiles import Codes16, as_panels, as_rows, fine_codes, index_bits
 from engine.records import Correspondences
 from features.keypoints.metric import AUTO, NONE, load_metric
-from features.records import FloatArray, LocalFeatures
+from features.records import BoolArray, FloatArray, LocalFeatures
 from scarmatch.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
 CODE_VERSION = 1
-
-#: Similarity of what is not there.
-_NONE = np.float32(-2.0)
 
 
 @dataclass(frozen=True)
@@ -75,25 +73,40 @@ class MutualNeighbours:
 
 def mutual_neighbours(descriptors0: FloatArray, descriptors1: FloatArray) -> MutualNeighbours:
     """Return the mutual nearest neighbours of two sets of unit descriptors, (N, D) and (M, D) float32."""
-    import torch
+    sides = [np.ascontiguousarray(one, np.float32) for one in (descriptors0, descriptors1)]
+    most = min(map(len, sides))
+    indices, cosine, ratio = np.empty((most, 2), np.int32), np.empty(most, np.float32), np.empty(most, np.float32)
+    count = 0
+    if most:
+        rows0, rows1 = (as_rows(fine_codes(side)) for side in sides)
+        panels, bits = as_panels(rows0[: len(sides[0])]).reshape(-1), index_bits(*map(len, sides))
+        count = neighbours_kernel()(*sides, rows0, rows1, panels, bits, indices, cosine, ratio)
+    places = indices[:count].astype(np.int64)
+    return MutualNeighbours(places[:, 0], places[:, 1], cosine[:count], ratio[:count])
 
-    if not len(descriptors0) or not len(descriptors1):
-        nothing, none = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return MutualNeighbours(nothing, nothing, none, none)
-    # By torch, whose threads the worker processes keep to one; NumPy's would go their own way.
-    similarity = torch.mm(torch.from_numpy(descriptors0), torch.from_numpy(descriptors1).T).numpy()
-    back, second_back = _best_rows(similarity)
-    every = np.arange(len(similarity))
-    nearest = similarity.argmax(axis=1)
-    rows = np.flatnonzero(back[nearest] == every)
-    columns = nearest[rows]
-    top = similarity[rows, columns]
-    similarity[every, nearest] = _NONE
-    runner_up = similarity[rows, similarity[rows].argmax(axis=1)]
-    next_best = np.maximum(runner_up, second_back[columns])
-    # For unit vectors the squared distance is 2 - 2 cosine.
-    ratio = np.sqrt(np.maximum(1 - top, 0) / np.maximum(1 - next_best, 1e-9))
-    return MutualNeighbours(rows, columns, top, np.where(next_best > _NONE, ratio, 0).astype(np.float32))
+
+@dataclass(frozen=True, eq=False)
+class PreparedKeypoints:
+    """One photograph's best keypoints, ready to be compared.
+
+    Attributes:
+        descriptors: (n, D) float32.
+        rows: (padded n, padded D) int16 codes of them.
+        xy: (n, 2) float32 canonical pixels.
+        marks: (n,) float32 strength of the marks under them.
+        size: canonical (width, height) in pixels.
+        keypoints: how many keypoints the photograph has, compared or not.
+    """
+
+    descriptors: FloatArray
+    rows: Codes16
+    xy: FloatArray
+    marks: FloatArray
+    size: tuple[int, int]
+    keypoints: int
+
+    def __len__(self) -> int:
+        return len(self.xy)
 
 
 class MutualNNMatcher:
@@ -111,14 +124,14 @@ class MutualNNMatcher:
         >>> MutualNNMatcher("aliked").match([(features0, features1)])      # doctest: +SKIP
     """
 
-    #: Photographs prepared in memory (each about 0.25 MB).
+    #: Photographs prepared in memory (each about 0.4 MB).
     KEEP = 128
 
     def __init__(self, kind: str, settings: MutualNNSettings | None = None) -> None:
         self.settings = settings or MutualNNSettings()
         self._kind = kind
         self._metric, self._print = load_metric(self.settings.metric, kind)
-        self._descriptors = LruCache(self._prepare, self.KEEP, key=id)
+        self._prepared = LruCache(self.prepare, self.KEEP, key=id)
 
     def fingerprint(self) -> str:
         """Settings, metric and code version in one string."""
@@ -132,52 +145,80 @@ class MutualNNMatcher:
         Raises:
             ValueError: the keypoints are of another kind.
         """
-        return [self._match_one(features0, features1) for features0, features1 in pairs]
+        prepared = [(self._prepared(first), self._prepared(second)) for first, second in pairs]
+        return [self.match_list(first, [second]).pair(0) for first, second in prepared]
 
-    def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
-        neighbours = mutual_neighbours(self._descriptors(features0), self._descriptors(features1))
-        similarity = float(neighbours.cosine.mean()) if len(neighbours) else float("nan")
-        return best_first(
-            np.stack([neighbours.rows, neighbours.columns], 1), np.clip(1 - neighbours.ratio, 0, 1), similarity
+    def match_list(self, query: PreparedKeypoints, candidates: Sequence[PreparedKeypoints]) -> TentativeList:
+        """Return the matches of a query with its candidates, in the order given."""
+        most = sum(min(len(query), len(candidate)) for candidate in candidates)
+        indices, confidence, marks = (
+            np.empty((most, 2), np.int32),
+            np.empty(most, np.float32),
+            np.empty(most, np.float32),
+        )
+        points0, points1 = np.empty((most, 2), np.float32), np.empty((most, 2), np.float32)
+        cosine = np.empty(len(query), np.float32)
+        outputs = (cosine, indices, confidence, points0, points1, marks)
+        offsets, similarity = np.zeros(len(candidates) + 1, np.int64), np.full(len(candidates), np.nan)
+        panels, kernel, at = as_panels(query.rows[: len(query)]).reshape(-1), matches_kernel(), 0
+        own = (query.descriptors, query.rows, query.xy, query.marks)
+        for number, candidate in enumerate(candidates):
+            if len(query) and len(candidate):
+                other = (candidate.descriptors, candidate.rows, candidate.xy, candidate.marks)
+                found = kernel(*own, *other, panels, index_bits(len(query), len(candidate)), at, *outputs)
+                similarity[number] = cosine[:found].mean() if found else np.nan
+                at += found
+            offsets[number + 1] = at
+        return TentativeList(
+            offsets=offsets,
+            indices=indices[:at],
+            confidence=confidence[:at],
+            similarity=similarity,
+            points0=points0[:at],
+            points1=points1[:at],
+            marks=marks[:at],
+            sizes0=np.array([query.size] * len(candidates), np.int64).reshape(-1, 2),
+            sizes1=np.array([candidate.size for candidate in candidates], np.int64).reshape(-1, 2),
+            keypoints0=np.full(len(candidates), query.keypoints, np.int64),
+            keypoints1=np.array([candidate.keypoints for candidate in candidates], np.int64),
         )
 
-    def _prepare(self, features: LocalFeatures, most: int | None = None) -> FloatArray:
+    def prepare(self, features: LocalFeatures) -> PreparedKeypoints:
+        """Make a photograph ready to be compared.
+
+        Raises:
+            ValueError: the keypoints are of another kind.
+        """
+        descriptors = self._descriptors(features, self.settings.max_keypoints)
+        count = len(descriptors)
+        return PreparedKeypoints(
+            np.ascontiguousarray(descriptors),
+            as_rows(fine_codes(descriptors)),
+            np.ascontiguousarray(features.canonical_xy[:count]),
+            np.ascontiguousarray(features.marks[:count], np.float32),
+            features.frame.canonical_size,
+            len(features),
+        )
+
+    def _descriptors(self, features: LocalFeatures, most: int) -> FloatArray:
         if features.kind != self._kind:
             raise ValueError(f"this matcher compares {self._kind!r} keypoints, not {features.kind!r}")
-        descriptors = np.array(features.descriptors[: most or self.settings.max_keypoints], np.float32)
+        descriptors = np.array(features.descriptors[:most], np.float32)
         return descriptors if self._metric is None or not len(features) else self._metric.apply(descriptors)
 
     def codes(self, features: LocalFeatures) -> Codes:
         """Return the (n, D) int8 codes of a photograph's best keypoints, for the scores of whole catalogues."""
-        return quantise(self._prepare(features, SCORED_KEYPOINTS))
+        return quantise(self._descriptors(features, SCORED_KEYPOINTS))
 
     def forget(self) -> None:
         """Drop what is kept of photographs in memory."""
-        self._descriptors.clear()
+        self._prepared.clear()
 
     def passes_ratio_test(self, matches: Correspondences) -> Correspondences:
         """Return the distinctive ones among the matches of :meth:`match`: of a ratio of at most ``max_ratio``."""
-        count = int((matches.confidence >= 1 - self.settings.max_ratio).sum())  # most confident come first
+        count = int(self.distinctive(matches.confidence).sum())  # most confident come first
         return Correspondences(matches.indices[:count], matches.confidence[:count], matches.similarity)
 
-
-@numba.njit(cache=True, nogil=True)
-def _best_rows(
-    similarity: FloatArray,
-) -> tuple[npt.NDArray[np.int32], FloatArray]:  # pragma: no cover - compiled
-    """Return the (M,) row of each column's best (the first of equals), and the second best (-2: none).
-
-    The loop is written for the compiler to turn into vector instructions: no branches, 32-bit indices.
-    """
-    rows, columns = similarity.shape
-    back = np.zeros(columns, np.int32)
-    best, second = np.full(columns, np.float32(-2.0)), np.full(columns, np.float32(-2.0))
-    for i in range(rows):
-        own, row = similarity[i], np.int32(i)
-        for j in range(columns):
-            value, top = own[j], best[j]
-            lower = top if value > top else value
-            second[j] = lower if lower > second[j] else second[j]
-            back[j] = row if value > top else back[j]
-            best[j] = value if value > top else top
-    return back, second
+    def distinctive(self, confidence: FloatArray) -> BoolArray:
+        """Say which matches pass the ratio test, by their confidences."""
+        return confidence >= 1 - self.settings.max_ratio

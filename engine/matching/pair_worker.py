@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching.base import FeaturePair, PairMatcher
-from engine.matching.dense import AlignedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
+from engine.matching.dense import SkinMatcher, SkinMatchingSettings, skin_verification
 from engine.matching.exhaustive import Codes, DescriptorTable, mutual_nn_scores
 from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher, LightGlueSettings
 from engine.matching.lru_cache import LruCache
-from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatchedPair, MatcherName, measure
-from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings
+from engine.matching.matched import AlignedSkin, MatchedList, MatchedPair
+from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatcherName, measure
+from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, PreparedKeypoints
 from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
 from features.describe import Describer, DescribeSettings
@@ -87,6 +88,9 @@ class PairWorker:
 
     #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
     KEEP = 128
+    #: Photographs prepared for the first stage (each about 0.14 MB): lists of candidates are longer than KEEP, and a
+    #: memory shorter than a list forgets each photograph just before the next query asks for it.
+    KEEP_PREPARED = 512
 
     def __init__(self, settings: PairSettings, store: Path, device: str | None = None) -> None:
         kind = settings.describe.keypoints.kind
@@ -101,6 +105,7 @@ class PairWorker:
         self._skin_verification = settings.skin_verification.replace(threads=1)
         self.keypoints = LruCache(self.describer.local, self.KEEP)
         self.skin = LruCache(self.describer.skin, self.KEEP)
+        self._prepared_keypoints = LruCache(self._prepare_keypoints, self.KEEP_PREPARED)
         self.tables = LruCache(_open_table, 1)
         self._device = device
 
@@ -127,15 +132,26 @@ class PairWorker:
 
     def measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray[Any]:
         """Match, verify and measure a query's pairs: (candidates,) records, in the order given."""
+        if matcher == MUTUAL_NN:
+            return measure(matcher, self._matched_keypoints(task))
         matched = self.match(matcher, task)
         if matcher == SKIN:
             matched = [dataclasses.replace(pair, aligned=self._aligned(pair)) for pair in matched]
-        elif matcher == MUTUAL_NN:
-            pairs = [(pair.features0, pair.features1) for pair in matched]
-            distinctive = [self._mutual_nn.passes_ratio_test(pair.matches) for pair in matched]
-            again = self._verified(matcher, task, pairs, distinctive)
-            matched = [dataclasses.replace(p, distinctive=d) for p, d in zip(matched, again, strict=True)]
-        return measure(matcher, matched)
+        return measure(matcher, MatchedList.of(matched))
+
+    def _matched_keypoints(self, task: PairTask) -> MatchedList:
+        """Match a query's keypoints with its candidates', verify all matches, and the distinctive ones once more."""
+        prepared = self._prepared_keypoints
+        keys = [(task.query, key) for key in task.candidates]
+        tentative = self._mutual_nn.match_list(prepared(task.query), [prepared(key) for key in task.candidates])
+        distinctive = tentative.where(self._mutual_nn.distinctive(tentative.confidence))
+        every, few = (
+            MatchedList.of_list(part, part.verify(keys, self._verification)) for part in (tentative, distinctive)
+        )
+        return dataclasses.replace(every, distinctive=few)
+
+    def _prepare_keypoints(self, key: str) -> PreparedKeypoints:
+        return self._mutual_nn.prepare(self.describer.local(key))
 
     def codes(self, key: str) -> Codes:
         """Return the quantised descriptors of a described photograph (LostEntryError if the store lost it)."""

@@ -32,6 +32,8 @@ Integers32 = npt.NDArray[np.int32]
 
 #: A tile's size: twelve registers of sums, two of columns, one of a row.
 ROWS, COLUMNS = 6, 16
+#: A unit vector times this, rounded, is its fine code.
+SCALE = 2**15
 #: What is not there: less than every similarity with its index.
 NOTHING = -(2**31)
 
@@ -57,6 +59,17 @@ def stamp() -> int:
 def pad(count: int, to: int) -> int:
     """Return the next multiple of ``to``."""
     return -(-count // to) * to
+
+
+def fine_codes(vectors: npt.NDArray[np.floating]) -> Codes16:
+    """Return the (N, D) codes of unit vectors: their numbers times :data:`SCALE`, rounded.
+
+    That is finer than the half precision that descriptors are kept in (a cosine is off by some 1e-5), and so coarse
+    that no sum of products overflows: by Cauchy and Schwarz none is larger than the square of the scale. Vectors longer
+    than 1 are therefore shortened.
+    """
+    length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1.0))
+    return np.clip(np.rint(vectors * (np.float32(SCALE) / length)), 1 - SCALE, SCALE - 1).astype(np.int16)
 
 
 def as_rows(codes: Codes16) -> Codes16:
@@ -114,9 +127,13 @@ class _Tile:
         """Return the smaller of two vectors, lane by lane."""
         return self.builder.select(self.builder.icmp_signed("<", first, second), first, second)
 
-    def best_two(self, value: Any, best: Any, second: Any) -> tuple[Any, Any]:
-        """Return best and second best after a vector was taken into them."""
-        return self.larger(best, value), self.larger(second, self.smaller(best, value))
+    def sorted_in(self, value: Any, best: list[Any]) -> list[Any]:
+        """Return the best, second best, ... after a vector was sorted in."""
+        after = []
+        for one in best:
+            after.append(self.larger(one, value))
+            value = self.smaller(one, value)
+        return after
 
     def _place(self, pointer: Any, at: int, kind: ir.Type) -> Any:
         return self.builder.bitcast(self.builder.gep(pointer, [ir.Constant(_I64, at)]), kind.as_pointer())
@@ -168,97 +185,113 @@ def _pointers(context: Any, builder: Any, kinds: Any, values: Any) -> list[Any]:
     ]
 
 
-@intrinsic
-def _take_tile(
-    typingctx: Any,
-    rows: Any,
-    row: Any,
-    panels: Any,
-    column: Any,
-    depth: Any,
-    row_bits: Any,
-    column_masks: Any,
-    column_bits: Any,
-    lane_best: Any,
-    lane_second: Any,
-    column_best: Any,
-    column_second: Any,
-) -> Any:  # pragma: no cover - compiled
-    """Multiply one tile and take it into the best and second best of its rows (by lane) and columns."""
-    arrays = (row_bits, column_masks, column_bits, lane_best, lane_second, column_best, column_second)
-    signature = types.void(rows, types.intp, panels, types.intp, types.intp, *arrays)
+def _tile_of(levels: int) -> Any:
+    """Return what multiplies one tile and takes it into the best so many of its rows (by lane) and columns."""
 
-    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        all_rows, row, all_panels, column, depth, *others = _pointers(context, builder, signature.args, values)
-        own, masks, bits, lanes, next_lanes, best, second = others
-        masks, bits, best, second = (builder.gep(one, [column]) for one in (masks, bits, best, second))
-        own = builder.gep(own, [row])
-        start, panel = (builder.gep(p, [builder.mul(i, depth)]) for p, i in ((all_rows, row), (all_panels, column)))
-        tile = _Tile(builder, start, panel, depth, builder.ashr(depth, ir.Constant(_I64, 1)))
-        for half in range(_HALVES):
-            mask, index = (tile.load(one, half * _LANES, _V8) for one in (masks, bits))
-            # Kept in registers from row to row: each would wait for what the one before wrote to memory.
-            of_columns = tile.load(best, half * _LANES, _V8), tile.load(second, half * _LANES, _V8)
+    @intrinsic
+    def take_tile(
+        typingctx: Any,
+        rows: Any,
+        row: Any,
+        panels: Any,
+        column: Any,
+        depth: Any,
+        row_bits: Any,
+        column_masks: Any,
+        column_bits: Any,
+        lanes: Any,
+        of_columns: Any,
+        stride: Any,
+    ) -> Any:
+        arrays = (row_bits, column_masks, column_bits, lanes, of_columns)
+        signature = types.void(rows, types.intp, panels, types.intp, types.intp, *arrays, types.intp)
+
+        def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            all_rows, row, all_panels, column, depth, *others = _pointers(context, builder, signature.args, values)
+            own, masks, bits, lanes, best, stride = others
+            own, masks, bits = (builder.gep(one, [at]) for one, at in ((own, row), (masks, column), (bits, column)))
+            skipped = [builder.mul(stride, ir.Constant(_I64, level)) for level in range(levels)]
+            bests = [builder.gep(best, [builder.add(column, one)]) for one in skipped]
+            start, panel = (builder.gep(p, [builder.mul(i, depth)]) for p, i in ((all_rows, row), (all_panels, column)))
+            tile = _Tile(builder, start, panel, depth, builder.ashr(depth, ir.Constant(_I64, 1)))
+            for half in range(_HALVES):
+                mask, index = (tile.load(one, half * _LANES, _V8) for one in (masks, bits))
+                # Kept in registers from row to row: each would wait for what the one before wrote to memory.
+                by_column = [tile.load(one, half * _LANES, _V8) for one in bests]
+                for number in range(ROWS):
+                    value, at = builder.and_(tile.sums[number][half], mask), number * COLUMNS + half * _LANES
+                    places = [level * ROWS * COLUMNS + at for level in range(levels)]
+                    before = [tile.load(lanes, place, _V8) for place in places]
+                    for place, found in zip(places, tile.sorted_in(builder.or_(value, index), before), strict=True):
+                        tile.store(found, lanes, place)
+                    by_row = builder.or_(value, tile.splat(tile.load(own, number, _I32), _V8))
+                    by_column = tile.sorted_in(by_row, by_column)
+                for one, found in zip(bests, by_column, strict=True):
+                    tile.store(found, one, half * _LANES)
+            return context.get_dummy_value()
+
+        return signature, write
+
+    return take_tile
+
+
+def _best_of(levels: int) -> Any:
+    """Return the compiled search for the best so many neighbours."""
+    take_tile, lanes_in_all = _tile_of(levels), ROWS * COLUMNS
+
+    @njit(nogil=True)
+    def best(
+        rows: Codes16,
+        n_rows: int,
+        panels: Codes16,
+        n_columns: int,
+        depth: int,
+        bits: int,
+        of_rows: Integers32,
+        of_columns: Integers32,
+    ) -> None:
+        """Find the best columns of every row, and rows of every column, packed (see the module).
+
+        Args:
+            rows: of :func:`as_rows`, flat.
+            n_rows, n_columns: how many there are without the padding.
+            panels: of :func:`as_panels`, flat.
+            depth: numbers of a padded descriptor.
+            bits: how many low bits hold the index.
+            of_rows, of_columns: (levels, padded) outputs, best first, :data:`NOTHING` where there is none.
+        """
+        low = np.int32((1 << bits) - 1)
+        padded_rows, padded_columns = -(-n_rows // ROWS) * ROWS, -(-n_columns // COLUMNS) * COLUMNS
+        row_bits = np.full(padded_rows, np.int32(NOTHING))
+        masks, column_bits = np.zeros(padded_columns, np.int32), np.full(padded_columns, np.int32(NOTHING))
+        for i in range(n_rows):
+            row_bits[i] = low - np.int32(i)
+        for j in range(n_columns):
+            masks[j], column_bits[j] = ~low, low - np.int32(j)
+        lanes = np.empty(levels * lanes_in_all, np.int32)
+        of_columns[:] = NOTHING
+        for row in range(0, padded_rows, ROWS):
+            lanes[:] = NOTHING
+            for column in range(0, padded_columns, COLUMNS):
+                take_tile(
+                    rows, row, panels, column, depth, row_bits, masks, column_bits,
+                    lanes, of_columns, of_columns.shape[1],
+                )  # fmt: skip
             for number in range(ROWS):
-                value, at = builder.and_(tile.sums[number][half], mask), number * COLUMNS + half * _LANES
-                of_row = tile.load(lanes, at, _V8), tile.load(next_lanes, at, _V8)
-                of_row = tile.best_two(builder.or_(value, index), *of_row)
-                tile.store(of_row[0], lanes, at)
-                tile.store(of_row[1], next_lanes, at)
-                by_row = builder.or_(value, tile.splat(tile.load(own, number, _I32), _V8))
-                of_columns = tile.best_two(by_row, *of_columns)
-            tile.store(of_columns[0], best, half * _LANES)
-            tile.store(of_columns[1], second, half * _LANES)
-        return context.get_dummy_value()
+                for level in range(levels):
+                    of_rows[level, row + number] = NOTHING
+                for at in range(levels):
+                    for lane in range(number * COLUMNS, (number + 1) * COLUMNS):
+                        value = lanes[at * lanes_in_all + lane]
+                        if value <= of_rows[levels - 1, row + number]:
+                            continue
+                        for level in range(levels):
+                            top = of_rows[level, row + number]
+                            of_rows[level, row + number] = max(top, value)
+                            value = min(top, value)
 
-    return signature, write
+    return best
 
 
-@njit(nogil=True)
-def best_two(
-    rows: Codes16,
-    n_rows: int,
-    panels: Codes16,
-    n_columns: int,
-    depth: int,
-    bits: int,
-    row_best: Integers32,
-    row_second: Integers32,
-    column_best: Integers32,
-    column_second: Integers32,
-) -> None:  # pragma: no cover - compiled
-    """Find the best and second best column of every row, and row of every column, packed (see the module).
-
-    Args:
-        rows: of :func:`as_rows`, flat.
-        n_rows, n_columns: how many there are without the padding.
-        panels: of :func:`as_panels`, flat.
-        depth: numbers of a padded descriptor.
-        bits: how many low bits hold the index.
-        row_best, row_second, column_best, column_second: (padded) outputs, :data:`NOTHING` where there is none.
-    """
-    low = np.int32((1 << bits) - 1)
-    padded_rows, padded_columns = -(-n_rows // ROWS) * ROWS, -(-n_columns // COLUMNS) * COLUMNS
-    row_bits = np.full(padded_rows, np.int32(NOTHING))
-    masks, column_bits = np.zeros(padded_columns, np.int32), np.full(padded_columns, np.int32(NOTHING))
-    for i in range(n_rows):
-        row_bits[i] = low - np.int32(i)
-    for j in range(n_columns):
-        masks[j], column_bits[j] = ~low, low - np.int32(j)
-    lane_best, lane_second = np.empty(ROWS * COLUMNS, np.int32), np.empty(ROWS * COLUMNS, np.int32)
-    for j in range(padded_columns):
-        column_best[j], column_second[j] = NOTHING, NOTHING
-    for row in range(0, padded_rows, ROWS):
-        for lane in range(ROWS * COLUMNS):
-            lane_best[lane], lane_second[lane] = NOTHING, NOTHING
-        for column in range(0, padded_columns, COLUMNS):
-            _take_tile(
-                rows, row, panels, column, depth, row_bits, masks, column_bits,
-                lane_best, lane_second, column_best, column_second,
-            )  # fmt: skip
-        for number in range(ROWS):
-            best = second = np.int32(NOTHING)
-            for lane in range(number * COLUMNS, (number + 1) * COLUMNS):
-                second = max(second, min(best, lane_best[lane]), lane_second[lane])
-                best = max(best, lane_best[lane])
-            row_best[row + number], row_second[row + number] = best, second
+#: Find best and second best, or the third too, of rows and columns.
+best_two, best_three = _best_of(2), _best_of(3)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from engine.catalogue.index import CatalogIndex, refs_of
-from engine.matching.measurements import SKIN, MatchedPair
+from engine.matching.matched import MatchedPair
+from engine.matching.measurements import SKIN
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairTask
 from engine.records import Correspondences, Verification

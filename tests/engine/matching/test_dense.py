@@ -10,7 +10,8 @@ import pytest
 
 from engine.geometry.verification import verify_many
 from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSettings, nearest_within, skin_verification
-from engine.matching.measurements import SKIN, MatchedPair, measure
+from engine.matching.matched import MatchedList, MatchedPair
+from engine.matching.measurements import SKIN, measure
 from engine.records import Correspondences, Verification
 from features.records import Frame, LocalFeatures
 from features.skin.descriptors import KIND
@@ -35,7 +36,7 @@ def moved(features: LocalFeatures, shift: tuple[float, float]) -> LocalFeatures:
 
 def measured(first: LocalFeatures, second: LocalFeatures, matches: Correspondences, check: Verification) -> npt.NDArray:
     aligned = SkinMatcher().aligned(first, second, check.model) if check.ok else None
-    return measure(SKIN, [MatchedPair(first, second, matches, check, aligned=aligned)])[0]
+    return measure(SKIN, MatchedList.of([MatchedPair(first, second, matches, check, aligned=aligned)]))[0]
 
 
 def test_a_shifted_animal_is_found_place_by_place() -> None:

@@ -72,6 +72,7 @@ def test_neither_product_nor_block_changes_a_bit(
     monkeypatch.setattr(exhaustive, "_DEVICE_COLUMNS", columns)
     together = mutual_nn_scores(query, DescriptorTable.of(photographs))
     assert together.tolist() == alone
+    assert mutual_nn_scores(query, DescriptorTable.of(photographs[::-1])).tolist() == alone[::-1]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.matching.dense import AlignedSkin
+from engine.matching.matched import AlignedSkin, MatchedList, MatchedPair
 from engine.matching.measurements import (
     COMMON,
     MATCHERS,
     MEASUREMENTS,
-    MatchedPair,
     MatcherName,
     columns,
     measure,
@@ -114,7 +113,7 @@ def matched() -> MatchedPair:
 
 @pytest.mark.parametrize("matcher", MATCHERS)
 def test_every_column_holds_what_its_name_says(matcher: MatcherName, matched: MatchedPair) -> None:
-    table = columns(matcher, measure(matcher, [matched]))
+    table = columns(matcher, measure(matcher, MatchedList.of([matched])))
     expected = {f"{matcher}_{name}": value for name, value in (SHARED | OWN[matcher]).items()}
     assert set(table) == set(expected)
     for name, value in expected.items():
@@ -140,7 +139,7 @@ def test_the_registry_is_complete_and_unambiguous() -> None:
 
 def test_a_cached_record_is_read_by_name_and_never_as_another_type(tmp_path, matched: MatchedPair) -> None:
     record = record_type("skin")
-    records = measure("skin", [matched, matched])
+    records = measure("skin", MatchedList.of([matched, matched]))
     records["inliers"] = [5, 6]
     cache = PairCache(tmp_path / "pairs.sqlite", "print", record)
     cache.put("q", ["a", "b"], records)

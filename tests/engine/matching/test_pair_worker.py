@@ -11,6 +11,7 @@ import pytest
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching import pair_worker
 from engine.matching.dense import SkinMatcher, skin_verification
+from engine.matching.measurements import MatcherName
 from engine.matching.mutual_nn import MutualNNMatcher
 from engine.matching.pair_worker import PairSettings, PairTask, PairWorker
 from engine.records import Verification
@@ -121,3 +122,43 @@ def test_keypoints_without_lightglue_are_shown_by_mutual_neighbours(monkeypatch:
     settings = PairSettings().with_option("describe.keypoints.kind", "sift")
     assert PairWorker(settings, Path("/nowhere")).best_matcher == "mutual_nn"
     assert PairWorker(PairSettings(), Path("/nowhere")).best_matcher == "lightglue"
+
+
+class SevenPhotographs(MadeDescriber):
+    """Photographs of very different numbers of keypoints; "v0" has none."""
+
+    COUNTS = (0, 1, 3, 17, 40, 64, 80)
+
+    def made(self, key: str, kind: str, dimension: int) -> LocalFeatures:
+        number = int(key[1:])
+        whole, count = view(kind, dimension, number, 3.0 * number), self.COUNTS[number]
+        names = ("xy", "scores", "descriptors", "marks", "body")
+        return dataclasses.replace(whole, **{name: getattr(whole, name)[:count] for name in names})
+
+    def local(self, key: str) -> LocalFeatures:
+        return self.made(key, "aliked", 128)
+
+    def skin(self, key: str) -> LocalFeatures:
+        return self.made(key, KIND, 64)
+
+
+@pytest.mark.parametrize("matcher", ["mutual_nn", "skin"])
+def test_a_list_is_measured_as_its_pairs_are_one_by_one(matcher: MatcherName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_worker, "Describer", SevenPhotographs)
+    worker, keys = PairWorker(PairSettings(), Path("/nowhere")), tuple(f"v{number}" for number in range(7))
+    for query in keys:
+        together, backwards = (worker.measure(matcher, PairTask(query, order)) for order in (keys, keys[::-1]))
+        alone = [PairWorker(PairSettings(), Path("/nowhere")).measure(matcher, PairTask(query, (key,))) for key in keys]
+        assert together.tobytes() == np.concatenate(alone).tobytes() == backwards[::-1].tobytes()
+        for record, pair in zip(together, worker.match(matcher, PairTask(query, keys)), strict=True):
+            assert record["matches"] == len(pair.matches)
+            assert record["inliers"] == pair.verification.n_inliers
+            assert record["model_found"] == pair.verification.ok
+            np.testing.assert_array_equal(record["residual"], np.float32(pair.verification.residual))
+            np.testing.assert_array_equal(record["similarity"], np.float32(pair.matches.similarity))
+            assert record["confidence_sum"] == pair.matches.confidence.sum()
+    assert (worker.measure(matcher, PairTask("v6", keys))["inliers"] > 0).sum() >= 3
+
+
+def test_measuring_no_candidates_gives_no_records(worker: PairWorker) -> None:
+    assert all(len(worker.measure(matcher, PairTask("q", ()))) == 0 for matcher in ("mutual_nn", "skin"))

@@ -8,28 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.matching.tiles import COLUMNS, NOTHING, ROWS, as_panels, as_rows, best_two, index_bits
+from engine.matching.tiles import COLUMNS, NOTHING, ROWS, as_panels, as_rows, best_three, best_two, index_bits
 
 Found = tuple[npt.NDArray[np.int32], ...]
 
 
-def made(rows: npt.NDArray[np.int16], columns: npt.NDArray[np.int16]) -> Found:
-    """Return best and second best of the rows, then of the columns."""
+def made(rows: npt.NDArray[np.int16], columns: npt.NDArray[np.int16], levels: int = 2) -> Found:
+    """Return the best of the rows, best first, then of the columns."""
     tiles, panels, bits = as_rows(rows), as_panels(columns), index_bits(len(rows), len(columns))
-    of_rows = [np.zeros(len(tiles), np.int32) for _ in range(2)]
-    of_columns = [np.zeros(len(panels) * COLUMNS, np.int32) for _ in range(2)]
-    depth = tiles.shape[1]
-    best_two(tiles.ravel(), len(rows), panels.ravel(), len(columns), depth, bits, *of_rows, *of_columns)
-    return (*(one[: len(rows)] for one in of_rows), *(one[: len(columns)] for one in of_columns))
+    of_rows = np.zeros((levels, len(tiles)), np.int32)
+    of_columns = np.zeros((levels, len(panels) * COLUMNS), np.int32)
+    search = best_two if levels == 2 else best_three
+    search(tiles.ravel(), len(rows), panels.ravel(), len(columns), tiles.shape[1], bits, of_rows, of_columns)
+    return *of_rows[:, : len(rows)], *of_columns[:, : len(columns)]
 
 
-def plain(rows: npt.NDArray[np.int16], columns: npt.NDArray[np.int16]) -> Found:
+def plain(rows: npt.NDArray[np.int16], columns: npt.NDArray[np.int16], levels: int = 2) -> Found:
     low = (1 << index_bits(len(rows), len(columns))) - 1
     similarity = rows.astype(np.int64) @ columns.astype(np.int64).T & ~low
     found: list[npt.NDArray[np.int32]] = []
     for packed in (similarity | low - np.arange(len(columns)), similarity.T | low - np.arange(len(rows))):
-        ordered = np.sort(np.column_stack([np.full(len(packed), NOTHING), packed]), axis=1)
-        found += [ordered[:, -1].astype(np.int32), ordered[:, -2].astype(np.int32)]
+        ordered = np.sort(np.column_stack([np.full((len(packed), levels), NOTHING), packed]), axis=1)
+        found += [ordered[:, -1 - level].astype(np.int32) for level in range(levels)]
     return tuple(found)
 
 
@@ -39,10 +39,10 @@ def codes(count: int, numbers: int, seed: int) -> npt.NDArray[np.int16]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 40), st.integers(1, 70), st.integers(1, 40), st.integers(0, 9))
-def test_tiles_find_what_the_whole_matrix_holds(n: int, m: int, numbers: int, seed: int) -> None:
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(1, 40), st.integers(0, 9), st.integers(2, 3))
+def test_tiles_find_what_the_whole_matrix_holds(n: int, m: int, numbers: int, seed: int, levels: int) -> None:
     rows, columns = codes(n, numbers, seed), codes(m, numbers, seed + 1)
-    for got, expected in zip(made(rows, columns), plain(rows, columns), strict=True):
+    for got, expected in zip(made(rows, columns, levels), plain(rows, columns, levels), strict=True):
         np.testing.assert_array_equal(got, expected)
 
 

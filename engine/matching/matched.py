@@ -1,0 +1,189 @@
+"""Pairs that were matched and verified: one of them with its features, or a query's whole list in arrays.
+
+A list is what is measured: its matches lie one pair after the other, so that no record is made for a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.geometry.verification import VerificationSettings, verify_list
+from engine.geometry.verified_pairs import VerifiedPairs
+from engine.records import Correspondences, Verification
+from features.records import BoolArray, FloatArray, LocalFeatures
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AlignedSkin:
+    """How alike the skin is once one animal is laid on the other.
+
+    Attributes:
+        similarity: mean cosine over the places of view 0 that fall on the other body, NaN if none does.
+        overlap: their share of all places of view 0.
+        left, right: the same mean over the left and the right flank alone, NaN where fewer than
+            :data:`engine.matching.dense.FEWEST` places fall on the other body: light falls on one flank only, and it
+            changes sides between photographs.
+    """
+
+    similarity: float = float("nan")
+    overlap: float = 0.0
+    left: float = float("nan")
+    right: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedPair:
+    """Two photographs, what a matcher found between them, and what the verification says of it.
+
+    Attributes:
+        features0, features1: query and candidate.
+        matches: tentative matches.
+        verification: of these matches.
+        distinctive: of the mutual nearest neighbours, those that pass the ratio test with a verification of their own;
+            None for other matchers.
+        aligned: of the skin, how alike it is once one animal is laid on the other; None for other matchers.
+    """
+
+    features0: LocalFeatures
+    features1: LocalFeatures
+    matches: Correspondences
+    verification: Verification
+    distinctive: MatchedPair | None = None
+    aligned: AlignedSkin | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TentativeList:
+    """The tentative matches of a query with P candidates, M in all, pair by pair and each pair's best first.
+
+    Attributes:
+        offsets: (P + 1,) int64, pair k owns the matches ``offsets[k]`` to ``offsets[k + 1]``.
+        indices: (M, 2) int32, indices into the keypoints of view 0 and view 1.
+        confidence: (M,) float32 in [0, 1].
+        similarity: (P,) float64, of each pair as the matcher defines it, NaN without matches.
+        points0, points1: (M, 2) float32 canonical pixels.
+        marks: (M,) float32, the lesser of the mark strengths under both keypoints.
+        sizes0, sizes1: (P, 2) canonical (width, height) in pixels.
+        keypoints0, keypoints1: (P,) int64 numbers of keypoints, matched or not.
+    """
+
+    offsets: Integers
+    indices: npt.NDArray[np.int32]
+    confidence: FloatArray
+    similarity: npt.NDArray[np.float64]
+    points0: FloatArray
+    points1: FloatArray
+    marks: FloatArray
+    sizes0: Integers
+    sizes1: Integers
+    keypoints0: Integers
+    keypoints1: Integers
+
+    def __len__(self) -> int:
+        return len(self.similarity)
+
+    def pair(self, number: int) -> Correspondences:
+        """Return the matches of one pair."""
+        part = slice(*self.offsets[number : number + 2].tolist())
+        return Correspondences(self.indices[part], self.confidence[part], float(self.similarity[number]))
+
+    def where(self, kept: BoolArray) -> TentativeList:
+        """Return the list with some of its (M,) matches; similarities stay those of all."""
+        offsets = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        parts = (getattr(self, name)[kept] for name in ("indices", "confidence", "points0", "points1", "marks"))
+        indices, confidence, points0, points1, marks = parts
+        return TentativeList(
+            offsets, indices, confidence, self.similarity, points0, points1, marks,
+            self.sizes0, self.sizes1, self.keypoints0, self.keypoints1,
+        )  # fmt: skip
+
+    def verify(self, keys: Sequence[tuple[str, str]], settings: VerificationSettings) -> VerifiedPairs:
+        """Verify every pair, known by (query id, candidate id)."""
+        return verify_list(
+            self.points0,
+            self.points1,
+            self.confidence,
+            self.marks,
+            self.offsets,
+            self.sizes0,
+            self.sizes1,
+            keys,
+            settings,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedList:
+    """A query's P pairs, matched and verified, as they are measured.
+
+    Attributes:
+        keypoints0, keypoints1: (P,) int64 numbers of keypoints.
+        offsets: (P + 1,) int64, pair k owns the matches ``offsets[k]`` to ``offsets[k + 1]``.
+        confidence: (M,) float32.
+        similarity: (P,) float64.
+        verified: their verification.
+        across0: (M,) float32 places of the matches across the body of view 0 (the left flank is negative); None where
+            nobody asks.
+        distinctive: see :class:`MatchedPair`.
+        aligned: of every pair, see :class:`MatchedPair`; None for other matchers.
+    """
+
+    keypoints0: Integers
+    keypoints1: Integers
+    offsets: Integers
+    confidence: FloatArray
+    similarity: npt.NDArray[np.float64]
+    verified: VerifiedPairs
+    across0: FloatArray | None = None
+    distinctive: MatchedList | None = None
+    aligned: Sequence[AlignedSkin] | None = None
+
+    def __len__(self) -> int:
+        return len(self.similarity)
+
+    @classmethod
+    def of_list(cls, tentative: TentativeList, verified: VerifiedPairs) -> MatchedList:
+        """Join the matches of a list and their verification."""
+        return cls(
+            tentative.keypoints0,
+            tentative.keypoints1,
+            tentative.offsets,
+            tentative.confidence,
+            tentative.similarity,
+            verified,
+        )
+
+    @classmethod
+    def of(cls, pairs: Sequence[MatchedPair]) -> MatchedList:
+        """Put pairs side by side."""
+        empty = np.zeros(0, np.float32)
+        distinctive = [pair.distinctive for pair in pairs if pair.distinctive is not None]
+        aligned = [pair.aligned or AlignedSkin() for pair in pairs]
+        across = [pair.features0.on_body[pair.matches.indices[:, 0], 1] for pair in pairs]
+        return cls(
+            np.array([len(pair.features0) for pair in pairs], np.int64),
+            np.array([len(pair.features1) for pair in pairs], np.int64),
+            np.cumsum([0, *(len(pair.matches) for pair in pairs)], dtype=np.int64),
+            np.concatenate([empty, *(pair.matches.confidence for pair in pairs)]),
+            np.array([pair.matches.similarity for pair in pairs], np.float64),
+            VerifiedPairs.of([pair.verification for pair in pairs]),
+            np.concatenate([empty, *across]),
+            cls.of(distinctive) if distinctive and len(distinctive) == len(pairs) else None,
+            aligned,
+        )
+
+    def confidence_sums(self) -> npt.NDArray[np.float64]:
+        """Return the (P,) sums of the matches' confidences."""
+        bounds = self.offsets.tolist()
+        return np.array([self.confidence[a:b].sum() for a, b in pairwise(bounds)], np.float64)
+
+    def count(self, chosen: BoolArray) -> Integers:
+        """Return how many of each pair's matches are chosen, of (M,) bool."""
+        return np.diff(np.concatenate([[0], np.cumsum(chosen)])[self.offsets])
