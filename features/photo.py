@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.photo_file import PhotoError as PhotoError
-from features.photo_file import clip_box, decode, file_digest, opened, stored_size
+from features.photo_error import PhotoError as PhotoError
+from features.photo_file import decode, file_digest, opened, stored_size
+from features.photo_pixels import clip_box
 from features.records import BoolArray, ByteArray, Frame, Photo
 
 _WHITE = 240  # JPEG ringing leaves missing (255, 255, 255) pixels at least this bright; some were tinted before
@@ -34,7 +35,7 @@ def read_photo(path: str | Path, box: tuple[int, int, int, int] | None = None) -
     Returns:
         The photograph: upright RGB, valid mask (missing where white corners or transparency say so), and the digest of
         the file's bytes (of the whole file, whatever the box). What has more than
-        :data:`features.photo_file.KEPT_PIXELS` pixels after the box is cut out comes reduced by a whole number.
+        :data:`features.photo_pixels.KEPT_PIXELS` pixels after the box is cut out comes reduced by a whole number.
 
     Raises:
         PhotoError: no file, a directory, empty, no image, truncated or corrupt, too many pixels, or a box that leaves

@@ -25,8 +25,8 @@ from reranker.neighbour_rescoring import NEIGHBOUR_COLUMNS, NeighbourRescoring, 
 from reranker.pair_features import build
 from reranker.protocols import Mask, assign_folds, same_encounter, split_masks
 from reranker.ranker import Kind, LabelledRows, Ranker, RankerSettings, check_disjoint
-from reranker.scorers import TreeScorer
 from reranker.training_settings import CALIBRATE_ON, KINDS, TrainingError, TrainingSettings
+from reranker.tree_scorer import TreeScorer
 
 #: Baselines: one measurement of the pair alone.
 COUNTS = ("lightglue_inliers", "lightglue_confidence_sum")

@@ -19,9 +19,11 @@ import pandas as pd
 
 from reranker.calibration import Calibration, Values, fit_platt
 from reranker.feature_registry import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS
+from reranker.linear_scorer import LinearScorer, fit_linear
 from reranker.neighbour_rescoring import NeighbourRescoring
 from reranker.pair_features import build
-from reranker.scorers import LinearScorer, RankingRows, Scorer, TreeScorer, fit_linear, fit_trees
+from reranker.scorers import Scorer
+from reranker.tree_scorer import RankingRows, TreeScorer, fit_trees
 from scarmatch.errors import ScarmatchError
 from scarmatch.manifest import check_shipped
 from scarmatch.sealed_json import read_sealed, write_sealed

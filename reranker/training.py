@@ -29,8 +29,8 @@ from reranker.out_of_fold import (
 )
 from reranker.protocols import evaluate, protocol_tables
 from reranker.ranker import Kind, Member, Ranker, RankerSettings
-from reranker.scorers import TreeScorer
 from reranker.training_settings import CALIBRATE_ON, KINDS, MIN_GAIN, SELECT_ON, TrainingSettings
+from reranker.tree_scorer import TreeScorer
 
 
 @dataclass(frozen=True, eq=False)

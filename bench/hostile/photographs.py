@@ -17,8 +17,8 @@ from bench.hostile.damage import damaged
 from bench.hostile.outcome import Outcome
 from features.describe import content_key
 from features.photo import image_size, read_photo
-from features.photo_file import KEPT_PIXELS
 from features.photo_formats import pillow_formats
+from features.photo_pixels import KEPT_PIXELS
 from features.records import ByteArray, PhotoRef
 
 #: (format, mode, ending) of the pictures that Pillow writes.

@@ -17,7 +17,7 @@ from engine.catalogue.paths import inside, stem_of
 from engine.catalogue.problems import Problems
 from engine.catalogue.queries import find_photograph, query_catalog
 from features.photo import read_photo
-from features.photo_file import PhotoError
+from features.photo_error import PhotoError
 
 
 def photo(path: Path, kind: str | None = None) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features import photo_file
+from features import photo_file, photo_pixels
 from features.describe import content_key
 from features.photo import PhotoError, image_size, read_photo
 from features.records import PhotoRef
@@ -59,7 +59,7 @@ def test_a_box_is_cut_and_reduced_alike_in_every_turn(tmp_path: Path, orientatio
     Image.fromarray(rng.integers(0, 256, (24, 40, 3), np.uint8)).save(tmp_path / "a.png", exif=exif)
     whole = read_photo(tmp_path / "a.png").rgb
     assert np.array_equal(read_photo(tmp_path / "a.png", (4, 6, 12, 16)).rgb, whole[6:22, 4:16])
-    monkeypatch.setattr(photo_file, "KEPT_PIXELS", 60)
+    monkeypatch.setattr(photo_pixels, "KEPT_PIXELS", 60)
     small = read_photo(tmp_path / "a.png", (4, 6, 12, 16)).rgb
     assert small.shape == (8, 6, 3)
     mean = whole[6:22, 4:16].reshape(8, 2, 6, 2, 3).mean(axis=(1, 3))
@@ -73,7 +73,7 @@ def test_every_mode_can_be_reduced(tmp_path: Path, mode: str, monkeypatch) -> No
     image = Image.fromarray(values[mode]) if mode in values else Image.fromarray(grey).convert(mode)
     image.save(tmp_path / "a.tif")
     whole = read_photo(tmp_path / "a.tif").rgb
-    monkeypatch.setattr(photo_file, "KEPT_PIXELS", 130)
+    monkeypatch.setattr(photo_pixels, "KEPT_PIXELS", 130)
     small = read_photo(tmp_path / "a.tif").rgb
     assert small.shape == (10, 12, 3)
     if mode != "1":

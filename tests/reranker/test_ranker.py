@@ -13,7 +13,7 @@ from reranker.pair_features import build
 from reranker.protocols import evaluate
 from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
 from reranker.ranking import rank_pairs
-from reranker.scorers import RankingRows, _dataset
+from reranker.tree_scorer import RankingRows, _dataset
 from scarmatch.sealed_json import read_sealed, write_sealed
 
 KINDS = ("logistic", "lambdamart", "blend")
