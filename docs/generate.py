@@ -42,6 +42,7 @@ SETTINGS = {
         "Training the metric of keypoints",
         "`scarmatch train-keypoints --train-set OPTION=VALUE`",
     ),
+    "ModelTrainSettings": ("Training a model", "options of `scarmatch train`; `scarmatch.train_model(...)`"),
     "SpeciesSettings": ("Made-up species", "`engine.demo.species.make_species(folder, settings)`"),
     "SyntheticSettings": ("The made-up catalogue", "`engine.demo.synthetic_catalog.make_catalog(folder, settings)`"),
 }

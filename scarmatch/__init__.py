@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine.exports.occasions import capture_histories as capture_histories
     from engine.exports.records import ExportSettings as ExportSettings
     from engine.exports.today import catalogue_today as catalogue_today
+    from engine.models.choice import choose_model as choose_model
     from engine.report.audit import audit_catalog as audit_catalog
     from engine.report.audit_page import write_audit as write_audit
     from engine.report.explain import explain_pair as explain_pair
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from engine.search.matcher import Matcher as Matcher
     from engine.search.matcher import MatcherSettings as MatcherSettings
     from engine.search.pair_evidence import PairEvidence as PairEvidence
+    from engine.training.model_training import train_model as train_model
     from engine.training.ranker_training import train_on_catalog as train_on_catalog
     from features.photo import PhotoError as PhotoError
     from features.training.loop import train_descriptor as train_descriptor
@@ -70,6 +72,7 @@ _HOME = {
     "catalogue_today": "engine.exports.today",
     "check_catalog": "engine.catalogue.check",
     "check_submission": "engine.competitions.submission_check",
+    "choose_model": "engine.models.choice",
     "decisions_from_table": "engine.exports.names_table",
     "draw_pair": "engine.report.pair_picture",
     "explain_pair": "engine.report.explain",
@@ -82,6 +85,7 @@ _HOME = {
     "report_matches": "engine.report.match_report",
     "score_submission": "engine.competitions.submission",
     "train_descriptor": "features.training.loop",
+    "train_model": "engine.training.model_training",
     "train_on_catalog": "engine.training.ranker_training",
     "write_audit": "engine.report.audit_page",
     "write_explanation": "engine.report.explain",

@@ -30,6 +30,8 @@ NAMES = (
     "matcher",
     "first_stage",
     "verification",
+    "species",
+    "generality",
 )
 
 

@@ -34,9 +34,9 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    matcher = matcher_from(options)
     settings = AuditSettings(limit=options.limit, min_probability=options.min_probability)
     catalog = Catalog.read(options.catalog, options.format)
+    matcher = matcher_from(options, catalog)
     audit = audit_catalog(catalog, matcher, settings, ProgressBar("auditing"))
     page = write_audit(audit, matcher, options.output, options.pictures, ProgressBar("drawing"))
     print(f"{len(audit.merges):,} pairs of individuals that may be one, {len(audit.wrong):,} photographs that may be")

@@ -38,8 +38,8 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(options: argparse.Namespace) -> int:
-    matcher = matcher_from(options)
     catalog = Catalog.read(options.catalog, options.format)
+    matcher = matcher_from(options, catalog)
     started = time.perf_counter()
     index = matcher.index(catalog, ProgressBar("describing"))
     seconds = time.perf_counter() - started

@@ -65,7 +65,8 @@ def _identify_arguments(parser: argparse.ArgumentParser) -> None:
 def _identify(options: argparse.Namespace) -> int:
     from features.global_descriptor.classifier import TrainedHead  # loads torch
 
-    catalog, matcher = Catalog.read(options.catalog, options.format), matcher_from(options)
+    catalog = Catalog.read(options.catalog, options.format)
+    matcher = matcher_from(options, catalog)
     classifier = TrainedHead(options.classifier) if options.classifier is not None else None
     if classifier is None and options.head == "ranker" and matcher.model.classifier is not None:
         own = TrainedHead(matcher.model.classifier)

@@ -47,6 +47,7 @@ COMMANDS = {
     "audit": Entry("audit", "Find individuals that may be one, photographs under a wrong name, near-duplicates."),
     "export": Entry("exports", "Write a catalogue, with its decisions, in another form; capture histories too."),
     "import": Entry("exports", "Turn a table of names from elsewhere into decisions on a catalogue."),
+    "train": Entry("model_training", "Train a model on a labelled catalogue, measure it, and write its report card."),
     "train-ranker": Entry("training", "Fit the ranker and its calibration on a labelled catalogue."),
     "train-descriptor": Entry("training", "Train a global descriptor on a labelled catalogue."),
     "train-marks": Entry("training", "Train dense skin descriptors on a labelled catalogue."),

@@ -71,7 +71,7 @@ def _match(options: argparse.Namespace) -> int:
         until=options.until,
         exclude_encounter=options.exclude_encounter,
     )
-    matcher = matcher_from(options)
+    matcher = matcher_from(options, catalog)
     bar = ProgressBar("matching")
     index = matcher.index(catalog, bar)
     queries = matcher.index(photographs, bar, matcher.store_for(catalog))
@@ -173,7 +173,7 @@ def _explain(options: argparse.Namespace) -> int:
     layers = tuple(options.layers.split(",")) if options.layers else DEFAULT_LAYERS
     catalog = Catalog.read(options.catalog, options.format)
     explanation = explain_pair(
-        matcher_from(options), options.query, options.candidate, catalog, ProgressBar("matching")
+        matcher_from(options, catalog), options.query, options.candidate, catalog, ProgressBar("matching")
     )
     if options.output:
         files = write_explanation(explanation, options.output, layers)

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from engine.catalogue.catalog import Catalog
 from engine.catalogue.formats import FORMATS
+from engine.commands.console import say
 from engine.models.bundle import GLOBAL_OPTION, Model
+from engine.models.choice import choose_model
 from engine.models.library import DEFAULT_MODEL, load_model
 from engine.search.matcher import Matcher, MatcherSettings
 from scarmatch.settings import Settings, SettingsError
@@ -114,10 +117,9 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
     group = parser.add_argument_group("engine")
     group.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
         metavar="NAME|FOLDER",
-        help=f"everything that is particular to the animals: a name of `scarmatch models`, or a model's folder "
-        f"({DEFAULT_MODEL})",
+        help="everything that is particular to the animals: a name of `scarmatch models`, or a model's folder "
+        "(default: the one that ships and suits the catalogue, which is said)",
     )
     group.add_argument("--store", type=Path, help="folder that keeps what was computed (default: your cache folder)")
     group.add_argument(
@@ -152,14 +154,24 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
         )
 
 
-def model_from(options: argparse.Namespace) -> Model:
+def model_from(options: argparse.Namespace, catalog: Catalog | None = None) -> Model:
     """Return the model that the command line names; what it sets by itself is left to it.
+
+    Args:
+        options: of the command line.
+        catalog: what is searched: where no model is named, the one that suits it is taken, and said.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing or damaged.
     """
     said = [override.partition("=")[0] for override in options.overrides]
-    return load_model(options.model).ignoring([*said, *([GLOBAL_OPTION] if options.descriptor else [])])
+    name = options.model or DEFAULT_MODEL
+    if options.model is None and catalog is not None:
+        choice = choose_model(catalog)
+        name = choice.name
+        if name != DEFAULT_MODEL:
+            say(f"model: {name}, because {choice.reason} (another: --model NAME|FOLDER)")
+    return load_model(name).ignoring([*said, *([GLOBAL_OPTION] if options.descriptor else [])])
 
 
 def settings_from(options: argparse.Namespace, model: Model) -> MatcherSettings:
@@ -197,9 +209,9 @@ def with_overrides(settings: AnySettings, overrides: Sequence[str]) -> AnySettin
     return settings
 
 
-def matcher_from(options: argparse.Namespace) -> Matcher:
-    """Return the matcher that the command line asks for."""
-    model = model_from(options)
+def matcher_from(options: argparse.Namespace, catalog: Catalog | None = None) -> Matcher:
+    """Return the matcher that the command line asks for; ``catalog`` as for :func:`model_from`."""
+    model = model_from(options, catalog)
     return Matcher(
         settings_from(options, model),
         store=options.store,

@@ -45,9 +45,10 @@ def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_ranker(options: argparse.Namespace) -> int:
+    catalog = Catalog.read(options.catalog, options.format)
     trained = train_on_catalog(
-        Catalog.read(options.catalog, options.format),
-        matcher_from(options),
+        catalog,
+        matcher_from(options, catalog),
         queries=options.queries,
         seed=options.seed,
         kind=options.kind,
@@ -139,7 +140,7 @@ def _train_keypoints(options: argparse.Namespace) -> int:
     settings = _with_named(options, KeypointTrainSettings(), ("rounds", "seed"))
     settings = with_overrides(settings, options.train_set)
     catalog = Catalog.read(options.catalog, options.format)
-    path = train_keypoint_metric(catalog, matcher_from(options), options.output, settings, _show_stage)
+    path = train_keypoint_metric(catalog, matcher_from(options, catalog), options.output, settings, _show_stage)
     print(f"\n{path}: use it with --set mutual_nn.metric={path}")
     return 0
 

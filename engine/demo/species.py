@@ -22,7 +22,7 @@ from scarmatch.settings import Settings, SettingsError
 SPECIES = ("spots", "stripes", "scars", "rosettes")
 #: The species that nothing is tuned or trained on.
 HELD_BACK = "rosettes"
-PARTS = ("train", "test")
+PARTS = ("test", "train")
 #: Share of the photographs that show a part of the animal only, and of those with something in front of it.
 _PARTIAL_SHARE, _HIDDEN_SHARE = 0.3, 0.5
 #: Water or grass around the animal, RGB in [0, 1].

@@ -10,7 +10,7 @@ with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -48,6 +48,7 @@ GLOBAL_OPTION, SKIN_OPTION, METRIC_OPTION = (
     "describe.skin.model",
     "mutual_nn.metric",
 )
+PART_OPTIONS = (GLOBAL_OPTION, SKIN_OPTION, METRIC_OPTION)
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -179,8 +180,17 @@ class Model:
                 plain = _with_leaf(plain, name, _leaf(defaults, name))
         return type(settings).from_dict(plain)
 
+    def options_beside(self, settings: Settings) -> dict[str, Any]:
+        """Return the options of settings, by dotted name, that neither the model's parts nor the defaults decide."""
+        defaults = type(settings)().to_dict()
+        found = {name: value for name, value in self.settings.items() if name not in self.ignored}
+        plain = self.removed_from(settings).to_dict()
+        found |= {name: value for name, value in _leaves(plain) if value != _leaf(defaults, name)}
+        return {name: value for name, value in found.items() if name not in PART_OPTIONS}
+
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``model.json`` holds."""
+        """Return what ``model.json`` holds; a model that ships does not repeat the program's own hashes."""
+        ships = self.folder.parent == SHIPPED_FOLDER
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -188,7 +198,10 @@ class Model:
             "summary": self.summary,
             "licence": self.licence,
             "made_with": self.made_with,
-            "parts": [asdict(part) for part in self.parts],
+            "parts": [
+                {"role": part.role, "registered": part.registered} if ships and part.registered else asdict(part)
+                for part in self.parts
+            ],
             "settings": dict(self.settings),
             "animals": {name: list(values) for name, values in self.animals.items()},
             "measured": dict(self.measured),
@@ -357,6 +370,15 @@ def _leaf(options: Mapping[str, Any], name: str) -> Any:
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return list(value) if isinstance(value, tuple) else value
+
+
+def _leaves(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of every plain value of nested options; tuples as lists."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", list(value) if isinstance(value, tuple) else value
 
 
 def _with_leaf(options: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:

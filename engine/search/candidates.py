@@ -50,16 +50,24 @@ class ShortlistSettings(Settings):
         expansion: so many further candidates are added after the first stage, because they resemble one that matches.
         rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue,
             which costs far more; 0 re-scores none.
+        cosine_weight: of the global descriptor beside the local score when candidates are chosen; 0 chooses by
+            keypoints alone, for animals that no global descriptor was trained on.
+        flanks_apart: the two flanks of an animal carry different marks, so that a left one is never matched with a
+            right one.
     """
 
     size: int = 200
     expansion: int = 20
     rescore: int = 1
+    cosine_weight: float = 1.0
+    flanks_apart: bool = False
 
     def __post_init__(self) -> None:
         for name, nothing in (("size", "all"), ("expansion", "none"), ("rescore", "none")):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name}={getattr(self, name)}: give a number of candidates, or 0 for {nothing}")
+        if not 0 <= self.cosine_weight < float("inf"):
+            raise SettingsError(f"cosine_weight={self.cosine_weight}: give a number from 0 on")
 
     def longest(self, database: int) -> int:
         """Return how many candidates a list and its expansion have at most, of so many photographs."""
@@ -127,11 +135,13 @@ class ScoredDatabase:
         cosine: (N,) float32 cosine similarity of the global descriptors.
         local: (N,) float32 local score, NaN where the skin cannot be compared or the candidate is not allowed.
         allowed: (N,) bool.
+        cosine_weight: of the cosine beside the local score.
     """
 
     cosine: FloatArray
     local: FloatArray
     allowed: BoolArray
+    cosine_weight: float = 1.0
 
     @cached_property
     def cosine_znorm(self) -> FloatArray:
@@ -146,7 +156,7 @@ class ScoredDatabase:
     @property
     def fused(self) -> FloatArray:
         """(N,) float32 what candidates are chosen by: the sum of both; without a local score the cosine's alone."""
-        return self.cosine_znorm + np.nan_to_num(self.local_znorm)
+        return self.cosine_weight * self.cosine_znorm + np.nan_to_num(self.local_znorm)
 
     def candidates(self, query: int, rows: npt.NDArray[np.int64], database: FloatArray) -> Candidates:
         """Return the list of a query (its row) that holds these database rows."""
@@ -173,19 +183,26 @@ class Retrieval:
         database: (N, D) float32, L2-normalised.
         allowed: which candidates a query may have.
         local: by query the (N,) float32 local scores.
+        cosine_weight: of the cosine beside the local score.
     """
 
     def __init__(
-        self, queries: FloatArray, database: FloatArray, allowed: Allowed, local: Sequence[FloatArray]
+        self,
+        queries: FloatArray,
+        database: FloatArray,
+        allowed: Allowed,
+        local: Sequence[FloatArray],
+        cosine_weight: float = 1.0,
     ) -> None:
         self.queries, self.database = queries, database
-        self._allowed, self._local = allowed, local
+        self._allowed, self._local, self._weight = allowed, local, cosine_weight
 
     def scored(self, query: int) -> ScoredDatabase:
         """Return the database as one query sees it."""
         # One product per query: a matrix product's last bits depend on how many rows share it, and an answer may not
         # depend on the other queries.
-        return ScoredDatabase(self.database @ self.queries[query], self._local[query], self._allowed(query))
+        cosine = self.database @ self.queries[query]
+        return ScoredDatabase(cosine, self._local[query], self._allowed(query), self._weight)
 
     def best(self, size: int) -> Candidates:
         """Return the best allowed rows of every query by cosine and local score together, at most ``size`` each.

@@ -149,7 +149,7 @@ class Matcher:
         described = self._as_index(queries, database, progress)
         rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
         return pipeline.search(
-            described, database, rules, self.settings.shortlist, pool, progress, include, self._first_stage
+            described, database, rules, self.settings.shortlist, pool, progress, include, self.first_stage
         )
 
     def compare(
@@ -222,7 +222,7 @@ class Matcher:
         return explain_pairs(raw, self.ranker, wanted)
 
     @cached_property
-    def _first_stage(self) -> LocalEvidence:
+    def first_stage(self) -> LocalEvidence:
         """What the first stage's measurements are worth on the model's animals."""
         path = self.model.path("first_stage_evidence")
         return LocalEvidence.load(path) if path is not None else LocalEvidence.shipped_first_stage()

@@ -57,9 +57,11 @@ def search(
     named = np.array([database.catalog.position(image_id) for image_id in include], np.int64)
     allowed = AllowedCandidates(queries, database, candidate_filter)
     vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
-    stage = Matching(queries, database, pool, weights or LocalEvidence.shipped_first_stage(), progress)
+    first_stage = weights or LocalEvidence.shipped_first_stage()
+    stage = Matching(queries, database, pool, first_stage, settings.flanks_apart, progress)
 
-    retrieval = Retrieval(queries.vectors, vectors, allowed.mask, stage.score_all(allowed, named))
+    local = stage.score_all(allowed, named)
+    retrieval = Retrieval(queries.vectors, vectors, allowed.mask, local, settings.cosine_weight)
     candidates = stage.first(retrieval.best(settings.size))
     # Unmatched candidates get probability 0.
     probability = np.nan_to_num(sigmoid(candidates.evidence + log_odds(_PRIOR)))
@@ -78,6 +80,7 @@ class Matching:
         queries, database: what the rows of a table of candidates mean.
         pool: measures pairs.
         weights: of the first stage's measurements.
+        flanks_apart: a left flank is never matched with a right one.
         progress: called with (pairs done, pairs in all) of the matcher at work.
     """
 
@@ -85,6 +88,7 @@ class Matching:
     database: CatalogIndex
     pool: PairPool
     weights: LocalEvidence
+    flanks_apart: bool = False
     progress: Progress | None = None
 
     def score_all(self, allowed: AllowedCandidates, named: npt.NDArray[np.int64]) -> list[FloatArray]:
@@ -94,7 +98,7 @@ class Matching:
         """
         queries, database = ([item.key for item in index.descriptions] for index in (self.queries, self.database))
         views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (self.queries, self.database))
-        comparable = {view: same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
+        comparable = {view: self._same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
         wanted = np.isin(np.arange(len(database)), named)
         return self.pool.score(
             queries, database, lambda query: (allowed.mask(query) | wanted) & comparable[views0[query]], self.progress
@@ -144,17 +148,24 @@ class Matching:
             index.catalog.table["viewpoint"].to_numpy(object)[rows]
             for index, rows in ((self.queries, candidates.query), (self.database, candidates.row))
         )
-        return same_skin(views0, views1)
+        return self._same_skin(views0, views1)
+
+    def _same_skin(self, views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+        return same_skin(views0, views1, self.flanks_apart)
 
 
-def same_skin(views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+def same_skin(
+    views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_], flanks_apart: bool = False
+) -> npt.NDArray[np.bool_]:
     """Say which pairs of viewpoints show the same skin.
 
     A flank seen from the side and a back seen from above share next to none: keypoints and marks that agree there are
-    outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so they are not matched.
+    outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so they are not matched. With
+    ``flanks_apart`` neither are the two flanks.
     """
+    apart = {"lateral_top", "left_right"} if flanks_apart else {"lateral_top"}
     pairs = zip(views0, views1, strict=True)
-    return np.array([viewpoint_pair(a or "", b or "") != "lateral_top" for a, b in pairs], bool)
+    return np.array([viewpoint_pair(a or "", b or "") not in apart for a, b in pairs], bool)
 
 
 def _columns(measured: dict[MatcherName, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

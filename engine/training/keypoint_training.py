@@ -59,7 +59,7 @@ def train_keypoint_metric(
     settings: KeypointTrainSettings | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Train on the labelled photographs from above of a catalogue.
+    """Train on the labelled photographs of a catalogue.
 
     A stopped training starts again; what it describes is in the store by then.
 
@@ -79,7 +79,7 @@ def train_keypoint_metric(
     from features.training.keypoint_metric import KeypointTrainSettings, fit_metric
 
     settings = settings or KeypointTrainSettings()
-    table = teaching_rows(catalog.table, settings.held_out)
+    table = teaching_rows(catalog.table, settings.held_out, settings.views)
 
     def show(done: int, total: int) -> None:
         if progress is not None:

@@ -54,11 +54,15 @@ def candidate_pairs(table: pd.DataFrame, settings: PairCounts) -> list[DrawnRows
     """
     rng = np.random.default_rng([settings.seed, 2])
     who, when = table["individual_id"].to_numpy(object), table["encounter_id"].to_numpy(object)
+    named = table["viewpoint"] if "viewpoint" in table else pd.Series("", table.index)
+    views = named.fillna("").to_numpy(object)
     pairs: list[DrawnRows] = []
     for name in sorted(set(map(str, who))):
         rows = np.flatnonzero(who == name)
         for row in rows:
             later = rows[rows > row]
+            # The two flanks carry different marks; a view that is not known may be any.
+            later = later[(views[later] == views[row]) | (views[later] == "") | (views[row] == "")]
             same = later[when[later] == when[row]]
             other = later[when[later] != when[row]]
             for kind, choice, count in (

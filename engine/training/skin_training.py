@@ -55,7 +55,7 @@ def train_mark_descriptors(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Train on the labelled photographs from above of a catalogue.
+    """Train on the labelled photographs of a catalogue.
 
     Args:
         catalog_table: a catalogue's table.
@@ -77,7 +77,7 @@ def train_mark_descriptors(
     settings = settings or SkinTrainSettings()
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    table = teaching_rows(catalog_table, settings.held_out)
+    table = teaching_rows(catalog_table, settings.held_out, settings.views)
     photos = SkinPhotos.read(table, settings.input_size, progress)
     first = SkinTrainer(photos, settings, folder, "made-up", progress=progress)
     network = first.run(resume)

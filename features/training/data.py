@@ -143,14 +143,15 @@ def from_above(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return (table["viewpoint"].isna() | (table["viewpoint"] == "top")).to_numpy(bool)
 
 
-def teaching_rows(table: pd.DataFrame, held_out: str) -> pd.DataFrame:
-    """Return the rows of a catalogue's table that local descriptors learn from: labelled, from above.
+def teaching_rows(table: pd.DataFrame, held_out: str, views: str = "top") -> pd.DataFrame:
+    """Return the rows of a catalogue's table that local descriptors learn from: labelled, of the wanted views.
 
     Args:
         held_out: "half" leaves out the half 1 of :func:`split_half`, "none" nobody.
+        views: "top" for photographs from above and of unknown views, "all" for every view.
     """
     labelled = table[table["individual_id"].notna()]
-    rows = labelled[from_above(labelled)]
+    rows = labelled if views == "all" else labelled[from_above(labelled)]
     return rows[[split_half(str(name)) == 0 for name in rows["individual_id"]]] if held_out == "half" else rows
 
 

@@ -34,6 +34,7 @@ class KeypointTrainSettings(Settings):
             the animal's size.
         fewest: pairs with fewer such keypoints teach nothing.
         held_out: "half" (the half of :func:`features.training.data.split_half` is left out) or "none".
+        views: photographs from the "top" (and of unknown views), or of "all" views.
         same_encounter, other_encounter: candidates for pairs of photographs, per photograph.
         impostors: pairs of two animals that say how much agreement chance brings.
         false_rate: share of impostors that may agree as well as an accepted pair.
@@ -47,6 +48,7 @@ class KeypointTrainSettings(Settings):
     tolerance: float = 0.006
     fewest: int = 8
     held_out: str = "half"
+    views: str = "top"
     same_encounter: int = 4
     other_encounter: int = 8
     impostors: int = 2000
@@ -56,6 +58,8 @@ class KeypointTrainSettings(Settings):
     def __post_init__(self) -> None:
         if self.held_out not in ("half", "none"):
             raise SettingsError(f"held_out must be half or none, not {self.held_out!r}")
+        if self.views not in ("top", "all"):
+            raise SettingsError(f"views must be top or all, not {self.views!r}")
         if min(self.epochs, self.batch, self.rounds, self.impostors) < 1 or self.fewest < 1:
             raise SettingsError("epochs, batch, rounds, impostors and fewest must be at least 1")
         if not 0 < self.false_rate < 1 or self.tolerance <= 0 or self.rate <= 0:

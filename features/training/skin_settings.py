@@ -21,6 +21,7 @@ class SkinTrainSettings(Settings):
         anchors: points of a batch are drawn around so many common points of the body.
         rate: highest learning rate of the head in the first stage; the second has half of it.
         held_out: "half" (the half of :func:`features.training.data.split_half` is left out) or "none".
+        views: photographs from the "top" (and of unknown views), or of "all" views.
         same_encounter, other_encounter: candidates for pairs of photographs, per photograph.
         impostors: pairs of two animals that say how many agreeing points chance brings.
         false_rate: share of impostors that may agree as well as an accepted pair.
@@ -36,6 +37,7 @@ class SkinTrainSettings(Settings):
     anchors: int = 64
     rate: float = 4e-3
     held_out: str = "half"
+    views: str = "top"
     same_encounter: int = 2
     other_encounter: int = 3
     impostors: int = 500
@@ -46,6 +48,8 @@ class SkinTrainSettings(Settings):
         object.__setattr__(self, "input_size", tuple(int(v) for v in self.input_size))
         if self.held_out not in ("half", "none"):
             raise SettingsError(f"held_out must be half or none, not {self.held_out!r}")
+        if self.views not in ("top", "all"):
+            raise SettingsError(f"views must be top or all, not {self.views!r}")
         if self.animals < 2 or not 0 <= self.real_animals <= self.animals:
             raise SettingsError("animals must be at least 2, real_animals between 0 and animals")
         if any(side % 8 for side in self.input_size) or min(self.input_size) < 32:

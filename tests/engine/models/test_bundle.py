@@ -48,7 +48,7 @@ def test_what_ships_is_what_the_engine_does_by_default() -> None:
     assert matcher.settings == MatcherSettings()
     assert matcher.ranker is not None
     shipped = LocalEvidence.shipped_first_stage()
-    assert np.array_equal(matcher._first_stage.weights, shipped.weights)
+    assert np.array_equal(matcher.first_stage.weights, shipped.weights)
     for _, folder in model_folders():
         assert Model.read(folder).parts
 
@@ -76,10 +76,20 @@ def test_what_the_caller_decides_is_left_to_the_caller(tmp_path: Path) -> None:
     assert default.describe.descriptor.model == "efficientnet_lite0"
 
 
+def test_options_beside_the_parts_are_the_model_s_and_the_caller_s(tmp_path: Path) -> None:
+    model = made_model(tmp_path / "zebra")
+    chosen = model.applied(MatcherSettings().with_option("describe.keypoints.max_keypoints", "99"))
+    expected = {**model.settings, "describe.keypoints.max_keypoints": 99}
+    found = model.options_beside(chosen)
+    assert {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()} == expected
+    default = model.ignoring(["verification.max_rotation"])
+    assert "verification.max_rotation" not in default.options_beside(default.applied(MatcherSettings()))
+
+
 def test_the_weights_and_the_ranker_in_use_are_the_model_s(tmp_path: Path) -> None:
     matcher = Matcher(model=made_model(tmp_path / "zebra"))
     assert matcher.ranker is None  # it has none, and the belugas' would mislead
-    assert np.array_equal(matcher._first_stage.weights, np.ones(len(FIRST_STAGE)))
+    assert np.array_equal(matcher.first_stage.weights, np.ones(len(FIRST_STAGE)))
     assert matcher.describe_settings()["model"] == "zebra"
 
 

@@ -275,6 +275,17 @@ def test_a_photograph_whose_skin_cannot_be_compared_is_found_by_its_descriptor_a
     assert nothing.row.tolist() == np.argsort(-cosine).tolist() and np.isnan(nothing.local).all()
 
 
+def test_without_the_cosine_s_weight_the_keypoints_choose_alone() -> None:
+    queries, database = unit(1, 0), unit(40, 1)
+    local = np.random.default_rng(2).gamma(2.0, size=(1, 40)).astype(np.float32)
+    found = Retrieval(queries, database, everything(40), list(local), 0.0).best(10)
+    assert found.row.tolist() == np.argsort(-local[0]).tolist()[:10]
+    half = Retrieval(queries, database, everything(40), list(local), 0.5).scored(0)
+    np.testing.assert_allclose(half.fused, 0.5 * half.cosine_znorm + half.local_znorm, rtol=1e-6)
+    with pytest.raises(SettingsError, match="cosine_weight=-1"):
+        ShortlistSettings(cosine_weight=-1.0)
+
+
 def test_scores_that_are_all_equal_say_nothing() -> None:
     queries, database = unit(1, 0), unit(8, 1)
     found = retrieval(queries, database, everything(8), np.full((1, 8), 3.0, np.float32)).best(8)

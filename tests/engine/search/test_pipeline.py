@@ -71,6 +71,16 @@ def test_true_matches_and_the_own_encounter_are_those_of_the_whole_catalogue(ind
     ]
 
 
+def test_two_flanks_are_matched_unless_they_are_kept_apart(index: CatalogIndex) -> None:
+    for apart in (False, True):
+        settings = ShortlistSettings(size=9, expansion=0, rescore=9, flanks_apart=apart)
+        pool = MadePool({}, {("p2", "p7"): 5.0})
+        table = search(index.subset(["p2"]), index, EVERYONE, settings, pool).set_index("candidate_id")
+        assert table["skin_inliers"].notna()["p7"] != apart
+        assert table["local_score"].notna()["p7"] != apart
+        assert table["skin_inliers"].notna()["p4"], "a view that is not known may be any"
+
+
 def test_a_flank_and_a_back_are_not_matched(index: CatalogIndex) -> None:
     pool = MadePool({})
     table = run(index, ["p0", "p2"], pool, size=9, expansion=0, rescore=9).set_index(["query_id", "candidate_id"])

@@ -13,7 +13,7 @@ from engine.commands.main import main
 from engine.training.pair_mining import candidate_pairs
 from engine.training.skin_training import _accepted
 from features.skin.descriptors import SkinSettings
-from features.training.data import split_half
+from features.training.data import split_half, teaching_rows
 from features.training.skin_settings import SkinTrainSettings
 
 
@@ -29,6 +29,15 @@ def test_candidates_are_pairs_of_one_individual_and_impostors_never_are() -> Non
     assert candidate_pairs(table.iloc[:4], SkinTrainSettings()) == [
         p for p in candidate_pairs(table.iloc[:4], SkinTrainSettings()) if p[2] != "impostor"
     ]
+
+
+def test_the_two_flanks_are_no_pair_and_a_view_that_is_not_known_may_be_any() -> None:
+    views = ["left", "right", "left", None]
+    table = pd.DataFrame({"individual_id": list("aaaa"), "encounter_id": [None] * 4, "viewpoint": views})
+    drawn = {(first, second) for first, second, _ in candidate_pairs(table, SkinTrainSettings(same_encounter=9))}
+    assert drawn == {(0, 2), (0, 3), (1, 3), (2, 3)}
+    chosen = [teaching_rows(table, "none", which).index.tolist() for which in ("top", "all")]
+    assert chosen == [[3], [0, 1, 2, 3]]
 
 
 def test_a_pair_is_accepted_only_above_nearly_all_impostors() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
+from engine.models.bundle import Model, file_part, registered_part, write_model
 from features.global_descriptor.classifier import CENTRES, FOLDER, NETWORK, TrainedHead
 from features.model_file import ModelFileError, read_tensors
 from features.photo import canonical_frame, read_photo
@@ -83,6 +84,38 @@ def test_identify_averages_it_in(
         assert alone[name] == pytest.approx(left * said[name], abs=2e-3)
     for name in set(half.index) & set(without.index) & set(said):
         assert half[name] == pytest.approx(0.5 * without[name] + 0.5 * left * said[name], abs=2e-3)
+
+
+def test_a_model_carries_it(
+    trained: Path,
+    made_up_dir: Path,
+    shared_store: Path,
+    tmp_path: Path,
+    quick_options: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = {"global": "efficientnet_lite0", "skin": "beluga-marks", "keypoint_metric": "beluga-keypoints"}
+    roles = {"classifier_network": NETWORK, "classifier_centres": CENTRES}
+    files = {f"{FOLDER}/{name}": trained / FOLDER / name for name in roles.values()}
+    parts = [registered_part(role, name) for role, name in names.items()]
+    parts += [file_part(role, f"{FOLDER}/{name}", "Apache-2.0", "a test") for role, name in roles.items()]
+    model = write_model(Model("m", tmp_path / "m", "", "Apache-2.0", "0.1.0", tuple(parts)), files, "")
+    catalog = Catalog.read(made_up_dir)
+    asked, strangers = tmp_path / "asked", tmp_path / "strangers" / "nobody"
+    asked.mkdir()
+    strangers.mkdir(parents=True)
+    for folder, row in ((asked, 0), (strangers, 1)):
+        (folder / "new.jpg").write_bytes(Path(catalog.table["path"].iloc[row]).read_bytes())
+    told = []
+    for more in ([f"--classifier={trained}"], [f"--model={model.folder}"]):
+        details = tmp_path / "details.csv"
+        command = ["identify", str(asked), f"--catalog={made_up_dir}", f"--details={details}", *more]
+        assert main([*command, f"--output={tmp_path / 'out.csv'}", f"--store={shared_store}", *quick_options]) == 0
+        told.append(details.read_text())
+    assert told[0] == told[1]
+    command = ["identify", str(asked), f"--catalog={strangers.parent}", f"--model={model.folder}", *quick_options]
+    assert main([*command, f"--output={tmp_path / 'out.csv'}", f"--store={shared_store}"]) == 0
+    assert "the trained head of the model 'm' knows none of these individuals" in capsys.readouterr().err
 
 
 def test_other_files_are_refused(trained: Path, tmp_path: Path) -> None:
