@@ -1,9 +1,10 @@
 """Matches of dense skin descriptors: each other's nearest skin, at about the same place of the animal.
 
-Both photographs are covered by a grid (:mod:`features.skin.descriptors`), so that matrix products compare their places,
-a few hundred pairs a second on one core. Places that lie too far apart on the two head-up animals are no candidates for
-each other (places are sorted along the body, so that those are hardly compared at all), and "each other's nearest"
-allows the neighbouring place of the grid: two grids never lie exactly alike.
+Both photographs are covered by a grid (:mod:`features.skin.descriptors`), so that products compare their places. Places
+that lie too far apart on the two head-up animals are no candidates for each other (places are sorted along the body, so
+that most of those are not compared at all), and "each other's nearest" allows the neighbouring place of the grid: two
+grids never lie exactly alike. Similarities are those of single precision to the last bit
+(:mod:`engine.matching.exact_neighbours`).
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, transfer
 from engine.matching.lru_cache import LruCache
-from engine.matching.matched import AlignedSkin
+from engine.matching.matched import AlignedSkin, TentativeList
+from engine.matching.skin_kernels import matches_kernel, nearest_kernel
+from engine.matching.tiles import Codes16, as_panels, as_rows, fine_codes, index_bits, panel_places, row_places
 from engine.records import Correspondences
 from features.records import FloatArray, LocalFeatures
 from features.skin.descriptors import KIND
 from scarmatch.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 #: Places from which on a flank is judged by itself.
 FEWEST = 5
 #: How far "nearby" goes once one animal is laid on the other, as a share of view 1's length.
 NEARBY = 0.03
-#: Places of view 0 in one product.
-_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,48 @@ class SkinMatcher:
         Raises:
             ValueError: the features are of another kind.
         """
-        return [self._match_one(features0, features1) for features0, features1 in pairs]
-
-    def _match_one(self, features0: LocalFeatures, features1: LocalFeatures) -> Correspondences:
-        for features in (features0, features1):
+        for features in (view for pair in pairs for view in pair):
             if features.kind != KIND:
                 raise ValueError(f"only {KIND!r} can be matched here, not {features.kind!r}")
-        if not len(features0) or not len(features1):
-            return Correspondences.empty()
-        s, first, second = self.settings, self._prepare(features0), self._prepare(features1)
-        nearest, back, cosine = nearest_within(first, second, s.reach_along, s.reach_across)
-        returned = np.linalg.norm(first.place[back[nearest]] - first.place, axis=1)
-        kept = np.flatnonzero((returned <= s.neighbour) & (cosine > max(s.min_similarity, -1.0)))
-        return _one_each(first.order[kept], second.order[nearest[kept]], np.clip(cosine[kept], 0.0, 1.0))
+        prepared = [(self._prepare(first), self._prepare(second)) for first, second in pairs]
+        return [self.match_list(first, [second]).pair(0) for first, second in prepared]
+
+    def match_list(self, query: PreparedSkin, candidates: Sequence[PreparedSkin]) -> TentativeList:
+        """Return the correspondences of a query with its candidates, in the order given."""
+        s, most = self.settings, sum(min(len(query), len(candidate)) for candidate in candidates)
+        indices, confidence, marks = (
+            np.empty((most, 2), np.int32),
+            np.empty(most, np.float32),
+            np.empty(most, np.float32),
+        )
+        points0, points1 = np.empty((most, 2), np.float32), np.empty((most, 2), np.float32)
+        outputs = (indices, confidence, points0, points1, marks, across := np.empty(most, np.float32))
+        offsets, similarity = np.zeros(len(candidates) + 1, np.int64), np.full(len(candidates), np.nan)
+        own = (query.skin, query.rows, query.places, query.place, query.xy, query.marks, query.order)
+        panels, reach = _panels(query), np.array([s.reach_along, s.reach_across], np.float32)
+        limits, kernel, at = (np.float32(s.neighbour), np.float32(max(s.min_similarity, -1.0))), matches_kernel(), 0
+        for number, candidate in enumerate(candidates):
+            if len(query) and len(candidate):
+                c = candidate
+                other = (c.skin, c.rows, c.places, c.xy, c.marks, c.order)
+                found = kernel(*own, *other, *panels, reach, index_bits(len(query), len(c)), *limits, at, *outputs)
+                similarity[number] = confidence[at : at + found].mean() if found else np.nan
+                at += found
+            offsets[number + 1] = at
+        return TentativeList(
+            offsets=offsets,
+            indices=indices[:at],
+            confidence=confidence[:at],
+            similarity=similarity,
+            points0=points0[:at],
+            points1=points1[:at],
+            marks=marks[:at],
+            sizes0=np.array([query.size] * len(candidates), np.int64).reshape(-1, 2),
+            sizes1=np.array([candidate.size for candidate in candidates], np.int64).reshape(-1, 2),
+            keypoints0=np.full(len(candidates), len(query), np.int64),
+            keypoints1=np.array([len(candidate) for candidate in candidates], np.int64),
+            across0=across[:at],
+        )
 
     def aligned(
         self, features0: LocalFeatures, features1: LocalFeatures, model: npt.NDArray[np.float64]
@@ -107,11 +137,16 @@ class SkinMatcher:
             features0, features1: dense skin descriptors of the two views.
             model: (3, 3), maps canonical pixels of view 0 to canonical pixels of view 1.
         """
-        if not len(features0) or not len(features1):
+        return self.aligned_prepared(self._prepare(features0), self._prepare(features1), model)
+
+    def aligned_prepared(
+        self, first: PreparedSkin, second: PreparedSkin, model: npt.NDArray[np.float64]
+    ) -> AlignedSkin:
+        """Return what :meth:`aligned` does, of photographs that are ready to be compared."""
+        if not len(first) or not len(second):
             return AlignedSkin()
-        first, second = self._prepare(features0), self._prepare(features1)
         mapped = transfer(model, first.xy).astype(np.float32)
-        reach = NEARBY * max(features1.frame.canonical_size)
+        reach = NEARBY * max(second.size)
         best = _most_similar_nearby(mapped, first.skin, second.xy, second.skin, np.float32(reach))
         seen = best > -2
         across = first.on_body[:, 1]
@@ -133,6 +168,9 @@ class PreparedSkin:
         on_body: (N, 2) along and across the body.
         skin: (N, D) unit descriptors in single precision.
         xy: (N, 2) canonical pixels.
+        marks: (N,) strength of the marks under them.
+        size: canonical (width, height) in pixels.
+        rows, places: codes of the skin and places on the body, as the rows of tiles (:mod:`engine.matching.tiles`).
     """
 
     order: npt.NDArray[np.int64]
@@ -140,15 +178,31 @@ class PreparedSkin:
     on_body: FloatArray
     skin: FloatArray
     xy: FloatArray
+    marks: FloatArray
+    size: tuple[int, int]
+    rows: Codes16
+    places: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.order)
 
     @classmethod
     def of(cls, features: LocalFeatures) -> PreparedSkin:
         """Return the features in the order in which they are compared."""
-        order = np.argsort(features.on_body[:, 0], kind="stable")
+        on_body = features.on_body
+        order = np.argsort(on_body[:, 0], kind="stable")
         xy = np.ascontiguousarray(features.canonical_xy[order], np.float32)
-        place = xy / np.float32(features.frame.canonical_size[1])
-        on_body = np.ascontiguousarray(features.on_body[order], np.float32)
-        return cls(order, place, on_body, np.array(features.descriptors[order], np.float32), xy)
+        size = features.frame.canonical_size
+        on_body = np.ascontiguousarray(on_body[order], np.float32)
+        skin = np.array(features.descriptors[order], np.float32)
+        marks = np.ascontiguousarray(features.marks[order], np.float32)
+        rows, places = as_rows(fine_codes(skin)), row_places(on_body)
+        return cls(order, xy / np.float32(size[1]), on_body, skin, xy, marks, size, rows, places)
+
+
+def _panels(side: PreparedSkin) -> tuple[Codes16, FloatArray]:
+    """Return a photograph's codes and places as the columns of tiles, flat."""
+    return as_panels(side.rows[: len(side)]).reshape(-1), panel_places(side.on_body).reshape(-1)
 
 
 def nearest_within(
@@ -164,103 +218,55 @@ def nearest_within(
         (N,) columns, (M,) rows and the (N,) similarities of the former; -2 and index 0 where nothing is within reach,
         the first of equals.
     """
-    import torch
-
-    nearest, back = np.zeros(len(first.skin), np.int32), np.zeros(len(second.skin), np.int32)
-    best = np.full(len(first.skin), -2, np.float32)
-    best_back = np.full(len(second.skin), -2, np.float32)
-    (along0, across0), (along1, across1) = (np.ascontiguousarray(side.on_body.T) for side in (first, second))
-    for start in range(0, len(best), _BLOCK):
-        stop = min(start + _BLOCK, len(best))
-        low, high = np.searchsorted(along1, (along0[start] - along, along0[stop - 1] + along))
-        if low == high:
-            continue
-        # By torch, whose threads the worker processes keep to one; NumPy's would go their own way.
-        part = torch.mm(torch.from_numpy(first.skin[start:stop]), torch.from_numpy(second.skin[low:high]).T).numpy()
-        _take_block(
-            part,
-            start,
-            along0[start:stop],
-            across0[start:stop],
-            along1[low:high],
-            across1[low:high],
-            np.float32(along),
-            np.float32(across),
-            back[low:high],
-            best_back[low:high],
-        )
-        top = part.argmax(axis=1)
-        nearest[start:stop] = top + low
-        best[start:stop] = part[np.arange(stop - start), top]
-    nearest[best <= -2] = 0
-    return nearest, back, best
-
-
-@numba.njit(cache=True, nogil=True)
-def _take_block(
-    similarity: FloatArray,
-    start: int,
-    along0: FloatArray,
-    across0: FloatArray,
-    along1: FloatArray,
-    across1: FloatArray,
-    reach_along: np.float32,
-    reach_across: np.float32,
-    back: npt.NDArray[np.int32],
-    best_back: FloatArray,
-) -> None:  # pragma: no cover - compiled
-    """Set one block's similarities out of reach to -2, and take its rows into the columns' best so far.
-
-    The loops are written for the compiler to turn into vector instructions: no branches, 32-bit indices.
-    """
-    nothing = np.float32(-2.0)
-    for i in range(similarity.shape[0]):
-        along, across, row = along0[i], across0[i], np.int32(start + i)
-        own = similarity[i]
-        for j in range(own.shape[0]):
-            value = nothing if abs(along - along1[j]) > reach_along else own[j]
-            own[j] = nothing if abs(across - across1[j]) > reach_across else value
-        for j in range(own.shape[0]):
-            value, best = own[j], best_back[j]
-            back[j] = row if value > best else back[j]
-            best_back[j] = value if value > best else best
+    nearest, back = np.zeros(len(first), np.int32), np.zeros(len(second), np.int32)
+    cosine = np.full(len(first), -2, np.float32)
+    if len(first) and len(second):
+        reach, bits = np.array([along, across], np.float32), index_bits(len(first), len(second))
+        sides = (first.skin, second.skin, first.rows, second.rows, *_panels(first), first.places, second.places)
+        nearest_kernel()(*sides, reach, bits, nearest, back, cosine)
+    return nearest, back, cosine
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
 def _most_similar_nearby(
     mapped: FloatArray, skin0: FloatArray, places: FloatArray, skin1: FloatArray, reach: float
 ) -> FloatArray:  # pragma: no cover - compiled
-    """Return the (N,) best cosine of each mapped place with the places within reach of it, -2 where there is none."""
-    order = np.argsort(places[:, 1])
-    sorted_y = places[order, 1]
+    """Return the (N,) best cosine of each mapped place with the places within reach of it, -2 where there is none.
+
+    Places are sorted into cells as wide as the reach, a row of cells after the other.
+    """
     best = np.full(len(mapped), np.float32(-2.0))
+    left, top = np.float64(places[:, 0].min()), np.float64(places[:, 1].min())
+    width, height = np.float64(places[:, 0].max()) - left, np.float64(places[:, 1].max()) - top
+    cell = max(np.float64(reach) * 1.001, max(width, height) / 200.0, 1e-6)
+    across, down = int(width / cell) + 1, int(height / cell) + 1
+    starts, order = np.zeros(across * down + 1, np.int64), np.empty(len(places), np.int64)
+    cells = np.empty(len(places), np.int64)
+    for k in range(len(places)):
+        cells[k] = int((places[k, 1] - top) / cell) * across + int((places[k, 0] - left) / cell)
+        starts[cells[k] + 1] += 1
+    for k in range(across * down):
+        starts[k + 1] += starts[k]
+    filled = starts.copy()
+    for k in range(len(places)):
+        order[filled[cells[k]]] = k
+        filled[cells[k]] += 1
     for row in range(len(mapped)):
         x, y = mapped[row, 0], mapped[row, 1]
         if not (np.isfinite(x) and np.isfinite(y)):
             continue
-        for k in range(np.searchsorted(sorted_y, y - reach), len(sorted_y)):
-            if sorted_y[k] > y + reach:
-                break
-            column = order[k]
-            dx, dy = places[column, 0] - x, places[column, 1] - y
-            if dx * dx + dy * dy > reach * reach:
-                continue
-            cosine = np.float32(0.0)
-            for d in range(skin0.shape[1]):
-                cosine += skin0[row, d] * skin1[column, d]
-            best[row] = max(best[row], cosine)
+        column, line = np.floor((x - left) / cell), np.floor((y - top) / cell)
+        if column < -1.0 or column > across or line < -1.0 or line > down:
+            continue
+        first, last = max(int(column) - 1, 0), min(int(column) + 1, across - 1)
+        for other in range(max(int(line) - 1, 0), min(int(line) + 1, down - 1) + 1):
+            for k in range(starts[other * across + first], starts[other * across + last + 1]):
+                column1 = order[k]
+                dx, dy = places[column1, 0] - x, places[column1, 1] - y
+                if dx * dx + dy * dy > reach * reach:
+                    continue
+                cosine = np.float32(0.0)
+                for d in range(skin0.shape[1]):
+                    cosine += skin0[row, d] * skin1[column1, d]
+                best[row] = max(best[row], cosine)
     return best
-
-
-def _one_each(
-    rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], cosine: npt.NDArray[np.floating]
-) -> Correspondences:
-    """Keep the best match of every place of view 1; best first, ties by the place of view 0."""
-    order = np.lexsort((rows, -cosine))
-    rows, columns, cosine = rows[order], columns[order], cosine[order]
-    first = np.sort(np.unique(columns, return_index=True)[1])
-    return Correspondences(
-        np.ascontiguousarray(np.stack([rows[first], columns[first]], 1), np.int32),
-        np.ascontiguousarray(cosine[first], np.float32),
-        float(cosine[first].mean()) if len(first) else float("nan"),
-    )

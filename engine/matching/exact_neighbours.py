@@ -9,21 +9,32 @@ on nothing but the pair of photographs, whatever the processor and the company.
 
 from __future__ import annotations
 
+import zlib
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from engine.matching.tiles import NOTHING, SCALE, Codes16, Integers32
+from engine.matching.tiles import NOTHING, SCALE, Codes16, Integers32, stamp
 from features.records import FloatArray
 
 #: How far apart, as a share of 1, two similarities by fine codes must be for their order to be that of the exact ones:
 #: six standard deviations of what rounding two pairs of unit vectors to codes does to the difference of their products
 #: (each number is off by 0.29 / SCALE, in each of four vectors), and what tiles cut off.
 MARGIN = 6 * 2 * 0.29 / SCALE + 2.0**-19
+#: Nobody's place, where places do not matter.
+NO_PLACE, NO_PLACES = np.zeros(2, np.float32), np.zeros((0, 2), np.float32)
 #: Candidates that are computed together: enough chains of additions to keep a processor busy.
 _TOGETHER = 8
+
+
+@cache
+def kept() -> int:
+    """Return a number that changes with this file and with tiles; see :func:`engine.matching.tiles.stamp`."""
+    return stamp() ^ zlib.crc32(Path(__file__).read_bytes())
 
 
 @intrinsic
@@ -122,6 +133,9 @@ def nearest_of(
     best: Integers32,
     bits: int,
     without: int,
+    own_place: FloatArray,
+    places: FloatArray,
+    reach: FloatArray,
 ) -> tuple[int, np.float32]:  # pragma: no cover - compiled
     """Return whose similarity is the largest, the first of equals, and that similarity, where :func:`likely` doubts.
 
@@ -131,6 +145,8 @@ def nearest_of(
         best: (3,) its best by tiles, packed.
         bits: how many low bits hold the index.
         without: one that does not count, -1 for none.
+        own_place, places, reach: (2,) and (N, 2) where they lie, and (2,) how far apart they may; (0, 2) places if
+            that does not matter.
     """
     low, margin = (1 << bits) - 1, int(MARGIN * SCALE * SCALE)
     _, top, _ = likely(best, bits, without)
@@ -143,7 +159,9 @@ def nearest_of(
             if best[k] == NOTHING or (int(best[k]) & ~low) < top - margin:
                 continue
             other = low - (int(best[k]) & low)
-        elif _coarse(own_codes, other_codes[k]) < top - margin:
+        elif _coarse(own_codes, other_codes[k]) < top - margin or (
+            len(places) and (abs(own_place[0] - places[k, 0]) > reach[0] or abs(own_place[1] - places[k, 1]) > reach[1])
+        ):
             continue
         if other == without:
             continue

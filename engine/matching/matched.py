@@ -72,6 +72,7 @@ class TentativeList:
         marks: (M,) float32, the lesser of the mark strengths under both keypoints.
         sizes0, sizes1: (P, 2) canonical (width, height) in pixels.
         keypoints0, keypoints1: (P,) int64 numbers of keypoints, matched or not.
+        across0: (M,) float32 places across the body of view 0 (the left flank is negative); None where nobody asks.
     """
 
     offsets: Integers
@@ -85,6 +86,7 @@ class TentativeList:
     sizes1: Integers
     keypoints0: Integers
     keypoints1: Integers
+    across0: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.similarity)
@@ -102,6 +104,7 @@ class TentativeList:
         return TentativeList(
             offsets, indices, confidence, self.similarity, points0, points1, marks,
             self.sizes0, self.sizes1, self.keypoints0, self.keypoints1,
+            self.across0[kept] if self.across0 is not None else None,
         )  # fmt: skip
 
     def verify(self, keys: Sequence[tuple[str, str]], settings: VerificationSettings) -> VerifiedPairs:
@@ -158,6 +161,7 @@ class MatchedList:
             tentative.confidence,
             tentative.similarity,
             verified,
+            tentative.across0,
         )
 
     @classmethod

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from engine.matching import exact_neighbours, tiles
-from engine.matching.exact_neighbours import MARGIN, likely, nearest_of, products
+from engine.matching.exact_neighbours import MARGIN, NO_PLACE, NO_PLACES, kept, likely, nearest_of, products
 from engine.matching.tiles import COLUMNS, SCALE, Codes16, best_three
 from features.records import FloatArray
-
-
-@cache
-def sources() -> int:
-    """Return a number that changes with the files that kept machine code is made of, besides its own.
-
-    Numba looks only at the file of a kept function itself to tell whether its machine code is out of date. Those that
-    are made of others hold this number in a variable of their closure, which is part of the key.
-    """
-    files = (exact_neighbours.__file__, tiles.__file__)
-    return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
 
 
 @njit(nogil=True, error_model="numpy")
@@ -57,12 +43,16 @@ def _mutual(
     for j in range(m):
         back[j], _, doubtful = likely(own1[j], bits, -1)
         if doubtful:
-            back[j], _ = nearest_of(descriptors1[j], rows1[j], descriptors0, rows0, own1[j], bits, -1)
+            back[j], _ = nearest_of(
+                descriptors1[j], rows1[j], descriptors0, rows0, own1[j], bits, -1, NO_PLACE, NO_PLACES, NO_PLACE
+            )
     count = 0
     for i in range(n):
         j, _, doubtful = likely(own0[i], bits, -1)
         if doubtful:
-            j, _ = nearest_of(descriptors0[i], rows0[i], descriptors1, rows1, own0[i], bits, -1)
+            j, _ = nearest_of(
+                descriptors0[i], rows0[i], descriptors1, rows1, own0[i], bits, -1, NO_PLACE, NO_PLACES, NO_PLACE
+            )
         if back[j] == i:
             indices[count, 0], indices[count, 1] = i, j
             count += 1
@@ -77,14 +67,18 @@ def _mutual(
         place1, top1, doubtful1 = likely(own1[j], bits, i)
         if place0 >= 0 and top0 >= top1 - margin:
             if doubtful0:
-                _, similarity = nearest_of(descriptors0[i], rows0[i], descriptors1, rows1, own0[i], bits, j)
+                _, similarity = nearest_of(
+                    descriptors0[i], rows0[i], descriptors1, rows1, own0[i], bits, j, NO_PLACE, NO_PLACES, NO_PLACE
+                )
                 runner_up[k] = similarity
             else:
                 first[certain], second[certain], whose[certain] = i, place0, k
                 certain += 1
         if place1 >= 0 and top1 >= top0 - margin:
             if doubtful1:
-                _, similarity = nearest_of(descriptors1[j], rows1[j], descriptors0, rows0, own1[j], bits, i)
+                _, similarity = nearest_of(
+                    descriptors1[j], rows1[j], descriptors0, rows0, own1[j], bits, i, NO_PLACE, NO_PLACES, NO_PLACE
+                )
                 runner_up[k] = max(runner_up[k], similarity)
             else:
                 first[certain], second[certain], whose[certain] = place1, j, k
@@ -104,7 +98,7 @@ def _mutual(
 @cache
 def neighbours_kernel() -> Callable[..., int]:
     """Return the compiled search for the mutual neighbours of two sets of descriptors."""
-    version = sources()
+    version = kept()
 
     @njit(cache=True, nogil=True, error_model="numpy")
     def neighbours(
@@ -128,7 +122,7 @@ def neighbours_kernel() -> Callable[..., int]:
 @cache
 def matches_kernel() -> Callable[..., int]:
     """Return the compiled matching of one pair into the arrays of a list."""
-    version = sources()
+    version = kept()
 
     @njit(cache=True, nogil=True, error_model="numpy")
     def matches(

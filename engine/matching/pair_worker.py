@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching.base import FeaturePair, PairMatcher
-from engine.matching.dense import SkinMatcher, SkinMatchingSettings, skin_verification
+from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
 from engine.matching.exhaustive import Codes, DescriptorTable, mutual_nn_scores
 from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher, LightGlueSettings
 from engine.matching.lru_cache import LruCache
@@ -88,9 +88,9 @@ class PairWorker:
 
     #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
     KEEP = 128
-    #: Photographs prepared for the first stage (each about 0.14 MB): lists of candidates are longer than KEEP, and a
-    #: memory shorter than a list forgets each photograph just before the next query asks for it.
-    KEEP_PREPARED = 512
+    #: Photographs prepared for the first stage (each about 0.8 MB, keypoints and skin): lists of candidates are longer
+    #: than KEEP, and a memory shorter than a list forgets each photograph just before the next query asks for it.
+    KEEP_PREPARED = 256
 
     def __init__(self, settings: PairSettings, store: Path, device: str | None = None) -> None:
         kind = settings.describe.keypoints.kind
@@ -105,6 +105,7 @@ class PairWorker:
         self._skin_verification = settings.skin_verification.replace(threads=1)
         self.keypoints = LruCache(self.describer.local, self.KEEP)
         self.skin = LruCache(self.describer.skin, self.KEEP)
+        self._prepared_skin = LruCache(self._prepare_skin, self.KEEP_PREPARED)
         self._prepared_keypoints = LruCache(self._prepare_keypoints, self.KEEP_PREPARED)
         self.tables = LruCache(_open_table, 1)
         self._device = device
@@ -134,10 +135,9 @@ class PairWorker:
         """Match, verify and measure a query's pairs: (candidates,) records, in the order given."""
         if matcher == MUTUAL_NN:
             return measure(matcher, self._matched_keypoints(task))
-        matched = self.match(matcher, task)
         if matcher == SKIN:
-            matched = [dataclasses.replace(pair, aligned=self._aligned(pair)) for pair in matched]
-        return measure(matcher, MatchedList.of(matched))
+            return measure(matcher, self._matched_skin(task))
+        return measure(matcher, MatchedList.of(self.match(matcher, task)))
 
     def _matched_keypoints(self, task: PairTask) -> MatchedList:
         """Match a query's keypoints with its candidates', verify all matches, and the distinctive ones once more."""
@@ -149,6 +149,20 @@ class PairWorker:
             MatchedList.of_list(part, part.verify(keys, self._verification)) for part in (tentative, distinctive)
         )
         return dataclasses.replace(every, distinctive=few)
+
+    def _matched_skin(self, task: PairTask) -> MatchedList:
+        """Match a query's skin with its candidates', verify the matches, and lay each animal on the other."""
+        query, candidates = self._prepared_skin(task.query), [self._prepared_skin(key) for key in task.candidates]
+        tentative = self._skin_matcher.match_list(query, candidates)
+        verified = tentative.verify([(task.query, key) for key in task.candidates], self._skin_verification)
+        aligned = [
+            self._skin_matcher.aligned_prepared(query, candidate, model) if found else AlignedSkin()
+            for candidate, model, found in zip(candidates, verified.models, verified.found, strict=True)
+        ]
+        return dataclasses.replace(MatchedList.of_list(tentative, verified), aligned=aligned)
+
+    def _prepare_skin(self, key: str) -> PreparedSkin:
+        return PreparedSkin.of(self.describer.skin(key))
 
     def _prepare_keypoints(self, key: str) -> PreparedKeypoints:
         return self._mutual_nn.prepare(self.describer.local(key))
@@ -164,11 +178,6 @@ class PairWorker:
         verification = self._skin_verification if skin else self._verification
         matching = self.matchers[matcher].fingerprint()
         return "-".join((matcher, described, matching, verification.fingerprint(), str(CODE_VERSION)))
-
-    def _aligned(self, pair: MatchedPair) -> AlignedSkin:
-        if not pair.verification.ok:
-            return AlignedSkin()
-        return self._skin_matcher.aligned(pair.features0, pair.features1, pair.verification.model)
 
     def _verified(
         self, matcher: MatcherName, task: PairTask, pairs: Sequence[FeaturePair], matches: Sequence[Correspondences]

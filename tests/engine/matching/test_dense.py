@@ -175,9 +175,12 @@ def test_the_search_in_blocks_finds_what_masking_the_whole_matrix_finds() -> Non
     sides = []
     for count in (300, 200):
         skin = rng.standard_normal((count, 16)).astype(np.float32)
+        skin /= np.linalg.norm(skin, axis=1, keepdims=True)
         on_body = rng.random((count, 2)).astype(np.float32)
         on_body = on_body[np.argsort(on_body[:, 0])]
-        sides.append(PreparedSkin(np.arange(count), on_body, on_body, skin, on_body))
+        ones = np.ones(count, np.float32)
+        view = LocalFeatures(on_body, ones, skin, ones, ones, Frame((1, 1)), KIND, body_xy=on_body)
+        sides.append(PreparedSkin.of(view))
     first, second = sides
     nearest, back, best = nearest_within(first, second, 0.1, 0.22)
     gap = np.abs(first.on_body[:, None] - second.on_body[None])

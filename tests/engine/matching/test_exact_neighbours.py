@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.matching.exact_neighbours import likely, nearest_of, product
+from engine.matching.exact_neighbours import NO_PLACE, NO_PLACES, likely, nearest_of, product
 from engine.matching.mutual_nn import mutual_neighbours
 from engine.matching.tiles import NOTHING, as_rows, fine_codes
 
@@ -85,7 +85,7 @@ def test_whoever_may_be_nearest_is_asked(without: int) -> None:
     coarse = codes[:7].astype(int) @ own_codes.astype(int) & ~1023
     packed = np.sort(coarse | 1023 - np.arange(7))[::-1][:3].astype(np.int32)
     assert likely(packed, 10, without)[2], "they are told apart by exact products only"
-    found, value = nearest_of(own, own_codes, others, codes, packed, 10, without)
+    found, value = nearest_of(own, own_codes, others, codes, packed, 10, without, NO_PLACE, NO_PLACES, NO_PLACE)
     similarity[without if without >= 0 else slice(0, 0)] = -2
     assert (found, value) == (similarity.argmax(), similarity.max())
 

@@ -101,10 +101,11 @@ def test_a_pair_is_verified_under_both_names_by_the_options_of_its_matcher(worke
     assert asked == [(("q", "c"), skin), (("q", "q"), skin), (("q", "c"), keypoints)]
 
 
-def test_nothing_is_laid_over_without_a_placement(worker: PairWorker) -> None:
-    (pair,) = worker.match("skin", TASK)
-    lost = dataclasses.replace(pair, verification=dataclasses.replace(pair.verification, ok=False))
-    assert np.isnan(worker._aligned(lost).similarity)
+def test_nothing_is_laid_over_without_a_placement(worker: PairWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = PairSettings(skin_verification=skin_verification().replace(min_inliers=1000))
+    (record,) = PairWorker(strict, Path("/nowhere")).measure("skin", TASK)
+    assert record["matches"] > 0 and not record["model_found"]
+    assert np.isnan(record["aligned_similarity"]) and record["overlap"] == 0
 
 
 def test_each_matcher_s_measurements_have_their_own_fingerprint(worker: PairWorker, monkeypatch) -> None:

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.matching.tiles import COLUMNS, NOTHING, ROWS, as_panels, as_rows, best_three, best_two, index_bits
+from engine.matching.tiles import (
+    COLUMNS,
+    NOTHING,
+    ROWS,
+    as_panels,
+    as_rows,
+    best_three,
+    best_three_within,
+    best_two,
+    index_bits,
+    panel_places,
+    row_places,
+)
 
 Found = tuple[npt.NDArray[np.int32], ...]
 
@@ -66,3 +78,25 @@ def test_the_largest_numbers_do_not_overflow() -> None:
     best, second, _, _ = made(ends, ends)
     assert (best >> 10).tolist() == [32767**2 >> 10] * 2
     assert (second >> 10).tolist() == [-(32767**2) >> 10] * 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 40), st.integers(1, 70), st.sampled_from([0.0, 0.05, 0.3, 2.0]), st.integers(0, 9))
+def test_only_those_within_reach_count(n: int, m: int, along: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns, reach = codes(n, 16, seed), codes(m, 16, seed + 1), np.float32([along, 0.6])
+    places = [np.stack([np.sort(rng.random(k)), rng.uniform(-1, 1, k)], 1).astype(np.float32) for k in (n, m)]
+    tiles, panels = as_rows(rows), as_panels(columns)
+    of_rows = np.zeros((3, len(tiles)), np.int32)
+    of_columns = np.zeros((3, len(panels) * COLUMNS), np.int32)
+    where = row_places(places[0]).ravel(), panel_places(places[1]).ravel(), reach
+    best_three_within(tiles.ravel(), n, panels.ravel(), m, 16, 10, of_rows, of_columns, *where)
+    far = (np.abs(places[0][:, None] - places[1][None]) > reach).any(axis=2)
+    similarity = rows.astype(np.int64) @ columns.astype(np.int64).T & ~1023
+    for found, packed, out in (
+        (of_rows, similarity | 1023 - np.arange(m), far),
+        (of_columns, similarity.T | 1023 - np.arange(n), far.T),
+    ):
+        nobody = np.full((len(packed), 3), NOTHING)
+        ordered = np.sort(np.column_stack([nobody, np.where(out, NOTHING, packed)]), axis=1)
+        np.testing.assert_array_equal(found[:, : len(packed)], ordered[:, -1:-4:-1].T)
