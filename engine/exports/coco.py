@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.encounters import is_known
-from engine.exports.plain_csv import save_text, when_written
+from engine.exports.plain_csv import path_from, save_text, when_written
 from engine.exports.records import ExportSettings, Written, photographs
 from features.photo import PhotoError, image_size
 from scarmatch import __version__
@@ -21,7 +20,7 @@ def write_coco(catalog: Catalog, output: Path, settings: ExportSettings) -> Writ
     An annotation has the field ``image_name`` beside COCO's own: the catalogue's id of the photograph. Where a
     photograph has no box, its whole extent is one (the file's header is read where the size is not known).
     """
-    folder = output.absolute().parent
+    folder = Path(settings.relative_to or output.absolute().parent)
     images: dict[str, dict[str, Any]] = {}
     annotations: list[dict[str, Any]] = []
     species = list(dict.fromkeys(name for name in catalog.table["species"] if name is not None))
@@ -32,10 +31,9 @@ def write_coco(catalog: Catalog, output: Path, settings: ExportSettings) -> Writ
         if path not in images:
             size = _size(row)
             unread += size is None
-            inside = os.path.normpath(path).startswith(f"{folder}{os.sep}")
             images[path] = {
                 "id": len(images) + 1,
-                "file_name": Path(path).relative_to(folder).as_posix() if inside else path,
+                "file_name": path_from(folder, path),
                 **({} if size is None else {"width": size[0], "height": size[1]}),
                 "date_captured": when_written(row) or "NA",
             }

@@ -22,12 +22,9 @@ def write_plain_csv(catalog: Catalog, output: Path, settings: ExportSettings) ->
 
     Paths are relative to the table where the photographs lie below it, and absolute otherwise.
     """
-    folder = output.absolute().parent
-    table, paths, outside = catalog.table, [], 0
-    for path in table["path"]:
-        inside = os.path.normpath(path).startswith(f"{folder}{os.sep}")
-        outside += not inside
-        paths.append(Path(path).relative_to(folder).as_posix() if inside else path)
+    table, folder = catalog.table, Path(settings.relative_to or output.absolute().parent)
+    paths = [path_from(folder, path) for path in table["path"]]
+    outside = sum(Path(path).is_absolute() for path in paths)
     sizes = [size if size is not None else (pd.NA, pd.NA) for size in table["photo_size"]]
     boxes = [box if box is not None else (pd.NA,) * 4 for box in table["box"]]
     columns = {
@@ -51,6 +48,12 @@ def write_plain_csv(catalog: Catalog, output: Path, settings: ExportSettings) ->
             "catalogue there; write it beside the photographs for that"
         )
     return Written((output,), tuple(notes))
+
+
+def path_from(folder: Path, path: str) -> str:
+    """Return a photograph's path from a folder that it lies below, with plain separators; as it is otherwise."""
+    below = os.path.normpath(path).startswith(f"{os.path.normpath(folder)}{os.sep}")
+    return Path(path).relative_to(folder).as_posix() if below else path
 
 
 def save_table(table: pd.DataFrame, output: Path) -> None:

@@ -32,6 +32,7 @@ class ExportSettings(Settings):
         breaks: first days of own occasions, rising; each lasts until the next, and the last one is only an end.
         sides: viewpoints whose photographs count as captures, () for all.
         empty_occasions: keep occasions in which no photograph at all was taken (of whatever animal, of those sides).
+        relative_to: the folder that a table's or COCO file's paths start from; "" for the one that the file lies in.
 
     Raises:
         SettingsError: a value is none of these.
@@ -46,6 +47,7 @@ class ExportSettings(Settings):
     breaks: tuple[str, ...] = ()
     sides: tuple[str, ...] = ()
     empty_occasions: bool = False
+    relative_to: str = ""
 
     def __post_init__(self) -> None:
         choices = {

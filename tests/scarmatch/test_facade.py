@@ -28,6 +28,11 @@ def test_type_checkers_see_what_is_loaded() -> None:
     assert typed == scarmatch._HOME
 
 
+def test_the_package_runs_as_the_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "scarmatch", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"scarmatch {scarmatch.__version__}\n"
+
+
 def test_what_is_not_there_is_said_as_python_says_it() -> None:
     with pytest.raises(AttributeError, match="module 'scarmatch' has no attribute 'Matcha'"):
         scarmatch.Matcha  # noqa: B018

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from engine.catalogue.catalog import Catalog
+from engine.exports.downloads import export_content
 from engine.exports.folders import write_folders
 from engine.exports.formats import EXPORTS, export_catalog
 from engine.exports.names import folder_name, plain_name, unique_names
@@ -245,3 +248,21 @@ def test_names_are_made_fit_and_stay_apart() -> None:
     assert folder_name("a\u202eb") == "a_b"
     names = unique_names(["a b", "a.b", "A.B", "鯨", "象"], plain_name, ".")
     assert names == {"a b": "a.b.3", "a.b": "a.b", "A.B": "A.B.2", "鯨": "x", "象": "x.2"}
+
+
+def test_downloads_hold_what_the_files_would(herd: Catalog, survey: Catalog) -> None:
+    table = pd.read_csv(io.BytesIO(export_content(herd, "csv")))
+    assert table["path"].tolist() == ["a1.png", "a2.png", "a3.png", "a4.png", "a5.png", "a5.png"], (
+        "no path of the server"
+    )
+    assert json.loads(export_content(herd, "coco"))["images"][0]["file_name"] == "a1.png"
+    with zipfile.ZipFile(io.BytesIO(export_content(survey, "mark", ExportSettings(occasions="year")))) as archive:
+        names = archive.namelist()
+        histories = archive.read(names[0]).decode()
+        notes = archive.read("notes.txt").decode()
+    stem = "capture-histories-mark"
+    assert names == [f"{stem}.inp", f"{stem}-individuals.csv", f"{stem}-occasions.csv", "notes.txt"]
+    assert "/* A */ 101 1;" in histories
+    assert "1 photograph left out: without a date\n" in notes
+    with pytest.raises(ExportError, match="there is no download 'folders'"):
+        export_content(herd, "folders")
