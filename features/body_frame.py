@@ -167,9 +167,9 @@ def body_frame_of(body: npt.NDArray[np.floating], flank: int = 0, level: float =
     return BodyFrame(every[at].astype(np.float64), lower, upper, flank, lying)
 
 
-def _piecewise(values: Values, known: Values, wanted: Values) -> Values:
+def _piecewise(values: Values, knots: Values, knot_values: Values) -> Values:
     """Interpolate linearly, going on at the mean slope beyond both ends, so that the map can be inverted."""
-    found = np.interp(values, known, wanted)
-    slope = (wanted[-1] - wanted[0]) / max(known[-1] - known[0], 1e-9)
-    below, above = np.minimum(values - known[0], 0.0), np.maximum(values - known[-1], 0.0)
-    return np.asarray(found + slope * (below + above), np.float64)
+    result = np.interp(values, knots, knot_values)
+    slope = (knot_values[-1] - knot_values[0]) / max(knots[-1] - knots[0], 1e-9)
+    below, above = np.minimum(values - knots[0], 0.0), np.maximum(values - knots[-1], 0.0)
+    return np.asarray(result + slope * (below + above), np.float64)

@@ -237,14 +237,14 @@ class Describer:
     def _keep_body(self, item: _Work) -> None:
         """Find and keep the mid-line and sides of a photograph's body, if the store lacks them."""
         if self.store is not None and not self.store.has(self._body_key(item.key)):
-            found = find_body_frame(item.regions, item.frame, item.ref.viewpoint)
-            self.store.put(self._body_key(item.key), {"body": found.to_array()})
+            body_frame = find_body_frame(item.regions, item.frame, item.ref.viewpoint)
+            self.store.put(self._body_key(item.key), {"body": body_frame.to_array()})
 
     def _keep_skin(self, item: _Work) -> None:
         """Compute and keep the dense skin descriptors of a photograph, if the store lacks them."""
         if self.store is not None and not self.store.has(self._skin_key(item.key)):
-            found = self.skin_extractor.extract(item.photo, item.frame, item.regions)
-            self.store.put(self._skin_key(item.key), pack_local(found))
+            skin = self.skin_extractor.extract(item.photo, item.frame, item.regions)
+            self.store.put(self._skin_key(item.key), pack_local(skin))
 
     def _local_summary(self, item: _Work) -> npt.NDArray[np.float64]:
         """Compute and keep the local features of a photograph; return its summary numbers."""

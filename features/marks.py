@@ -229,8 +229,8 @@ def _ridge(values: FloatArray, weight: FloatArray) -> tuple[FloatArray, float]:
     if clear == 0:
         return np.zeros(height, dtype=np.float32), 0.0
     # Where the body ends the path wanders: it goes on straight from its last step on the skin.
-    known = np.flatnonzero(rows)
-    steady = np.interp(np.arange(size[1]), known, path[known]).astype(np.float32)[:, None]
+    body_rows = np.flatnonzero(rows)
+    steady = np.interp(np.arange(size[1]), body_rows, path[body_rows]).astype(np.float32)[:, None]
     steady = cv2.GaussianBlur(steady, (1, 13), sigmaX=1.0, sigmaY=2.0, borderType=cv2.BORDER_REPLICATE)[:, 0]
     centres = (np.arange(height) + 0.5) * (size[1] / height) - 0.5
     ridge_x = np.interp(centres, np.arange(size[1]), (steady + 0.5) * (width / size[0]) - 0.5)

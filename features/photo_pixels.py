@@ -161,11 +161,11 @@ def _white(top: float) -> float:
 
 def _to_bytes(values: npt.NDArray[Any], full: float) -> ByteArray:
     """Bring numbers from 0 to ``full`` to 0 to 255."""
-    found = np.empty(values.shape, np.uint8)
+    result = np.empty(values.shape, np.uint8)
     for top in range(0, len(values), _BAND):  # a band at a time: it takes 8 bytes a pixel
         numbers = np.nan_to_num(values[top : top + _BAND].astype(np.float64), posinf=full)
-        found[top : top + _BAND] = np.clip(np.rint(numbers * (255.0 / full)), 0, 255)
-    return found
+        result[top : top + _BAND] = np.clip(np.rint(numbers * (255.0 / full)), 0, 255)
+    return result
 
 
 def colour_bits(image: Image.Image) -> int:

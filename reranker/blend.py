@@ -138,10 +138,10 @@ def coordinate_ascent(
                 # Rounded, or ten steps of 0.1 would not give 2.
                 value = round(max(0.0, weights[j] + change), 9)
                 trial = (*weights[:j], value, *weights[j + 1 :])
-                found = objective(trial)
+                value_there = objective(trial)
                 # A gain of exactly min_gain counts, whatever binary fractions make of it.
-                if found - best >= min_gain - 1e-12:
-                    weights, best, improved = trial, found, True
+                if value_there - best >= min_gain - 1e-12:
+                    weights, best, improved = trial, value_there, True
                     break
         if not improved:
             break
@@ -199,10 +199,10 @@ def blend_probabilities(
     blended: dict[str, dict[str, float]] = {}
     for query in sorted({query for table in tables for query in table}):
         labels = sorted({label for table in tables for label in table.get(query, {})})
-        known = [query in table for table in tables]
+        holds_query = [query in table for table in tables]
         rows = [
             [table[query].get(label, 0.0) for label in labels] if has else [np.nan] * len(labels)
-            for table, has in zip(tables, known, strict=True)
+            for table, has in zip(tables, holds_query, strict=True)
         ]
         means = np.nan_to_num(calibrated_mean(rows, weights))
         order = sorted(range(len(labels)), key=lambda i: (-means[i], labels[i]))

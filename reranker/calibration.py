@@ -63,8 +63,8 @@ def fit_platt(
         return value / w.sum(), np.array([np.sum(error * z), np.sum(error)]) / w.sum()
 
     start = np.array([1.0, float(log_odds((positives + 1) / (positives + negatives + 2)))])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(1e-6, None), (None, None)])
-    slope, offset = (float(v) for v in found.x)
+    fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(1e-6, None), (None, None)])
+    slope, offset = (float(v) for v in fit.x)
     return slope / width, offset - slope * centre / width
 
 

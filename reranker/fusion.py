@@ -62,8 +62,8 @@ def local_source(features: pd.DataFrame) -> tuple[npt.NDArray[np.object_], Value
     names = np.full(len(features), _COUNTS[3], object)
     values = every
     for name, better in ((_COUNTS[2], strong), (_COUNTS[1], nearest)):
-        known = ~np.isnan(better)
-        names, values = np.where(known, name, names), np.where(known, better, values)
+        measured = ~np.isnan(better)
+        names, values = np.where(measured, name, names), np.where(measured, better, values)
     more = ~np.isnan(inliers) & ~(nearest > inliers)
     return np.where(more, _COUNTS[0], names), np.where(more, inliers, values)
 
@@ -104,8 +104,8 @@ def fit_fusion(features: pd.DataFrame, labels: npt.ArrayLike) -> FusionSettings:
     zscore, local = features["cosine_zscore"].to_numpy(dtype=np.float64), local_evidence(features)
     changes: dict[str, float] = {}
     for name, values in (("global", zscore), ("local", local)):
-        known = ~np.isnan(values)
-        if known.any():
-            slope, offset = fit_platt(values[known], same[known])
+        measured = ~np.isnan(values)
+        if measured.any():
+            slope, offset = fit_platt(values[measured], same[measured])
             changes |= {f"{name}_slope": slope, f"{name}_offset": offset}
     return FusionSettings(**changes)

@@ -78,14 +78,14 @@ class LinearScorer:
         """Rebuild from :meth:`to_dict`; raises ValueError if its parts do not fit together."""
         arrays = {key: np.asarray(data[key], dtype=np.float64) for key in ("mean", "deviation", "weights")}
         columns = tuple((str(name), None if code is None else int(code)) for name, code in data["columns"])
-        found = cls(names=tuple(data["names"]), columns=columns, offset=float(data["offset"]), **arrays)
-        if not {name for name, _ in columns} <= set(found.names) or not math.isfinite(found.offset):
+        scorer = cls(names=tuple(data["names"]), columns=columns, offset=float(data["offset"]), **arrays)
+        if not {name for name, _ in columns} <= set(scorer.names) or not math.isfinite(scorer.offset):
             raise ValueError("the logistic curve's columns or offset are not a model's")
         if any(part.shape != (len(columns),) or not np.isfinite(part).all() for part in arrays.values()):
             raise ValueError("the logistic curve's numbers are not one for each column")
-        if (found.deviation <= 0).any():
+        if (scorer.deviation <= 0).any():
             raise ValueError("the logistic curve's deviations are not above zero")
-        return found
+        return scorer
 
 
 def _design(
@@ -145,10 +145,10 @@ def fit_linear(
     bounds = [(0.0 if s > 0 else None, 0.0 if s < 0 else None) for s in sign] + [(None, None)]
     share = float(np.clip((w * target).sum() / total, 1e-6, 1 - 1e-6))
     start = np.append(np.zeros(len(columns)), np.log(share / (1 - share)))
-    found = minimize(
+    fit = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-7}
     ).x
-    return LinearScorer(tuple(names), columns, mean, deviation, found[:-1], float(found[-1]))
+    return LinearScorer(tuple(names), columns, mean, deviation, fit[:-1], float(fit[-1]))
 
 
 def _columns(rows: Rows, names: Sequence[str]) -> tuple[tuple[tuple[str, int | None], ...], Values, Values]:

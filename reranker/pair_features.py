@@ -66,14 +66,14 @@ def build(raw: pd.DataFrame) -> pd.DataFrame:
 
 def quantities(table: pd.DataFrame) -> Read:
     """Return what reads the quantities of a raw pair table by name: its columns, and :data:`QUANTITIES`."""
-    made: dict[str, Values] = {}
+    columns: dict[str, Values] = {}
 
     def read(name: str) -> Values:
-        if name not in made:
+        if name not in columns:
             make = QUANTITIES.get(name)
             special = _SPECIAL.get(name)
-            made[name] = make(read) if make else special(table) if special else _column(table, name)
-        return made[name]
+            columns[name] = make(read) if make else special(table) if special else _column(table, name)
+        return columns[name]
 
     return read
 

@@ -77,8 +77,8 @@ def same_encounter(raw: pd.DataFrame) -> Mask:
         return raw["same_encounter"].to_numpy(dtype=bool)
     if not {"encounter0", "encounter1"} <= set(raw.columns):
         return np.zeros(len(raw), bool)
-    known = raw["encounter0"].notna() & raw["encounter1"].notna()
-    return (known & (raw["encounter0"].astype(str) == raw["encounter1"].astype(str))).to_numpy(dtype=bool)
+    both_given = raw["encounter0"].notna() & raw["encounter1"].notna()
+    return (both_given & (raw["encounter0"].astype(str) == raw["encounter1"].astype(str))).to_numpy(dtype=bool)
 
 
 def protocol_tables(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:

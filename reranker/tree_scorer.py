@@ -47,15 +47,15 @@ class TreeScorer:
         """Return (n,) float64 scores (LambdaMART's own unit)."""
         if len(rows) == 0:
             return np.zeros(0)
-        found = self._booster().predict(np.asarray(rows, dtype=np.float64), raw_score=True, num_threads=1)
-        return np.asarray(found, dtype=np.float64)
+        scores = self._booster().predict(np.asarray(rows, dtype=np.float64), raw_score=True, num_threads=1)
+        return np.asarray(scores, dtype=np.float64)
 
     def contributions(self, rows: Rows) -> Values:
         """Return (n, features + 1) SHAP values of the trees; the last column is the expected score."""
         if len(rows) == 0:
             return np.zeros((0, len(self.names) + 1))
-        found = self._booster().predict(np.asarray(rows, dtype=np.float64), pred_contrib=True, num_threads=1)
-        return np.asarray(found, dtype=np.float64)
+        shap = self._booster().predict(np.asarray(rows, dtype=np.float64), pred_contrib=True, num_threads=1)
+        return np.asarray(shap, dtype=np.float64)
 
     def importance(self) -> dict[str, float]:
         """Return each feature's share of the gain of all splits."""
@@ -138,10 +138,10 @@ def _dataset(source: RankingRows, names: Sequence[str], seed: int, reference: An
 
     codes, queries = _factorize(source.queries)
     size = np.bincount(codes, minlength=len(queries))
-    found = np.bincount(codes, weights=source.labels, minlength=len(queries))
+    matches_of_list = np.bincount(codes, weights=source.labels, minlength=len(queries))
     if len(size) and size.max() > MAX_LIST:
         raise ValueError(f"query {queries[size.argmax()]} has {size.max()} candidates; rank at most {MAX_LIST} a query")
-    useful = (found > 0) & (found < size)
+    useful = (matches_of_list > 0) & (matches_of_list < size)
     if not useful.any():
         return None
     # Shuffle the queries, then the rows within each.

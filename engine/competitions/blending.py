@@ -141,9 +141,9 @@ def read_ranking(path: Path | str) -> RankingFile:
         return _with_probabilities(path, "photographs", read_submission(path), *COLUMNS)
     if {"image", "individual_id", "probability"} <= columns:
         return _with_probabilities(path, "individuals", table, "image", "individual_id", "probability")
-    found = ", ".join(sorted(columns))
+    columns_text = ", ".join(sorted(columns))
     raise SubmissionError(
-        f"{path}: no ranking: the columns are {found}; known kinds: image, predictions; image, individual_id, "
+        f"{path}: no ranking: the columns are {columns_text}; known kinds: image, predictions; image, individual_id, "
         f"probability; {', '.join(COLUMNS)}"
     )
 
@@ -246,8 +246,8 @@ class _Blender:
 
 
 def _judge(blender: _Blender, answers: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], tuple[float, ...]]:
-    asked = {query for file in blender.files for query in file.lists}
-    queries = [query for query in answers if query in asked]
+    ranked_queries = {query for file in blender.files for query in file.lists}
+    queries = [query for query in answers if query in ranked_queries]
     if not queries:
         raise SubmissionError("the answers name none of the files' queries: are the names the same?")
     size = len(blender.files)
@@ -275,7 +275,7 @@ def _groups(answers: Mapping[str, Any]) -> dict[str, str]:
     if all(isinstance(value, str) for value in answers.values()):
         return {query: query if value == NEW_INDIVIDUAL else value for query, value in answers.items()}
     group_of: dict[str, str] = {}
-    found: dict[str, str] = {}
+    first_query_of: dict[str, str] = {}
 
     def root(name: str) -> str:
         while group_of[name] != name:
@@ -285,7 +285,7 @@ def _groups(answers: Mapping[str, Any]) -> dict[str, str]:
     for query, matches in answers.items():
         group_of[query] = query
         for image in sorted(matches):
-            group_of[root(found.setdefault(image, query))] = root(query)
+            group_of[root(first_query_of.setdefault(image, query))] = root(query)
     return {query: root(query) for query in answers}
 
 

@@ -70,8 +70,8 @@ def rank_challenge(
         say(f"{scenario.scenario_id}: {len(scenario):,} queries against {len(scenario.database):,} photographs")
         answers = answer_scenario(scenario, index, matcher, progress)
         parts.append(answers)
-        asked = set(answers["query_id"])
-        unanswered += [name for name in scenario.queries["query_id"] if name not in asked]
+        answered = set(answers["query_id"])
+        unanswered += [name for name in scenario.queries["query_id"] if name not in answered]
     for name in unanswered:
         logger.warning("query %s has no answer: its photograph is unreadable or it has no candidate", name)
     written = write_submission(pd.concat(parts, ignore_index=True), output)

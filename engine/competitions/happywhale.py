@@ -64,8 +64,8 @@ def read_happywhale_submission(path: Path | str) -> dict[str, list[str]]:
     """
     table = read_text_columns(path)
     if not {"image", "predictions"} <= set(table.columns):
-        found = ", ".join(table.columns)
-        raise SubmissionError(f"{path}: the columns image and predictions are needed; found: {found}")
+        columns_text = ", ".join(table.columns)
+        raise SubmissionError(f"{path}: the columns image and predictions are needed; found: {columns_text}")
     twice = table["image"][table["image"].duplicated()]
     if len(twice):
         raise SubmissionError(f"{path}: the image {twice.iloc[0]!r} occurs twice")
@@ -90,7 +90,7 @@ def check_happywhale(
         table = submission if isinstance(submission, Mapping) else read_happywhale_submission(submission)
     except SubmissionError as error:
         return [Problem("error", str(error), file)]
-    known = None if individuals is None else {*individuals, NEW_INDIVIDUAL}
+    allowed = None if individuals is None else {*individuals, NEW_INDIVIDUAL}
     wanted = None if images is None else set(images)
     for number, (image, predictions) in enumerate(table.items()):
         where = {"file": file, "line": number + 2}
@@ -99,8 +99,8 @@ def check_happywhale(
             problems.error(f"{image}: {wrong}", column="predictions", value=" ".join(predictions), **where)
         if wanted is not None and image not in wanted:
             problems.error(f"{image} is no test image", column="image", value=image, **where)
-        for name in predictions if known is not None else ():
-            if known is not None and name not in known:
+        for name in predictions if allowed is not None else ():
+            if allowed is not None and name not in allowed:
                 problems.warning(f"{image}: there is no individual {name}", column="predictions", value=name, **where)
     for image in sorted(wanted - set(table)) if wanted is not None else ():
         problems.error(f"{image} has no predictions", file=file, column="image", value=image)

@@ -87,9 +87,9 @@ def read_test_photographs(path: Path | str, catalog: Catalog) -> Catalog:
     folder = Path(path)
     if folder.is_dir() and any(is_photo(child) for child in folder.iterdir() if child.is_file()):
         return Catalog.from_photos([folder], avoid=catalog.ids)
-    found = Catalog.read(folder)
-    ids = [f"test:{name}" if name in catalog else name for name in found.ids]
-    return Catalog(found.table.assign(image_id=ids), found.root, found.source)
+    photographs = Catalog.read(folder)
+    ids = [f"test:{name}" if name in catalog else name for name in photographs.ids]
+    return Catalog(photographs.table.assign(image_id=ids), photographs.root, photographs.source)
 
 
 def identify_photographs(
@@ -127,8 +127,8 @@ def identify_photographs(
         SettingsError: ``by_encounter`` or ``classifier`` with the head "knn", or a classifier that knows nobody of the
             catalogue.
     """
-    known = catalog.table["individual_id"].notna()
-    catalog = catalog.take(known.to_numpy().nonzero()[0])
+    named = catalog.table["individual_id"].notna()
+    catalog = catalog.take(named.to_numpy().nonzero()[0])
     names = catalog.table["individual_id"]
     if catalog.table.empty:
         raise CatalogError(f"{catalog.root}: no photograph has an individual; there is nobody to be recognised")
@@ -146,36 +146,36 @@ def identify_photographs(
     index = matcher.index(catalog, progress)
     if not len(index):
         raise CatalogError(f"{catalog.root}: none of {len(catalog):,} photographs could be read")
-    asked = matcher.index(photographs, progress, matcher.store_for(catalog))
-    questions = _questions(asked.catalog, by_encounter)
+    queries = matcher.index(photographs, progress, matcher.store_for(catalog))
+    questions = _questions(queries.catalog, by_encounter)
     if head == "knn":
-        table = _vote(asked, index, knn)
-        questions = {name: name for name in asked.catalog.ids}
+        table = _vote(queries, index, knn)
+        questions = {name: name for name in queries.catalog.ids}
     else:
-        answers = matcher.match(asked, index, top=matcher.settings.shortlist.longest(len(index)), progress=progress)
+        answers = matcher.match(queries, index, top=matcher.settings.shortlist.longest(len(index)), progress=progress)
         ranked = rank_encounters(answers, questions)
         wanted = list(dict.fromkeys(questions.values()))
         new = new_individual_probability(answers, wanted, ranked)
         if classifier is not None:
-            said = _classified(asked, questions, classifier, frozenset(names), matcher, progress)
+            said = _classified(queries, questions, classifier, frozenset(names), matcher, progress)
             ranked = average_in(ranked, new, said, classifier_weight)
         table = place_new_individual(ranked, new, (settings or IdentifySettings()).replace(top=PREDICTIONS))
-    return _as_predictions(table, questions, photographs, catalog, asked.failures)
+    return _as_predictions(table, questions, photographs, catalog, queries.failures)
 
 
 def _classified(
-    asked: CatalogIndex,
+    queries: CatalogIndex,
     questions: Mapping[str, str],
     classifier: TrainedHead,
-    known: frozenset[str],
+    individuals: frozenset[str],
     matcher: Matcher,
     progress: Progress | None,
 ) -> dict[str, dict[str, float]]:
     """Return question -> individual of the catalogue -> what the trained head says, the mean over its photographs."""
     describer = Describer(matcher.settings.describe)
-    columns = [place for place, name in enumerate(classifier.names) if name in known]
+    columns = [place for place, name in enumerate(classifier.names) if name in individuals]
     sums: dict[str, list[npt.NDArray[np.float32]]] = {}
-    refs = refs_of(asked.catalog)
+    refs = refs_of(queries.catalog)
     for start in range(0, len(refs), _BATCH):
         part = refs[start : start + _BATCH]
         photos, frames = zip(*(describer.read(ref) for ref in part), strict=True)
@@ -199,16 +199,16 @@ def _questions(photographs: Catalog, by_encounter: bool) -> dict[str, str]:
     return {name: f"encounter:{where}" if by_encounter and pd.notna(where) else name for name, where in pairs}
 
 
-def _vote(asked: CatalogIndex, index: CatalogIndex, knn: KnnSettings | None) -> pd.DataFrame:
+def _vote(queries: CatalogIndex, index: CatalogIndex, knn: KnnSettings | None) -> pd.DataFrame:
     settings = (knn or KnnSettings()).replace(top=PREDICTIONS)
     individuals = index.catalog.table["individual_id"].tolist()
     return knn_head(
-        asked.catalog.ids,
-        asked.vectors,
+        queries.catalog.ids,
+        queries.vectors,
         index.vectors,
         individuals,
         settings,
-        lambda position: index.contents != asked.contents[position],
+        lambda position: index.contents != queries.contents[position],
     )
 
 
@@ -221,11 +221,11 @@ def _as_predictions(
 ) -> HappywhaleRun:
     counts = catalog.table["individual_id"].value_counts()
     common = [NEW_INDIVIDUAL, *sorted(counts.index, key=lambda name: (-counts[name], name))]
-    found = {query: rows["individual_id"].tolist() for query, rows in table.groupby("query_id", sort=False)}
+    ranked = {query: rows["individual_id"].tolist() for query, rows in table.groupby("query_id", sort=False)}
     images = _image_names(photographs)
     predictions, truth = {}, {}
     for image_id, individual in zip(photographs.ids, photographs.table["individual_id"], strict=True):
-        labels = [*found.get(questions.get(image_id, ""), ()), *common]
+        labels = [*ranked.get(questions.get(image_id, ""), ()), *common]
         predictions[images[image_id]] = list(dict.fromkeys(labels))[:PREDICTIONS]
         if individual is not None:
             truth[images[image_id]] = individual if individual in counts.index else NEW_INDIVIDUAL

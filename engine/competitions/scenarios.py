@@ -59,7 +59,7 @@ def read_scenarios(
     folder = Path(folder)
     index = folder if folder.is_file() else folder / "query_scenarios.csv"
     ledger = problems if problems is not None else Problems(strict=True)
-    known = None if known_ids is None else frozenset(known_ids)
+    image_ids = None if known_ids is None else frozenset(known_ids)
     table = read_text_table(index, ledger)
     if not _has_columns(table, ("queries_path", "database_path"), ledger):
         return []
@@ -85,8 +85,8 @@ def read_scenarios(
         if name in {scenario.scenario_id for scenario in scenarios}:
             ledger.error(f"the scenario '{name}' occurs twice", file=index, line=line, column="scenario_id", value=name)
             continue
-        queries = _read_queries(files[0], seen, known, ledger)
-        scenarios.append(Scenario(name, queries, _read_database(files[1], known, ledger)))
+        queries = _read_queries(files[0], seen, image_ids, ledger)
+        scenarios.append(Scenario(name, queries, _read_database(files[1], image_ids, ledger)))
     return scenarios
 
 
@@ -130,12 +130,14 @@ def answers_from_catalog(
         pairs = zip(scenario.queries["query_id"], scenario.queries["query_image_id"], strict=True)
         for query_id, image_id in pairs:
             label = labels.get(image_id)
-            found = members.get(label, []) if label is not None else []
-            rows += [(query_id, match, scenario.scenario_id) for match in found if match != image_id]
+            matches = members.get(label, []) if label is not None else []
+            rows += [(query_id, match, scenario.scenario_id) for match in matches if match != image_id]
     return pd.DataFrame(rows, columns=["query_id", "database_image_id", "scenario_id"], dtype=object)
 
 
-def _read_queries(file: Path, seen: dict[str, str], known: frozenset[str] | None, problems: Problems) -> pd.DataFrame:
+def _read_queries(
+    file: Path, seen: dict[str, str], image_ids: frozenset[str] | None, problems: Problems
+) -> pd.DataFrame:
     table = read_text_table(file, problems)
     rows: list[tuple[str, str]] = []
     if _has_columns(table, ("query_id", "query_image_id"), problems):
@@ -147,33 +149,33 @@ def _read_queries(file: Path, seen: dict[str, str], known: frozenset[str] | None
                 problems.error(message, file=file, line=line, column="query_id", value=query_id)
                 continue
             seen[query_id] = place
-            if _is_known(image_id, known, file, line, "query_image_id", problems):
+            if _is_known(image_id, image_ids, file, line, "query_image_id", problems):
                 rows.append((query_id, image_id))
         if not table.rows:
             problems.error("holds no queries", file=file)
     return pd.DataFrame(rows, columns=["query_id", "query_image_id"], dtype=object)
 
 
-def _read_database(file: Path, known: frozenset[str] | None, problems: Problems) -> list[str]:
+def _read_database(file: Path, image_ids: frozenset[str] | None, problems: Problems) -> list[str]:
     table = read_text_table(file, problems)
-    found: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     if _has_columns(table, ("database_image_id",), problems):
         for row, line in zip(table.rows, table.lines, strict=True):
             image_id = row["database_image_id"].strip()
-            if image_id in found:
-                message = f"'{image_id}' occurs before, in line {found[image_id]}"
+            if image_id in line_of:
+                message = f"'{image_id}' occurs before, in line {line_of[image_id]}"
                 problems.error(message, file=file, line=line, column="database_image_id", value=image_id)
-            elif _is_known(image_id, known, file, line, "database_image_id", problems):
-                found[image_id] = line
+            elif _is_known(image_id, image_ids, file, line, "database_image_id", problems):
+                line_of[image_id] = line
         if not table.rows:
             problems.error("holds no photographs", file=file)
-    return list(found)
+    return list(line_of)
 
 
 def _is_known(
-    image_id: str, known: frozenset[str] | None, file: Path, line: int, column: str, problems: Problems
+    image_id: str, image_ids: frozenset[str] | None, file: Path, line: int, column: str, problems: Problems
 ) -> bool:
-    if known is None or image_id in known:
+    if image_ids is None or image_id in image_ids:
         return True
     hint = "every photograph of a scenario must stand in metadata.csv"
     problems.error(
@@ -185,6 +187,6 @@ def _is_known(
 def _has_columns(table: TextTable, needed: Iterable[str], problems: Problems) -> bool:
     missing = [name for name in needed if name not in table.columns]
     if missing and table.columns:
-        found = ", ".join(table.columns)
-        problems.error(f"column {', '.join(missing)} is missing; found: {found}", file=table.file, line=1)
+        columns_text = ", ".join(table.columns)
+        problems.error(f"column {', '.join(missing)} is missing; found: {columns_text}", file=table.file, line=1)
     return not missing

@@ -43,8 +43,10 @@ def check_submission(
     except SubmissionError as error:
         return [Problem("error", str(error), file)]
     if list(table.columns) != COLUMNS:
-        found = ", ".join(map(str, table.columns))
-        problems.error(f"the columns must be {', '.join(COLUMNS)}, in this order; found: {found}", file=file, line=1)
+        columns_text = ", ".join(map(str, table.columns))
+        problems.error(
+            f"the columns must be {', '.join(COLUMNS)}, in this order; found: {columns_text}", file=file, line=1
+        )
         if not set(COLUMNS) <= set(table.columns):
             return problems.items
     table = table[COLUMNS].reset_index(drop=True)
@@ -79,10 +81,10 @@ def _check_against_scenarios(
         database = frozenset(scenario.database)
         for query_id, image_id in zip(scenario.queries["query_id"], scenario.queries["query_image_id"], strict=True):
             image_of[query_id], database_of[query_id] = image_id, database
-    known = table["query_id"].isin(list(image_of))
-    unknown = table[~known].drop_duplicates("query_id")
+    in_scenarios = table["query_id"].isin(list(image_of))
+    unknown = table[~in_scenarios].drop_duplicates("query_id")
     _note(unknown, "there is no such query", "query_id", file, problems)
-    rows = table[known]
+    rows = table[in_scenarios]
     itself = rows["database_image_id"] == rows["query_id"].map(image_of)
     _note(rows[itself], "the query itself is among its candidates", "database_image_id", file, problems)
     pairs = zip(rows["query_id"], rows["database_image_id"], strict=True)
@@ -94,9 +96,9 @@ def _check_against_scenarios(
 
 
 def _check_against_answers(table: pd.DataFrame, answers: pd.DataFrame, file: str | None, problems: Problems) -> None:
-    asked, given = list(dict.fromkeys(answers["query_id"])), set(table["query_id"])
-    _note_missing([q for q in asked if q not in given], "the query has matches but no rows", file, problems)
-    extra = table[~table["query_id"].isin(asked)].drop_duplicates("query_id")
+    queries, given = list(dict.fromkeys(answers["query_id"])), set(table["query_id"])
+    _note_missing([q for q in queries if q not in given], "the query has matches but no rows", file, problems)
+    extra = table[~table["query_id"].isin(queries)].drop_duplicates("query_id")
     message = "the query has no match in the answers and does not count"
     _note(extra, message, "query_id", file, problems, "warning")
 

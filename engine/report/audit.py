@@ -129,11 +129,11 @@ def audit_catalog(
         raise CatalogError(f"{catalog.root}: an audit compares individuals, and fewer than two are named")
     index = matcher.index(labelled, progress, matcher.store_for(catalog))
     size = matcher.settings.shortlist.longest(len(index))
-    asked = choose_photographs(index, size, settings.limit)
-    queries = index.subset(asked)
+    query_ids = choose_photographs(index, size, settings.limit)
+    queries = index.subset(query_ids)
     others = matcher.match(queries, index, CandidateFilter(exclude_own_individual=True), size, progress)
     own = index.catalog.table["individual_id"].value_counts()
-    plural = [name for name in asked if own[index.catalog.row(name)["individual_id"]] > 1]
+    plural = [name for name in query_ids if own[index.catalog.row(name)["individual_id"]] > 1]
     every = matcher.match(index.subset(plural), index, top=size, progress=progress)
     wrong = wrong_individuals(every, index.catalog, settings.min_probability)
     return Audit(
@@ -141,9 +141,9 @@ def audit_catalog(
         wrong=wrong,
         copies=near_duplicates(index, progress),
         index=index,
-        asked=tuple(asked),
+        asked=tuple(query_ids),
         pairs=len(others) + len(every),
-        left_out=len(index) - len(asked),
+        left_out=len(index) - len(query_ids),
         settings={**settings.to_dict(), "matcher": matcher.describe_settings()},
     )
 
@@ -212,8 +212,8 @@ def merge_candidates(
         record |= {f"photographs{side}": backed[f"image_id{side}"].nunique() for side in (0, 1)}
         record |= {"best_probability": best["probability"], "image_id0": best["image_id0"]}
         records.append({**record, "image_id1": best["image_id1"]})
-    found = pd.DataFrame(records, columns=list(MERGE_COLUMNS))
-    return found.sort_values("probability", ascending=False, kind="stable").reset_index(drop=True)
+    merges = pd.DataFrame(records, columns=list(MERGE_COLUMNS))
+    return merges.sort_values("probability", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def _one_to_one(rows: pd.DataFrame) -> pd.DataFrame:
@@ -246,8 +246,8 @@ def wrong_individuals(answers: pd.DataFrame, catalog: Catalog, min_probability: 
         record = {"probability": best["probability"].item(), "image_id": query, "individual_id": own}
         record |= {"suggested": best["individual_id"].item(), "own_probability": mine}
         records.append({**record, "best_image_id": best["best_image_id"].item()})
-    found = pd.DataFrame(records, columns=list(WRONG_COLUMNS))
-    return found.sort_values("probability", ascending=False, kind="stable").reset_index(drop=True)
+    mislabelled = pd.DataFrame(records, columns=list(WRONG_COLUMNS))
+    return mislabelled.sort_values("probability", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def stray_photographs(wrong: pd.DataFrame) -> set[str]:

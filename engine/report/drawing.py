@@ -179,8 +179,8 @@ def blend(canvas: ByteArray, colour: Colour, alpha: FloatArray) -> None:
 def outlines(mask: FloatArray, level: float = 0.5) -> list[npt.NDArray[np.int32]]:
     """Return the outer contours, each (K, 2) int32 (x, y), of the places where an (H, W) map reaches a level."""
     binary = np.ascontiguousarray((np.nan_to_num(mask) >= level).astype(np.uint8))
-    found = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[-2]
-    return [contour.reshape(-1, 2).astype(np.int32) for contour in found]
+    contours = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[-2]
+    return [contour.reshape(-1, 2).astype(np.int32) for contour in contours]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,11 +201,11 @@ def body_axis(mask: FloatArray, level: float = 0.5, points: int = 32) -> BodyAxi
 
     See :mod:`features.body_frame`; a map without a body gives no line.
     """
-    found = body_frame_of(mask, level=level, count=points)
-    if not found.seen:
+    frame = body_frame_of(mask, level=level, count=points)
+    if not frame.seen:
         return BodyAxis(np.zeros((0, 2), np.float32), np.zeros((0, 4), np.float32))
-    line = found.to_canonical(np.stack([found.along, np.zeros(len(found.along))], 1))
-    ends = [found.to_canonical([[share, side] for share in (0.25, 0.5, 0.75)]) for side in (-1.0, 1.0)]
+    line = frame.to_canonical(np.stack([frame.along, np.zeros(len(frame.along))], 1))
+    ends = [frame.to_canonical([[share, side] for share in (0.25, 0.5, 0.75)]) for side in (-1.0, 1.0)]
     return BodyAxis(line, np.hstack(ends))
 
 

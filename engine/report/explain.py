@@ -117,16 +117,16 @@ def explain_pair(
     """
     index = catalog if isinstance(catalog, CatalogIndex) else matcher.index(catalog, progress)
     queries, database = (_find(matcher, name, index) for name in (query, candidate))
-    asked, shown = queries.catalog.ids[0], database.catalog.ids[0]
+    query_id, image_id = queries.catalog.ids[0], database.catalog.ids[0]
     raw, shortlisted = _list_with(matcher, queries, database, index, progress)
     answers = matcher.rank(raw, len(raw))
-    row = answers[answers["image_id"] == shown]
+    row = answers[answers["image_id"] == image_id]
     answer: dict[str, Any] = {str(key): value for key, value in row.to_dict("records")[0].items()} if len(row) else {}
-    found = heat_maps(matcher)(matcher.evidence(asked, shown, queries, database))
-    parts = explainer(matcher, raw, row)(asked).get(shown) if answer else None
+    found = heat_maps(matcher)(matcher.evidence(query_id, image_id, queries, database))
+    parts = explainer(matcher, raw, row)(query_id).get(image_id) if answer else None
     evidence = dataclasses.replace(
         found,
-        title=f"{asked} and {shown}",
+        title=f"{query_id} and {image_id}",
         probability=float(answer["probability"]) if answer else None,
         reasons=reasons(found.verification, len(found.correspondences), answer, parts),
         parts=parts,
@@ -225,10 +225,10 @@ def _find(matcher: Matcher, name: str | Path, index: CatalogIndex) -> CatalogInd
     if not path.is_file():
         raise CatalogError(f"{name}: neither a photograph's id in {index.catalog.root} nor a file")
     loose = Catalog.from_photos([path], avoid=index.catalog.ids)
-    found = matcher.index(loose, store=matcher.store_for(index.catalog))
-    if not len(found):
-        raise CatalogError(found.failures[0].reason)
-    return found
+    described = matcher.index(loose, store=matcher.store_for(index.catalog))
+    if not len(described):
+        raise CatalogError(described.failures[0].reason)
+    return described
 
 
 def _row(photo: CatalogIndex) -> dict[str, Any]:

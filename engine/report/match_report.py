@@ -58,13 +58,13 @@ def report_matches(
     heat = heat_maps(matcher)
 
     def evidence(query_id: str, image_id: str) -> PairEvidence:
-        found = matcher.evidence(query_id, image_id, queries, catalog, prefetched)
+        pair = matcher.evidence(query_id, image_id, queries, catalog, prefetched)
         answer: dict[Any, Any] = rows.get((query_id, image_id), {})
         probability = answer.get("probability")
         return dataclasses.replace(
-            heat(found),
+            heat(pair),
             probability=None if probability is None else float(probability),
-            reasons=reasons(found.verification, len(found.correspondences), answer),
+            reasons=reasons(pair.verification, len(pair.correspondences), answer),
         )
 
     shown = answers[answers["rank"] <= pictures_per_query]

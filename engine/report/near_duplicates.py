@@ -49,10 +49,10 @@ def near_duplicates(index: CatalogIndex, progress: Progress | None = None) -> pd
             records.append({**record, "individual0": who[0], "individual1": who[1]})
         if progress is not None:
             progress(done, len(pairs))
-    found = pd.DataFrame(records, columns=list(COPY_COLUMNS))
+    copies = pd.DataFrame(records, columns=list(COPY_COLUMNS))
     # A copy under another name is a mistake, a copy under the same name only a nuisance.
     order = ["same_individual", "correlation", "image_id0", "image_id1"]
-    return found.sort_values(order, ascending=[True, False, True, True], kind="stable").reset_index(drop=True)
+    return copies.sort_values(order, ascending=[True, False, True, True], kind="stable").reset_index(drop=True)
 
 
 def _alike(vectors: FloatArray, cosine: float) -> list[tuple[int, int]]:

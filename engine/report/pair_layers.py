@@ -27,11 +27,11 @@ class LayerError(ScarmatchError, ValueError):
 
 
 def check_layers(layers: Sequence[str]) -> frozenset[str]:
-    asked = [layers] if isinstance(layers, str) else list(layers)
-    for layer in asked:
+    names = [layers] if isinstance(layers, str) else list(layers)
+    for layer in names:
         if layer not in LAYERS:
             raise LayerError(f"there is no layer {layer!r}; choose among {', '.join(LAYERS)}")
-    return frozenset(asked)
+    return frozenset(names)
 
 
 def draw_regions(canvas: ByteArray, panel: Panel, regions: Regions | None, wanted: frozenset[str]) -> None:

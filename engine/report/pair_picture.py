@@ -97,13 +97,13 @@ def _summary(evidence: PairEvidence) -> str:
 def _legend(evidence: PairEvidence, wanted: frozenset[str]) -> list[str]:
     """Return what the layers of a picture show, in words."""
     words = [_summary(evidence)] if {"matches", "inliers", "warp"} & wanted else []
-    known = [regions for regions in (evidence.regions0, evidence.regions1) if regions is not None]
+    regions_seen = [regions for regions in (evidence.regions0, evidence.regions1) if regions is not None]
     if "keypoints" in wanted:
         words.append("rings: keypoints" if "marks" in wanted else "rings: keypoints, orange on marks")
     if "marks" in wanted:
-        words.append("orange: marks" if known else "no marks were computed")
+        words.append("orange: marks" if regions_seen else "no marks were computed")
     if "body" in wanted:
-        words.append("lines: body, quarters" if known else "no body was computed")
+        words.append("lines: body, quarters" if regions_seen else "no body was computed")
     if "skin" in wanted:
         skin = evidence.skin
         words.append("no skin was compared" if skin is None else f"squares: {len(skin)} places of alike skin")

@@ -45,12 +45,12 @@ def score_parts(features: pd.DataFrame, unit: str, baseline: float, method: str)
         features: one row per feature: group, said (its value in words), contribution.
         unit, baseline, method: as in :class:`ScoreParts`.
     """
-    found: dict[str, list[tuple[float, str]]] = {}
+    rows_of_group: dict[str, list[tuple[float, str]]] = {}
     columns = (features[name].tolist() for name in ("group", "contribution", "said"))
     for group, amount, text in zip(*columns, strict=True):
-        found.setdefault(group, []).append((amount, text))
+        rows_of_group.setdefault(group, []).append((amount, text))
     parts = []
-    for group, rows in found.items():
+    for group, rows in rows_of_group.items():
         rows.sort(key=lambda row: -abs(row[0]))
         least = max(_WORTH_NAMING * sum(abs(amount) for amount, _ in rows), _LEAST)
         said = tuple(f"{text} ({amount:+.2f})" for amount, text in rows[:_NAMED] if abs(amount) >= least)

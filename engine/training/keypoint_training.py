@@ -93,15 +93,16 @@ def train_keypoint_metric(
     about |= {"settings": settings.to_dict(), "rounds": []}
     metric: KeypointMetric | None = None
     for number in range(settings.rounds):
-        found = agreeing_pairs(views, index.catalog.table, metric, matcher.settings.verification, settings, progress)
-        log.info("round %d: pairs accepted: %s of %s", number + 1, found.accepted, found.tried)
+        agreeing = agreeing_pairs(views, index.catalog.table, metric, matcher.settings.verification, settings, progress)
+        log.info("round %d: pairs accepted: %s of %s", number + 1, agreeing.accepted, agreeing.tried)
         taught = [
-            same_places(views[a], views[b], m, settings) for (a, b), m in zip(found.pairs, found.models, strict=True)
+            same_places(views[a], views[b], m, settings)
+            for (a, b), m in zip(agreeing.pairs, agreeing.models, strict=True)
         ]
         taught = [pair for pair in taught if len(pair.indices) >= settings.fewest]
         matrix, losses = fit_metric(taught, settings, progress, f"fitting, round {number + 1}")
         about["rounds"].append(
-            {"tried": found.tried, "accepted": found.accepted, "taught": len(taught), "loss": losses}
+            {"tried": agreeing.tried, "accepted": agreeing.accepted, "taught": len(taught), "loss": losses}
         )
         metric = KeypointMetric(matrix, kind, about)
     assert metric is not None
@@ -136,9 +137,11 @@ def agreeing_pairs(
     for number, (_, check) in enumerate(match_pairs(described, drawn, matcher, checks, progress)):
         scores[number] = check.n_inliers * check.plausibility
         models.append(check.model)
-    found = accept(drawn, scores, settings.false_rate)
-    pairs = tuple(drawn[i][:2] for i in found.chosen)
-    return Agreeing(pairs, tuple(models[i] for i in found.chosen), found.threshold, found.tried, found.accepted)
+    accepted = accept(drawn, scores, settings.false_rate)
+    pairs = tuple(drawn[i][:2] for i in accepted.chosen)
+    return Agreeing(
+        pairs, tuple(models[i] for i in accepted.chosen), accepted.threshold, accepted.tried, accepted.accepted
+    )
 
 
 def same_places(

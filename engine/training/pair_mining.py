@@ -98,9 +98,9 @@ def match_pairs(
         part = drawn[start : start + _BLOCK]
         features = [(described[a], described[b]) for a, b, _ in part]
         matches = matcher.match(features)
-        asked = zip(features, matches, part, strict=True)
-        found = verify_many([(a, b, m, (str(p[0]), str(p[1]))) for (a, b), m, p in asked], checks)
-        yield from zip(matches, found, strict=True)
+        matched = zip(features, matches, part, strict=True)
+        verified = verify_many([(a, b, m, (str(p[0]), str(p[1]))) for (a, b), m, p in matched], checks)
+        yield from zip(matches, verified, strict=True)
         if progress is not None:
             progress({"stage": "pairing", "done": start + len(part), "total": len(drawn)})
 

@@ -144,6 +144,6 @@ def _accepted(
     places: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
     false_rate: float,
 ) -> Mined:
-    found = accept(drawn, scores, false_rate)
-    pairs = tuple(KnownPair(drawn[i][0], drawn[i][1], *places[i]) for i in found.chosen)
-    return Mined(pairs, found.threshold, found.tried, found.accepted)
+    accepted = accept(drawn, scores, false_rate)
+    pairs = tuple(KnownPair(drawn[i][0], drawn[i][1], *places[i]) for i in accepted.chosen)
+    return Mined(pairs, accepted.threshold, accepted.tried, accepted.accepted)

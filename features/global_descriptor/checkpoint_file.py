@@ -34,21 +34,23 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
     if not path.is_file():  # never open a pipe or a device
         raise CheckpointFileError(f"{path} is no file")
-    found: Any
+    content: Any
     try:
         if path.suffix == ".safetensors":
-            found = load_file(path, device="cpu")
+            content = load_file(path, device="cpu")
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle raises almost anything
         reason = " ".join(str(error).split())[:200]
         raise CheckpointFileError(f"{path} cannot be read as weights, and nothing else is read: {reason}") from error
     for place in _PLACES:
-        if isinstance(found, dict) and isinstance(found.get(place), dict):
-            found = found[place]
+        if isinstance(content, dict) and isinstance(content.get(place), dict):
+            content = content[place]
             break
     tensors = (
-        {name: value for name, value in found.items() if isinstance(value, Tensor)} if isinstance(found, dict) else {}
+        {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, dict)
+        else {}
     )
     if not tensors:
         raise CheckpointFileError(f"{path} holds no tensors by name")

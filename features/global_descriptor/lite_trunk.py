@@ -87,15 +87,15 @@ class LiteTrunk(nn.Module):
             module.eval()
         return self
 
-    def _early(self, x: Tensor, found: list[Tensor]) -> Tensor:
+    def _early(self, x: Tensor, maps: list[Tensor]) -> Tensor:
         x = functional.relu6(self.stem_norm(self.stem(x)))
-        return self._through(x, range(self.frozen_blocks), found)
+        return self._through(x, range(self.frozen_blocks), maps)
 
-    def _through(self, x: Tensor, numbers: range, found: list[Tensor]) -> Tensor:
+    def _through(self, x: Tensor, numbers: range, maps: list[Tensor]) -> Tensor:
         for i in numbers:
             x = self.blocks[i](x)
             if i in self.taps:
-                found.append(x)
+                maps.append(x)
         return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -78,8 +78,8 @@ class SkinNetwork(nn.Module):
         above = functional.interpolate(self.coarse(x), size=fine.shape[2:], mode="bilinear", align_corners=False)
         hidden = functional.relu(self.fine(fine) + above)
         hidden = functional.relu(hidden + self.spread(hidden))
-        found: Tensor = self.project(hidden)
-        return found
+        projected: Tensor = self.project(hidden)
+        return projected
 
     def start_from_imagenet(self) -> None:
         """Load the published ImageNet weights into the trunk; the head stays random."""

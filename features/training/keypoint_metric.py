@@ -91,8 +91,8 @@ def dual_softmax_loss(pair: SamePlaces, matrix: torch.Tensor, log_temperature: t
     )
     similarity = first @ second.T * log_temperature.exp()
     rows, columns = torch.from_numpy(pair.indices.astype(np.int64)).unbind(1)
-    found = F.log_softmax(similarity, 1)[rows, columns] + F.log_softmax(similarity, 0)[rows, columns]
-    return -found.mean() / 2
+    log_probability = F.log_softmax(similarity, 1)[rows, columns] + F.log_softmax(similarity, 0)[rows, columns]
+    return -log_probability.mean() / 2
 
 
 def fit_metric(

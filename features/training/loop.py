@@ -130,8 +130,8 @@ class _Run:
         self.settings, self.folder, self.progress, self.workers = settings, folder, progress, workers
         held_out = held_out_rows(cache.table, settings)
         top = from_above(cache.table)
-        asked = ~held_out & top if settings.views == "top" else ~held_out
-        labels, names = class_labels(cache.table["individual_id"].where(asked), settings.minimum_photographs)
+        validated = ~held_out & top if settings.views == "top" else ~held_out
+        labels, names = class_labels(cache.table["individual_id"].where(validated), settings.minimum_photographs)
         if len(names) < 2:
             raise SettingsError(
                 f"{len(names)} individuals with at least {settings.minimum_photographs} photographs are left for "

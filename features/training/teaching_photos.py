@@ -34,5 +34,5 @@ def held_out_rows(table: pd.DataFrame, settings: TrainSettings) -> npt.NDArray[n
         return np.zeros(len(table), bool)
     if settings.held_out == "half":
         return np.array([pd.isna(v) or split_half(str(v)) == 1 for v in table["individual_id"]], bool)
-    known = table["individual_id"]
-    return np.array([pd.isna(v) or fold_of(str(v), settings.folds, 0) == settings.fold for v in known], bool)
+    individuals = table["individual_id"]
+    return np.array([pd.isna(v) or fold_of(str(v), settings.folds, 0) == settings.fold for v in individuals], bool)
