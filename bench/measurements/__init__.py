@@ -30,6 +30,7 @@ NAMES = (
     "matcher",
     "first_stage",
     "verification",
+    "kernels",
     "species",
     "generality",
 )

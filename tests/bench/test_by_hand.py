@@ -12,12 +12,23 @@ import pytest
 from bench import markdown
 from bench.drawn_pairs import TRUE_KINDS, DrawnPair, DrawnPairs, draw_pairs
 from bench.local_scores import honest_score
-from bench.measurements import crossvalidated, errors, first_stage, matcher, new_individual, pairs, verification
+from bench.measurements import (
+    crossvalidated,
+    errors,
+    first_stage,
+    kernels,
+    matcher,
+    new_individual,
+    pairs,
+    verification,
+)
 from bench.measurements.descriptor import later_years
 from bench.measurements.reliability import curve_of
+from bench.peers.whole_matrix import matrix_neighbours
 from bench.photographs import Light, light_of, thirds_by
 from bench.protocols import Evaluation, Protocol
 from engine.catalogue.catalog import Catalog, CatalogError, same_encounter
+from engine.matching.mutual_nn import mutual_neighbours
 from engine.search.individuals import NEW_INDIVIDUAL
 from scarmatch.metrics import Interval, expected_calibration_error
 
@@ -310,3 +321,15 @@ def test_every_later_photograph_is_asked_once() -> None:
     found = later_years([evaluation(*part) for part in parts])
     assert (found.queries, found.map20.mean) == (2, pytest.approx(0.4))
     assert later_years([]).queries == 0
+
+
+def test_the_whole_matrix_holds_the_neighbours_that_tiles_find() -> None:
+    query, candidates = kernels.made_list(0, 4, 60, 128, "aliked")
+    for other in candidates:
+        indices, cosine, ratio = matrix_neighbours(query.descriptors, other.descriptors)
+        found = mutual_neighbours(query.descriptors, other.descriptors)
+        np.testing.assert_array_equal(indices, np.stack([found.rows, found.columns], 1))
+        np.testing.assert_allclose(cosine, found.cosine, atol=1e-6)
+        np.testing.assert_allclose(ratio, found.ratio, atol=1e-5)
+    sure = [(mutual_neighbours(query.descriptors, other.descriptors).ratio < 0.8).sum() for other in candidates]
+    assert min(sure[1::2]) >= 15 and max(sure[::2]) <= 3, "every second candidate shows the query"

@@ -37,6 +37,7 @@ QUICKLY = {
     "species": ["--species=spots", "--animals=4", "--photographs=4", "--no-training", "--workers=1"],
     "generality": ["--ranker=fusion", "--queries=3"],
     "verification": ["--pairs=12", "--rounds=1", "--time-limit=0.01"],
+    "kernels": ["--pairs=2", "--rounds=1"],
 }
 
 
