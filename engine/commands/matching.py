@@ -27,6 +27,7 @@ from engine.commands.options import (
 from engine.report.explain import DEFAULT_LAYERS, explain_pair, write_explanation
 from engine.report.match_report import report_matches
 from engine.report.page import PICTURES_PER_QUERY
+from engine.search.coverage import coverage
 from engine.search.individuals import new_individual_probability, rank_individuals
 from features.records import Failure
 
@@ -76,6 +77,7 @@ def _match(options: argparse.Namespace) -> int:
     index = matcher.index(catalog, bar)
     queries = matcher.index(photographs, bar, matcher.store_for(catalog))
     raw = matcher.pairs(queries, index, candidates, bar)
+    compared = str(coverage(queries, index, candidates, raw))
     answers = matcher.rank(raw, options.top)
     rules = str(matcher.filter_report(index, candidates))
     left_out = {
@@ -101,9 +103,10 @@ def _match(options: argparse.Namespace) -> int:
         write_csv(answers, text)
         print_data(text.getvalue())
     elif options.json:
-        print(_answers_as_json(answers, queries, rules, queries.failures + index.failures))
+        print(_answers_as_json(answers, queries, rules, compared, queries.failures + index.failures))
     else:
         print(rules)
+        print(compared)
         _print_all(answers, queries, left_out if options.exclude_encounter else {})
     return 0 if len(queries) else EXIT_DATA
 
@@ -143,11 +146,14 @@ def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str,
             print(f"  {left_out[query_id]}")
 
 
-def _answers_as_json(answers: pd.DataFrame, queries: CatalogIndex, rules: str, failures: Sequence[Failure]) -> str:
+def _answers_as_json(
+    answers: pd.DataFrame, queries: CatalogIndex, rules: str, compared: str, failures: Sequence[Failure]
+) -> str:
     individuals = rank_individuals(answers)
     new = new_individual_probability(answers, queries.catalog.ids, individuals)
     record = {
         "filter": rules,
+        "compared": compared,
         "answers": json.loads(answers.to_json(orient="records", date_format="iso")),
         "individuals": json.loads(individuals.to_json(orient="records")),
         "new_individual": {str(name): float(value) for name, value in new.items()},

@@ -1,0 +1,62 @@
+"""What a search compared with what: how many pairs each stage saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from engine.catalogue.catalog import CandidateFilter
+from engine.catalogue.index import CatalogIndex
+from engine.search.allowed import AllowedCandidates
+from engine.search.pipeline import same_skin
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Numbers of pairs of a query and a photograph of the catalogue.
+
+    Attributes:
+        queries, photographs: of the search.
+        allowed: pairs that the candidate filter allows; all of them are compared by their global descriptors.
+        scored: of these, pairs that show the same skin; all of them have a local score.
+        matched: pairs of the lists that were matched and verified.
+        rescored: of these, pairs that LightGlue re-scored.
+    """
+
+    queries: int
+    photographs: int
+    allowed: int
+    scored: int
+    matched: int
+    rescored: int
+
+    def __str__(self) -> str:
+        text = f"{self.queries:,} queries x {self.photographs:,} photographs: {self.allowed:,} pairs compared by global "
+        text += f"descriptor, {self.scored:,} of them by keypoints; {self.matched:,} matched and verified, "
+        text += f"{self.rescored:,} re-scored by LightGlue"
+        apart = self.allowed - self.scored
+        return f"{text} ({apart:,} pairs of a flank and a back share no skin)" if apart else text
+
+
+def coverage(
+    queries: CatalogIndex, database: CatalogIndex, candidate_filter: CandidateFilter, raw: pd.DataFrame
+) -> Coverage:
+    """Count what a search compared.
+
+    Args:
+        queries, database: described photographs.
+        candidate_filter: which candidates a query may have.
+        raw: the raw pair table that the search returned.
+    """
+    allowed = AllowedCandidates(queries, database, candidate_filter)
+    views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (queries, database))
+    comparable = {view: same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
+    masks = [allowed.mask(query) for query in range(len(queries))]
+    scored = sum(int((mask & comparable[view]).sum()) for mask, view in zip(masks, views0, strict=True))
+    matched, rescored = (
+        int(raw[name].notna().sum()) if name in raw else 0 for name in ("mutual_nn_matches", "lightglue_matches")
+    )
+    every = sum(int(mask.sum()) for mask in masks)
+    return Coverage(len(queries), len(database), every, scored, matched, rescored)
