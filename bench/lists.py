@@ -45,8 +45,9 @@ def with_other_days(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     How many matches the catalogue holds on other days the table does not say: those in the lists count.
     """
-    date0, date1 = (pd.to_datetime(raw[name]) for name in ("date0", "date1"))
-    other = raw[date0.notna() & date1.notna() & (date0 != date1)]
+    lists = raw[~raw["first_asking"].to_numpy(bool)] if "first_asking" in raw else raw
+    date0, date1 = (pd.to_datetime(lists[name]) for name in ("date0", "date1"))
+    other = lists[date0.notna() & date1.notna() & (date0 != date1)]
     days = other.drop(columns=[name for name in raw.columns if str(name).startswith("n_true")])
     return protocol_tables(raw) | {"other_day": days}
 

@@ -22,11 +22,11 @@ from engine.catalogue.index import CatalogIndex
 from engine.search.matcher import Matcher
 from engine.training.ranker_training import train_on_pairs
 from reranker.protocols import assign_folds
-from reranker.ranker import RankerError
+from reranker.ranker import Ranker, RankerError
 from reranker.training_settings import TrainingError, TrainingSettings
 
 if TYPE_CHECKING:
-    from reranker.ranker import Ranker
+    from reranker.individual_model import IndividualModel
 
 OUT_OF_FOLD = "out-of-fold"
 SHIPPED = "shipped"
@@ -45,6 +45,13 @@ class OutOfFold:
     matcher: Matcher
     rankers: tuple[Ranker | str | Path | None, ...]
     fold_of: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def individual_model(self) -> IndividualModel | None:
+        """What the first fold's ranker learned of an individual's photographs together: for all folds."""
+        first = self.rankers[0]
+        ranker = first if isinstance(first, Ranker) else Matcher(self.matcher.settings, ranker=first).ranker
+        return ranker.individuals if ranker is not None else None
 
     def folds_of(self, individuals: Sequence[str | None]) -> npt.NDArray[np.int64]:
         """Return the (N,) fold that ranks each individual."""

@@ -113,7 +113,7 @@ def _neighbour_rows(
     for i in np.flatnonzero(chosen):
         said = "no other candidate speaks for it"
         if best.row[i] >= 0:
-            said = f"looks like {ids[best.row[i]]} ({best.cosine[i]:.2f}), which matches the query itself"
+            said = f"shows the animal of {ids[best.row[i]]} ({best.likeness[i]:.0%}), which matches the query itself"
         rows.append(
             (raw["query_id"].iloc[i], raw["candidate_id"].iloc[i], NEIGHBOURS, NEIGHBOURS, said, float(added[i]))
         )

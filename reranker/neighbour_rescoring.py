@@ -1,19 +1,20 @@
-"""Neighbour re-scoring: a candidate gains where another one of its list that looks like it matches the query well.
+"""Neighbour re-scoring: a candidate gains where another one of its list that shows the same animal matches the query.
 
 Photographs of one encounter resemble each other far more than photographs of two encounters do. If the query was found
 again on one of them by its marks, the others are likely right too, even where their own marks are washed over. This is
 query expansion through verified matches (Chum et al., "Total Recall", ICCV 2007), applied to probabilities: candidate
 c is shown to be right by its own evidence with probability P(c), or through its best neighbour n,
 
-    P'(c) = 1 - (1 - P(c)) (1 - max_n P(n) L(n, c)),    L = cosine of n and c, times a factor if their dates differ.
+    P'(c) = 1 - (1 - P(c)) (1 - max_n P(n) L(n, c)),
 
-Only the query's own list is looked at, and candidates' names never are: who is who is what is asked.
+with L(n, c) the probability that n and c show the same individual (:mod:`reranker.likeness`). Neighbours are the
+leading candidates of the query's own list, and nobody's names are looked at: who is who is what is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,15 +22,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from reranker.calibration import Values, fit_platt, sigmoid
-
-#: Most similar other candidates of the list that a row of the raw pair table names.
-NEIGHBOURS = 10
-#: Columns of the raw pair table: the neighbours' candidate_id (None where there are fewer), and their cosines.
-NEIGHBOUR_COLUMNS = tuple(f"neighbour{k}" for k in range(NEIGHBOURS))
-COSINE_COLUMNS = tuple(f"neighbour_cosine{k}" for k in range(NEIGHBOURS))
+from reranker.likeness import (
+    COLUMNS,
+    FEATURES,
+    NEIGHBOUR_COLUMNS,
+    NEIGHBOURS,
+    SECONDS_COLUMNS,
+    Likeness,
+    pair_features,
+)
 
 #: No neighbour makes certain: log-odds stay finite.
 _MOST = 0.999
+#: So many pairs of candidates teach their likeness, evenly drawn: its eleven numbers need no more.
+_LIKENESS_PAIRS = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +44,13 @@ class BestNeighbours:
 
     Attributes:
         row: (rows,) position of the neighbour's row in the table, -1 where there is none.
-        amount: (rows,) in [0, 1): its probability times how much it resembles the candidate; 0 where there is none.
-        cosine: (rows,) cosine of the two candidates; NaN where there is none.
+        amount: (rows,) in [0, 1): its probability times that of showing the candidate's animal; 0 where there is none.
+        likeness: (rows,) the latter of the two; NaN where there is none.
     """
 
     row: npt.NDArray[np.int64]
     amount: Values
-    cosine: Values
+    likeness: Values
 
 
 @dataclass(frozen=True)
@@ -53,18 +59,17 @@ class NeighbourRescoring:
 
     Attributes:
         slope, offset: the line that brings a score to log-odds of the same individual.
-        other_date: factor on the likeness of two candidates of different (or unknown) dates: on one day, looking alike
-            mostly means to be the same animal a few seconds later.
+        likeness: says how probably two candidates show the same individual.
     """
 
     slope: float = 1.0
     offset: float = 0.0
-    other_date: float = 0.7
+    likeness: Likeness = field(default_factory=Likeness)
 
     @classmethod
-    def fit(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> NeighbourRescoring:
+    def fit(cls, scores: npt.ArrayLike, labels: npt.ArrayLike, likeness: Likeness) -> NeighbourRescoring:
         """Fit the line on scores and labels (see :func:`reranker.calibration.fit_platt`)."""
-        return cls(*fit_platt(scores, labels))
+        return cls(*fit_platt(scores, labels), likeness)
 
     def log_odds(self, scores: npt.ArrayLike) -> Values:
         """Return (rows,) log-odds of the same individual by each row's own evidence."""
@@ -74,36 +79,33 @@ class NeighbourRescoring:
         """Find the neighbour that says most for each row among the rows of its list.
 
         Args:
-            raw: whole lists, with :data:`NEIGHBOUR_COLUMNS`, :data:`COSINE_COLUMNS` and ``date1``. A neighbour whose
-                row is not there, or whose score is NaN, says nothing; without these columns none does.
+            raw: whole lists, with :data:`reranker.likeness.COLUMNS` and ``date1``. A neighbour whose row is not there,
+                or whose score is NaN, says nothing; without these columns none does.
             scores: (rows,) scores of the rows.
         """
         nobody = np.full(len(raw), -1, np.int64)
         best = BestNeighbours(nobody, np.zeros(len(raw)), np.full(len(raw), np.nan))
-        if not len(raw) or not set(NEIGHBOUR_COLUMNS) | set(COSINE_COLUMNS) <= set(raw.columns):
+        if not len(raw) or not set(COLUMNS) <= set(raw.columns):
             return best
         probability = np.nan_to_num(sigmoid(self.log_odds(scores)), nan=0.0)
-        dates = pd.factorize(raw["date1"])[0] if "date1" in raw.columns else nobody
-        rows = _rows_of_neighbours(raw)
-        cosines = raw[list(COSINE_COLUMNS)].to_numpy(np.float64)
-        same_date = (dates[rows] == dates[:, None]) & (dates >= 0)[:, None]
-        likeness = np.clip(np.nan_to_num(cosines, nan=0.0), 0.0, 1.0) * np.where(same_date, 1.0, self.other_date)
+        rows = rows_of_neighbours(raw)
+        likeness = self.likeness.probability(pair_features(raw, rows))
         amounts = np.where(rows >= 0, probability[rows] * likeness, 0.0)
         column = amounts.argmax(axis=1)
         every = np.arange(len(raw))
         amount = np.minimum(amounts[every, column], _MOST)
         some = amount > 0
         return BestNeighbours(
-            np.where(some, rows[every, column], -1), amount, np.where(some, cosines[every, column], np.nan)
+            np.where(some, rows[every, column], -1), amount, np.where(some, likeness[every, column], np.nan)
         )
 
     def rescored(self, raw: pd.DataFrame, scores: npt.ArrayLike) -> Values:
         """Return (rows,) log-odds with what each list's other candidates say; NaN stays NaN."""
         return noisy_or(self.log_odds(scores), self.best_neighbours(raw, scores).amount)
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"slope": self.slope, "offset": self.offset, "other_date": self.other_date}
+        return {"slope": self.slope, "offset": self.offset, "likeness": self.likeness.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NeighbourRescoring:
@@ -112,7 +114,7 @@ class NeighbourRescoring:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        return cls(float(data["slope"]), float(data["offset"]), float(data["other_date"]))
+        return cls(float(data["slope"]), float(data["offset"]), Likeness.from_dict(data["likeness"]))
 
 
 class LabelledPairs(Protocol):
@@ -128,8 +130,35 @@ class LabelledPairs(Protocol):
     def same(self) -> npt.NDArray[np.bool_]: ...
 
 
+def fit_likeness(tables: Mapping[str, LabelledPairs]) -> Likeness:
+    """Fit what says that two candidates show one individual, on candidates and neighbours whose names are known.
+
+    It has eleven numbers: too few to remember an individual. Every pair of one day teaches twice, once without the time
+    between the two, so that it can be asked about either.
+
+    Args:
+        tables: protocol -> labelled rows, with :data:`reranker.likeness.COLUMNS`.
+    """
+    parts: list[dict[str, Values]] = []
+    labels: list[Values] = []
+    for table in tables.values():
+        raw, rows = table.raw, rows_of_neighbours(table.raw)
+        names = pd.factorize(raw["individual1"])[0]
+        taught = (rows >= 0) & (names >= 0)[:, None] & (names[rows] >= 0)
+        positions = np.flatnonzero(taught.ravel())
+        positions = positions[:: -(-len(positions) * len(tables) // _LIKENESS_PAIRS) or 1]
+        same = (names[:, None] == names[rows]).ravel()[positions].astype(np.float64)
+        for known in (True, False):
+            features = pair_features(raw if known else raw.assign(**dict.fromkeys(SECONDS_COLUMNS, np.nan)), rows)
+            parts.append({name: values.ravel()[positions] for name, values in features.items()})
+            labels.append(same)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in FEATURES}
+    same = np.concatenate(labels)
+    return Likeness.fit(joined, same) if len(same) and 0 < same.mean() < 1 else Likeness()
+
+
 def fit_and_rescore(
-    tables: Mapping[str, LabelledPairs], scores: Mapping[str, Values], base: str = "all"
+    tables: Mapping[str, LabelledPairs], scores: Mapping[str, Values], likeness: Likeness, base: str = "all"
 ) -> tuple[NeighbourRescoring, dict[str, Values]]:
     """Fit the line on one protocol's out-of-fold scores, and re-score every protocol by it.
 
@@ -137,10 +166,11 @@ def fit_and_rescore(
 
     Args:
         tables: protocol -> labelled rows. scores: protocol -> (rows,) scores; NaN where nobody was scored.
+        likeness: :func:`fit_likeness`.
         base: the protocol that the line is fitted on.
     """
     labelled = tables[base].labelled & ~np.isnan(scores[base])
-    rescoring = NeighbourRescoring.fit(scores[base][labelled], tables[base].same[labelled])
+    rescoring = NeighbourRescoring.fit(scores[base][labelled], tables[base].same[labelled], likeness)
     return rescoring, {name: rescoring.rescored(tables[name].raw, values) for name, values in scores.items()}
 
 
@@ -154,7 +184,7 @@ def noisy_or(own: Values, amount: Values) -> Values:
     return np.where(amount > 0, np.log(np.maximum(either, np.finfo(float).tiny)) - neither, own)
 
 
-def _rows_of_neighbours(raw: pd.DataFrame) -> npt.NDArray[np.int64]:
+def rows_of_neighbours(raw: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return (rows, NEIGHBOURS) positions of the neighbours' rows in the same query's list, -1 where there is none."""
     candidates = pd.Index(raw["candidate_id"].astype(str).unique())
     queries = pd.factorize(raw["query_id"].astype(str))[0].astype(np.int64)

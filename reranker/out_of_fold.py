@@ -21,7 +21,8 @@ import pandas as pd
 
 from reranker.calibration import Values, fit_platt
 from reranker.fusion import fit_fusion, fuse
-from reranker.neighbour_rescoring import NEIGHBOUR_COLUMNS, NeighbourRescoring, fit_and_rescore
+from reranker.likeness import COLUMNS
+from reranker.neighbour_rescoring import NeighbourRescoring, fit_and_rescore, fit_likeness
 from reranker.pair_features import build
 from reranker.protocols import Mask, assign_folds, same_encounter, split_masks
 from reranker.ranker import Kind, LabelledRows, Ranker, RankerSettings, check_disjoint
@@ -187,13 +188,13 @@ def rescore(
     """Re-score every kind's out-of-fold scores by the neighbours in their lists, and keep the former beside them."""
     for values in scores.values():
         values.update({f"{kind}{ALONE}": values[kind] for kind in KINDS})
-    if not settings.rescoring or not set(NEIGHBOUR_COLUMNS) <= set(tables["all"].raw.columns):
+    if not settings.rescoring or not set(COLUMNS) <= set(tables["all"].raw.columns):
         return {}
     rescorings: dict[Kind, NeighbourRescoring] = {}
+    likeness = fit_likeness(tables)
     for kind in KINDS:
-        rescorings[kind], rescored = fit_and_rescore(
-            tables, {name: scores[name][kind] for name in tables}, CALIBRATE_ON
-        )
+        own = {name: scores[name][kind] for name in tables}
+        rescorings[kind], rescored = fit_and_rescore(tables, own, likeness, CALIBRATE_ON)
         for name in tables:
             scores[name][kind] = rescored[name]
     return rescorings

@@ -85,19 +85,21 @@ def protocol_tables(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the table as it is ("all") and, where the columns are known, without the query's encounter or year.
 
     Rows are removed before features are made, as if those photographs had not been in the catalogue. Where a column
-    ``first_asking`` marks the rows of a list asked without any exclusion (others were asked without the query's own
-    encounter), "all" keeps those only, so that its lists are as long as in use. The columns ``n_true_other_encounter``
-    and ``n_true_other_year`` take the place of ``n_true`` in theirs.
+    ``first_asking`` marks the rows of the lists asked without any exclusion, and the others were asked without the
+    query's own encounter, "all" keeps the former and the other protocols the latter: lists as they are in use. The
+    columns ``n_true_other_encounter`` and ``n_true_other_year`` take the place of ``n_true`` in theirs.
     """
-    first = raw["first_asking"].to_numpy(dtype=bool) if "first_asking" in raw.columns else np.ones(len(raw), bool)
-    tables = {"all": raw.loc[first]}
+    tables, harder = {"all": raw}, raw
+    if "first_asking" in raw.columns:
+        first = raw["first_asking"].to_numpy(dtype=bool)
+        tables, harder = {"all": raw.loc[first]}, raw.loc[~first]
     if {"encounter0", "encounter1"} <= set(raw.columns) or "same_encounter" in raw.columns:
-        tables["other_encounter"] = raw.loc[~same_encounter(raw)]
+        tables["other_encounter"] = harder.loc[~same_encounter(harder)]
     if {"date0", "date1"} <= set(raw.columns):
-        year0, year1 = (pd.to_datetime(raw[name]).dt.year for name in ("date0", "date1"))
+        year0, year1 = (pd.to_datetime(harder[name]).dt.year for name in ("date0", "date1"))
         other = year0.notna() & year1.notna() & (year0 != year1)
         if other.any():
-            tables["other_year"] = raw.loc[other]
+            tables["other_year"] = harder.loc[other]
     result: dict[str, pd.DataFrame] = {}
     for name, table in tables.items():
         column = "n_true" if name == "all" else f"n_true_{name}"

@@ -19,6 +19,7 @@ import pandas as pd
 
 from reranker.calibration import Calibration, Values, fit_platt
 from reranker.feature_registry import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS
+from reranker.individual_model import IndividualModel
 from reranker.linear_scorer import LinearScorer, fit_linear
 from reranker.neighbour_rescoring import NeighbourRescoring
 from reranker.pair_features import build
@@ -31,11 +32,11 @@ from scarmatch.settings import Settings, SettingsError
 
 Kind = Literal["logistic", "lambdamart", "blend"]
 FORMAT = "scarmatch-ranker"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: Names of a file's values.
 _PARTS = (
     *("format", "version", "feature_version", "feature_names", "settings", "members", "calibration"),
-    *("neighbour_rescoring", "keypoint_kind", "descriptor", "metadata"),
+    *("neighbour_rescoring", "individuals", "keypoint_kind", "descriptor", "metadata"),
 )
 
 
@@ -143,6 +144,7 @@ class Ranker:
         descriptor: fingerprint of the global descriptor it was trained on.
         metadata: plain JSON values: data, protocol, figures.
         rescoring: how a list's other candidates raise a score; None leaves scores as they are.
+        individuals: what an individual's photographs say together; None where too few questions could teach it.
     """
 
     settings: RankerSettings
@@ -152,6 +154,7 @@ class Ranker:
     descriptor: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     rescoring: NeighbourRescoring | None = None
+    individuals: IndividualModel | None = None
 
     @property
     def kind(self) -> Kind:
@@ -273,6 +276,10 @@ class Ranker:
         """Return a copy whose scores are raised by a list's other candidates."""
         return dataclasses.replace(self, rescoring=rescoring)
 
+    def with_individuals(self, individuals: IndividualModel | None) -> Ranker:
+        """Return a copy with another model of individuals."""
+        return dataclasses.replace(self, individuals=individuals)
+
     def with_origin(self, keypoint_kind: str, descriptor: str, metadata: Mapping[str, Any]) -> Ranker:
         """Return a copy that says what it was trained on."""
         return dataclasses.replace(
@@ -290,6 +297,7 @@ class Ranker:
             "members": [{**m.scorer.to_dict(), "slope": m.slope, "offset_of_line": m.offset} for m in self.members],
             "calibration": self.calibration.to_dict(),
             "neighbour_rescoring": None if self.rescoring is None else self.rescoring.to_dict(),
+            "individuals": None if self.individuals is None else self.individuals.to_dict(),
             "keypoint_kind": self.keypoint_kind,
             "descriptor": self.descriptor,
             "metadata": dict(self.metadata),
@@ -309,8 +317,12 @@ class Ranker:
             data = read_sealed(path, _PARTS)
         except ValueError as error:
             raise RankerError(f"{path}: cannot be read as a ranker: {error}") from error
-        if data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:
-            raise RankerError(f"{path}: not a ranker of this version (format {FORMAT!r}, version {FORMAT_VERSION})")
+        # Files of version 1 knew other neighbours; where they asked none, nothing in them has changed its meaning.
+        older = data.get("version") == 1 and data.get("neighbour_rescoring") is None
+        if data.get("format") != FORMAT or not (older or data.get("version") == FORMAT_VERSION):
+            raise RankerError(
+                f"{path}: not a ranker of this version (format {FORMAT!r}, version {FORMAT_VERSION}): train it again"
+            )
         named = data.get("feature_names")
         unknown = sorted({str(name) for name in named} - set(FEATURE_NAMES)) if isinstance(named, list) else ["no list"]
         if unknown or data.get("feature_version") != FEATURE_VERSION:
@@ -322,7 +334,7 @@ class Ranker:
             members = tuple(_read_member(part) for part in data["members"])
             if any(list(m.scorer.names) != data["feature_names"] for m in members) or not members:
                 raise ValueError("the models' feature names are not those of the file")
-            rescoring = data["neighbour_rescoring"]
+            rescoring, individuals = data["neighbour_rescoring"], data.get("individuals")
             return cls(
                 RankerSettings.from_dict(data["settings"]),
                 members,
@@ -331,6 +343,7 @@ class Ranker:
                 str(data["descriptor"]),
                 dict(data["metadata"]),
                 None if rescoring is None else NeighbourRescoring.from_dict(rescoring),
+                None if individuals is None else IndividualModel.from_dict(individuals),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, SettingsError) as error:
             raise RankerError(f"{path}: damaged ranker: {error}") from error

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from reranker.calibration import Calibration, Values, fit_calibration
-from reranker.cross_fitting import calibration_errors
+from reranker.cross_fitting import calibration_errors, cross_fitted_probabilities
+from reranker.individual_model import fit_on_lists
 from reranker.out_of_fold import (
     ALONE,
     COUNTS,
+    LABEL_COLUMNS,
     LabelledTable,
     baseline_scores,
     divide,
@@ -92,6 +94,7 @@ def train_ranker(
     fitted = _final(training, final_settings, weights, lines).with_rescoring(rescorings.get(kind))
     calibration_frame = frames[CALIBRATE_ON]
     fitted = fitted.with_calibration(_calibrate(calibration_frame, kind))
+    fitted = fitted.with_individuals(fit_on_lists(_answered(tables, frames, kind)))
     calibration = {
         name: calibration_errors(frame, calibration_frame, kind, settings.top) for name, frame in frames.items()
     }
@@ -126,6 +129,24 @@ def _scored(table: LabelledTable, scores: dict[str, Values], folds: dict[str, in
     frame = table.raw[columns].assign(same=table.same, fold=[folds.get(name, -1) for name in table.individual0])
     # The cosine is a baseline's score and the breaker of ties at once: one column.
     return frame.assign(**scores).loc[table.labelled].reset_index(drop=True)
+
+
+def _answered(
+    tables: Mapping[str, LabelledTable], frames: Mapping[str, pd.DataFrame], kind: Kind
+) -> list[pd.DataFrame]:
+    """Return the lists that teach what an individual's photographs say together, with out-of-fold probabilities."""
+    lists = []
+    for name in ("all", "other_encounter"):
+        if name not in tables:
+            continue
+        frame = frames[name]
+        scored = frame[kind].notna().to_numpy()
+        # The labelled rows, in the frame's order.
+        rows = tables[name].raw.loc[tables[name].labelled].reset_index(drop=True)[scored]
+        probability = cross_fitted_probabilities(frame[scored].reset_index(drop=True), frames[CALIBRATE_ON], kind)
+        columns = [c for c in ("query_id", "candidate_id", *LABEL_COLUMNS, "encounter0", "encounter1") if c in rows]
+        lists.append(rows[columns].assign(probability=probability).dropna(subset=["probability"]))
+    return lists
 
 
 def _figures(frame: pd.DataFrame, top: int) -> dict[str, dict[str, float]]:

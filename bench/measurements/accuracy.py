@@ -106,16 +106,17 @@ def measure(context: Context) -> AccuracyFigures:
     index = context.index
     tasks = tasks_of(index.catalog, context.queries, context.seed)
     raw = gather(tasks, index, context.matcher, context.say)
-    context.say(f"{len(raw):,} pairs; fitting the ranker")
+    pairs = raw.drop_duplicates(["query_id", "candidate_id"])
+    context.say(f"{len(pairs):,} pairs; fitting the ranker")
     trained = train_on_pairs(raw, context.matcher, TrainingSettings(folds=context.options.folds, seed=context.seed))
     if context.options.save_ranker is not None:
         _save(trained, context)
-    local = raw[["query_id", "candidate_id"]].assign(plain_score=plain_score(raw))
+    local = pairs[["query_id", "candidate_id"]].assign(plain_score=plain_score(pairs))
     report = trained.report
     return AccuracyFigures(
         photographs=len(index),
         individuals=int(index.catalog.table["individual_id"].nunique()),
-        pairs=len(raw),
+        pairs=len(pairs),
         ranker=Chosen(report["kind"], report["reason"], report["calibration_error"], report["training_queries"]),
         methods=tuple(m for rule in BOTH if rule in trained.scores for m in judge(trained.scores[rule], rule, local)),
         recall=tuple(recall_of(task, rule, context) for task in tasks for rule in BOTH),

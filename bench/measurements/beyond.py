@@ -168,15 +168,18 @@ def time_forward(context: Context) -> TimeForward:
         raise LeftOut(f"{years[-1]} has no known or no new animals")
     asked = _few_each(asked, seed)
     answers = _answers(context, asked["image_id"].tolist(), list(database), "all")
-    questions = dict(zip(asked["image_id"], asked["encounter_id"], strict=True))
+    questions, model = (
+        dict(zip(asked["image_id"], asked["encounter_id"], strict=True)),
+        context.rankers.individual_model,
+    )
     first = asked.drop_duplicates("encounter_id").set_index("encounter_id")
     return TimeForward(
         f"{years[0]}–{years[-2]}" if len(years) > 2 else str(years[0]),
         years[-1],
         len(database),
         len(catalogued),
-        _verdicts(first, rank_encounters(answers, questions), answers, seed),
-        _verdicts(asked.set_index("image_id"), rank_individuals(answers), answers, seed),
+        _verdicts(first, rank_encounters(answers, questions, model=model), answers, seed),
+        _verdicts(asked.set_index("image_id"), rank_individuals(answers, model=model), answers, seed),
     )
 
 
@@ -220,12 +223,12 @@ def encounters(context: Context) -> Encounters:
         raise LeftOut("no whale has an encounter of several photographs and another one")
     asked = _few_each(asked, context.seed)
     answers = _answers(context, asked["image_id"].tolist(), list(database))
-    questions = asked.set_index("image_id")["encounter_id"]
+    questions, model = asked.set_index("image_id")["encounter_id"], context.rankers.individual_model
     first = asked.drop_duplicates("encounter_id").set_index("encounter_id")["individual_id"]
     single, who = asked.set_index("image_id")["individual_id"], first.to_numpy(str)
     together, alone = (
-        rank_encounters(answers, dict(zip(asked["image_id"], asked["encounter_id"], strict=True))),
-        rank_individuals(answers),
+        rank_encounters(answers, dict(zip(asked["image_id"], asked["encounter_id"], strict=True)), model=model),
+        rank_individuals(answers, model=model),
     )
     figures = []
     for gain in (_firsts, _gains):
@@ -279,7 +282,7 @@ def _series(context: Context, queries: list[str], databases: dict[str, list[str]
         database = sorted(ids, key=catalog.position)
         answers = _answers(context, queries, database)
         protocol = Protocol(head, tuple(queries), tuple(database), "other_encounter")
-        ranked, who = rank_individuals(answers), truth.to_numpy(str)
+        ranked, who = rank_individuals(answers, model=context.rankers.individual_model), truth.to_numpy(str)
         means = [bootstrap_by_group(gain(ranked, truth).to_numpy(float), who) for gain in (_firsts, _gains)]
         records.append(SizeFigures(head, len(database), evaluate_answers(answers, protocol, catalog).mean(), *means))
     return Series(len(queries), tuple(records))

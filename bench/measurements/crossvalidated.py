@@ -107,8 +107,9 @@ def measure(context: Context) -> CrossvalidatedFigures:
     raw = context.labelled_pairs(context.queries)
     settings = TrainingSettings(folds=context.options.folds, seed=context.seed)
     trained = train_on_pairs(raw, context.matcher, settings)
-    added = raw[["query_id", "candidate_id", "individual1"]].assign(**{LOCAL: plain_score(raw)})
     keys = ["query_id", "candidate_id"]
+    pairs = raw.drop_duplicates(keys)
+    added = pairs[[*keys, "individual1"]].assign(**{LOCAL: plain_score(pairs)})
     frames = {
         rule: frame.merge(added, on=keys, how="left", validate="one_to_one") for rule, frame in trained.scores.items()
     }
@@ -119,7 +120,7 @@ def measure(context: Context) -> CrossvalidatedFigures:
         individuals=int(context.index.catalog.table["individual_id"].nunique()),
         folds=int(trained.report["folds"]),
         kind=kind,
-        pairs=len(raw),
+        pairs=len(pairs),
         questions=tuple(questions_of(frames, methods)),
     )
 

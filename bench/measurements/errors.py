@@ -34,6 +34,7 @@ from bench.results import Result
 from engine.catalogue.catalog import CatalogError
 from engine.catalogue.index import CatalogIndex
 from engine.search.individuals import rank_individuals
+from reranker.individual_model import IndividualModel
 from scarmatch.metrics import Interval, bootstrap_by_group
 
 TASKS = ("top: all years", "lateral -> top", "top -> lateral")
@@ -134,11 +135,13 @@ class Asked:
         answers: the engine's ranked candidates, the whole shortlist.
         queries: one row per query with a match, indexed by image id: individual_id, ap20, top1, first_rank, outcome,
             probability (the first candidate's).
+        individual_model: what the ranker has learned of an individual's photographs together.
     """
 
     task: Protocol
     answers: pd.DataFrame
     queries: pd.DataFrame
+    individual_model: IndividualModel | None = None
 
     def summary(self) -> Outcomes:
         """Return the figures of all queries together."""
@@ -192,7 +195,8 @@ def ask(task: Protocol, context: Context) -> Asked:
     first = answers[answers["rank"] == 1].set_index("query_id").reindex(judged.index)
     place = judged["first_rank"].to_numpy(float)
     outcome = np.select([place == 1, place <= 20, place > 20], list(OUTCOMES[:3]), OUTCOMES[3])
-    return Asked(task, answers, judged.assign(outcome=outcome, probability=first["probability"].to_numpy(float)))
+    queries = judged.assign(outcome=outcome, probability=first["probability"].to_numpy(float))
+    return Asked(task, answers, queries, context.rankers.individual_model)
 
 
 def true_matches(query_id: str, task: Protocol, index: CatalogIndex) -> list[str]:
@@ -268,7 +272,7 @@ def confusion(asked: Asked) -> list[Confusion]:
 
     Each query whose first individual is wrong counts for the pair (its own, the first).
     """
-    best = rank_individuals(asked.answers, top=1).set_index("query_id").reindex(asked.queries.index)
+    best = rank_individuals(asked.answers, 1, asked.individual_model).set_index("query_id").reindex(asked.queries.index)
     best = best.assign(truth=asked.queries["individual_id"]).dropna(subset=["individual_id"])
     wrong = best[best["individual_id"] != best["truth"]].sort_values("probability", ascending=False, kind="stable")
     sides = wrong[["truth", "individual_id"]].astype(str)

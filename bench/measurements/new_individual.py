@@ -6,7 +6,8 @@ with all photographs of the others, and without those of the query's own encount
 
 Compared: the rule of the second Happywhale seed (k-NN head, "new" where the nearest photograph lies beyond a cosine
 distance of 0.62, that is below a confidence of 0.38), the same head with the distance searched on folds of whales, and
-the engine's own decision: the calibrated probability that no individual of the catalogue is right, as it is, and with
+the engine's own decision: the probability that no individual of the catalogue is right, by the rule that joins an
+individual's photographs without training and by what the ranker has learned of them, as it is, and with
 the odds given beforehand searched on folds of whales. The ranker that answers a whale was trained without it.
 
 Figures: AUROC of "new", balanced accuracy of known/new, MAP@5 with new_individual; intervals over whales.
@@ -40,6 +41,7 @@ from engine.search.individuals import (
 )
 from engine.training.ranker_training import in_turn
 from reranker.calibration import log_odds
+from reranker.individual_model import IndividualModel
 from reranker.protocols import assign_folds
 from scarmatch.metrics import (
     Floats,
@@ -54,6 +56,7 @@ from scarmatch.metrics import (
 
 SEED_RULE = "k-NN head, distance 0.62 (the seed's rule)"
 KNN_SEARCHED = "k-NN head, distance searched on folds"
+BY_RULE = "engine, photographs joined by the rule"
 CALIBRATED = "engine, calibrated probability"
 ODDS_SEARCHED = "engine, odds searched on folds"
 TOP, FOLDS, SHARE_NEW = 5, 5, 1 / 3
@@ -173,12 +176,14 @@ def judge(question: Question, rule: Rule, context: Context) -> tuple[list[Decisi
     is_new = np.isin(who, sorted(question.new))
     truth = np.where(is_new, NEW_INDIVIDUAL, who).tolist()
     answers = rankers.rank(raw[raw["query_id"].isin(asked)], rankers.matcher.settings.shortlist.longest(len(database)))
-    engine, nearest = by_engine(answers, asked), by_knn(queries, database, rule)
+    engine, nearest = by_engine(answers, asked, rankers.individual_model), by_knn(queries, database, rule)
+    by_rule = by_engine(answers, asked, None)
     knn_values, knn_limits = on_folds(nearest, truth, who, seed)
     own_values, own_limits = on_folds(engine, truth, who, seed)
     ways = {
         SEED_RULE: (nearest, at(nearest, KnnSettings().max_distance, truth)),
         KNN_SEARCHED: (nearest, knn_values),
+        BY_RULE: (by_rule, at(by_rule, 0.0, truth)),
         CALIBRATED: (engine, at(engine, 0.0, truth)),  # evidence is ln(odds of new): 0 is "as it is"
         ODDS_SEARCHED: (engine, own_values),
     }
@@ -208,9 +213,9 @@ def judge(question: Question, rule: Rule, context: Context) -> tuple[list[Decisi
     return found, Searched(tuple(knn_limits), tuple(float(np.exp(-limit)) for limit in own_limits))
 
 
-def by_engine(answers: pd.DataFrame, queries: Sequence[str]) -> Decision:
-    """Return the engine's decision; at threshold t, "new" has the odds exp(-t) beforehand."""
-    ranked = rank_individuals(answers)
+def by_engine(answers: pd.DataFrame, queries: Sequence[str], model: IndividualModel | None) -> Decision:
+    """Return the engine's decision, by the rule without a model; at threshold t, "new" has the odds exp(-t)."""
+    ranked = rank_individuals(answers, model=model)
     new = new_individual_probability(answers, queries, ranked)
 
     def predictions(threshold: float) -> list[list[str]]:

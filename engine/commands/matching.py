@@ -30,6 +30,7 @@ from engine.report.page import PICTURES_PER_QUERY
 from engine.search.coverage import coverage
 from engine.search.individuals import new_individual_probability, rank_individuals
 from features.records import Failure
+from reranker.individual_model import IndividualModel
 
 
 def _match_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def _match(options: argparse.Namespace) -> int:
     index = matcher.index(catalog, bar)
     queries = matcher.index(photographs, bar, matcher.store_for(catalog))
     raw = matcher.pairs(queries, index, candidates, bar)
-    compared = str(coverage(queries, index, candidates, raw))
+    compared = str(coverage(queries, index, candidates, raw, matcher.settings.shortlist.flanks_apart))
     answers = matcher.rank(raw, options.top)
     rules = str(matcher.filter_report(index, candidates))
     left_out = {
@@ -103,11 +104,15 @@ def _match(options: argparse.Namespace) -> int:
         write_csv(answers, text)
         print_data(text.getvalue())
     elif options.json:
-        print(_answers_as_json(answers, queries, rules, compared, queries.failures + index.failures))
+        print(
+            _answers_as_json(
+                answers, queries, matcher.individual_model, rules, compared, queries.failures + index.failures
+            )
+        )
     else:
         print(rules)
         print(compared)
-        _print_all(answers, queries, left_out if options.exclude_encounter else {})
+        _print_all(answers, queries, left_out if options.exclude_encounter else {}, matcher.individual_model)
     return 0 if len(queries) else EXIT_DATA
 
 
@@ -137,9 +142,11 @@ def print_answers(title: str, answers: pd.DataFrame, new: float) -> None:
         print(f"  probability that it is none of them: {new:.1%}")
 
 
-def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str, str]) -> None:
+def _print_all(
+    answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str, str], model: IndividualModel | None
+) -> None:
     """Print a table a query, and below it what the filter left out for this query where that is asked for."""
-    new = new_individual_probability(answers, queries.catalog.ids)
+    new = new_individual_probability(answers, queries.catalog.ids, model=model)
     for query_id in queries.catalog.ids:
         print_answers(query_id, answers[answers["query_id"] == query_id], float(new[query_id]))
         if query_id in left_out:
@@ -147,9 +154,14 @@ def _print_all(answers: pd.DataFrame, queries: CatalogIndex, left_out: dict[str,
 
 
 def _answers_as_json(
-    answers: pd.DataFrame, queries: CatalogIndex, rules: str, compared: str, failures: Sequence[Failure]
+    answers: pd.DataFrame,
+    queries: CatalogIndex,
+    model: IndividualModel | None,
+    rules: str,
+    compared: str,
+    failures: Sequence[Failure],
 ) -> str:
-    individuals = rank_individuals(answers)
+    individuals = rank_individuals(answers, model=model)
     new = new_individual_probability(answers, queries.catalog.ids, individuals)
     record = {
         "filter": rules,

@@ -153,7 +153,7 @@ def identify_photographs(
         questions = {name: name for name in queries.catalog.ids}
     else:
         answers = matcher.match(queries, index, top=matcher.settings.shortlist.longest(len(index)), progress=progress)
-        ranked = rank_encounters(answers, questions)
+        ranked = rank_encounters(answers, questions, model=matcher.individual_model)
         wanted = list(dict.fromkeys(questions.values()))
         new = new_individual_probability(answers, wanted, ranked)
         if classifier is not None:

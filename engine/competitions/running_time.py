@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.competitions.challenge_scenarios import CHALLENGE_SCENARIOS
+from engine.search.neighbours import LOCAL_SAMPLE
+from reranker.likeness import NEIGHBOURS
 
 if TYPE_CHECKING:
     from engine.search.candidates import ShortlistSettings
@@ -91,7 +93,10 @@ def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rat
     # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
     photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)
     seconds = photographs / rates.photographs_per_second
-    seconds += sum(queries * database for queries, database in sizes) / SCORED_PER_SECOND
+    scored = sum(queries * database for queries, database in sizes)
+    # The leading candidates of every list are compared with the rest of it, and with a sample of the catalogue.
+    scored += sum(queries * NEIGHBOURS * (count + LOCAL_SAMPLE) for queries, count in listed)
+    seconds += scored / SCORED_PER_SECOND
     seconds += pairs / rates.first_stage_pairs_per_second + rescored / rates.lightglue_pairs_per_second
     return Estimate(photographs, pairs, seconds / 3600.0)
 

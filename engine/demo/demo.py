@@ -54,7 +54,7 @@ def run_demo(
     say(f"matching {len(queries)} photographs of the last year against {len(candidates)} of the years before")
     raw = matcher.pairs(queries, candidates, progress=progress("matching"))
     answers = matcher.rank(raw)
-    new = new_individual_probability(answers, queries.catalog.ids)
+    new = new_individual_probability(answers, queries.catalog.ids, model=matcher.individual_model)
     for query_id in queries.catalog.ids:
         truth = queries.catalog.row(query_id)["individual_id"]
         rows = answers[(answers["query_id"] == query_id) & (answers["rank"] <= 5)]

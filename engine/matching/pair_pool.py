@@ -23,10 +23,12 @@ from engine.matching.pair_worker import (
     PairSettings,
     PairTask,
     PairWorker,
+    RowsTask,
     ScoreTask,
     codes_task,
     match_task,
     measure_task,
+    score_rows_task,
     score_task,
 )
 from engine.matching.table_file import read_table, write_table
@@ -111,6 +113,25 @@ class PairPool:
             if progress is not None:
                 progress(len(scores), len(tasks))
         return [scores[number] for number in range(len(tasks))]
+
+    def score_rows(
+        self, tasks: Sequence[tuple[str, npt.NDArray[np.int64]]], database: Sequence[str]
+    ) -> list[FloatArray]:
+        """Score some photographs of a database against others (:mod:`engine.matching.exhaustive`).
+
+        Args:
+            tasks: each a photograph, by content key, and the (n,) rows of the database to score against it.
+            database: photographs, by content key.
+
+        Returns:
+            One (n,) array of local scores per task.
+        """
+        if not tasks:
+            return []
+        folder, name = self._table_of(database)
+        jobs = [RowsTask(key, folder, name, rows) for key, rows in tasks]
+        scores = dict(self._pool.run(score_rows_task, jobs))
+        return [scores[number] for number in range(len(jobs))]
 
     def _table_of(self, keys: Sequence[str]) -> tuple[Path, str]:
         """Return folder and name of the database's quantised descriptors, which are made if need be."""

@@ -214,6 +214,28 @@ def score_task(worker: PairWorker, task: ScoreTask) -> FloatArray:
     return mutual_nn_scores(worker.codes(task.query), table, allowed, worker.product_device)
 
 
+@dataclass(frozen=True, eq=False)
+class RowsTask:
+    """A photograph, by content key, and the (n,) int64 rows of a table to score against it."""
+
+    query: str
+    folder: Path
+    table: str
+    rows: npt.NDArray[np.int64]
+
+
+def score_rows_task(worker: PairWorker, task: RowsTask) -> FloatArray:
+    """Return the (n,) local scores of the rows; runs in a worker process.
+
+    Raises:
+        LostTableError: the table's files went or were damaged since they were written.
+    """
+    table = worker.tables((task.folder, task.table))
+    allowed = np.zeros(len(table), bool)
+    allowed[task.rows] = True
+    return mutual_nn_scores(worker.codes(task.query), table, allowed, worker.product_device)[task.rows]
+
+
 def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray[Any]:
     """Return the (candidates,) records of a task's pairs; runs in a worker process."""
     matcher, pairs = task

@@ -30,6 +30,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.report.near_duplicates import near_duplicates
 from engine.search.individuals import combine, rank_individuals
 from features.records import FloatArray
+from reranker.individual_model import IndividualModel
 from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def audit_catalog(
     own = index.catalog.table["individual_id"].value_counts()
     plural = [name for name in query_ids if own[index.catalog.row(name)["individual_id"]] > 1]
     every = matcher.match(index.subset(plural), index, top=size, progress=progress)
-    wrong = wrong_individuals(every, index.catalog, settings.min_probability)
+    wrong = wrong_individuals(every, index.catalog, settings.min_probability, matcher.individual_model)
     return Audit(
         merges=merge_candidates(others, index.catalog, settings.min_probability, stray_photographs(wrong)),
         wrong=wrong,
@@ -227,17 +228,20 @@ def _one_to_one(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[kept]
 
 
-def wrong_individuals(answers: pd.DataFrame, catalog: Catalog, min_probability: float = 0.05) -> pd.DataFrame:
+def wrong_individuals(
+    answers: pd.DataFrame, catalog: Catalog, min_probability: float = 0.05, model: IndividualModel | None = None
+) -> pd.DataFrame:
     """Return photographs that another individual's name explains better than their own.
 
     Args:
         answers: photographs asked against the whole catalogue.
         catalog: the labelled photographs.
         min_probability: less probable findings are left out.
+        model: as for :func:`engine.search.individuals.rank_individuals`.
     """
     names = catalog.table.set_index("image_id")["individual_id"]
     records = []
-    for query, rows in rank_individuals(answers).groupby("query_id", sort=False):
+    for query, rows in rank_individuals(answers, model=model).groupby("query_id", sort=False):
         own = names[query]
         mine = float(rows.loc[rows["individual_id"] == own, "probability"].sum())
         best = rows[rows["individual_id"] != own].head(1)

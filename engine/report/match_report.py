@@ -51,7 +51,7 @@ def report_matches(
         query_filters: query_id -> the filter's counts for this query, in words.
         pictures_per_query: candidates of a query that get layers.
     """
-    individuals = rank_individuals(answers)
+    individuals = rank_individuals(answers, model=matcher.individual_model)
     rows = {(str(row["query_id"]), str(row["image_id"])): row for row in answers.to_dict("records")}
     new = new_individual_probability(answers, queries.catalog.ids, individuals)
 

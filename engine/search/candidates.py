@@ -276,28 +276,6 @@ def requery_scores(cosine: FloatArray, database: FloatArray, mask: npt.NDArray[n
     return np.asarray(total, np.float32)
 
 
-def nearest_in_list(vectors: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Return each candidate's most similar other candidates of one list.
-
-    Args:
-        vectors: (K, D) L2-normalised.
-        count: how many of each.
-
-    Returns:
-        (K, count) int64 positions in the list, best first, and (K, count) float32 cosines; -1 and NaN where the list
-        has fewer others. Ties are ordered by position.
-    """
-    cosine = vectors @ vectors.T
-    np.fill_diagonal(cosine, -np.inf)
-    others = min(count, max(len(vectors) - 1, 0))
-    order = np.argsort(-cosine, axis=1, kind="stable")[:, :others]
-    positions = np.full((len(vectors), count), -1, np.int64)
-    cosines = np.full((len(vectors), count), np.nan, np.float32)
-    positions[:, :others] = order
-    cosines[:, :others] = np.take_along_axis(cosine, order, axis=1)
-    return positions, cosines
-
-
 def reciprocal_rank_fusion(*scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Join several scores of one list by the reciprocals of their ranks, which needs no common scale.
 

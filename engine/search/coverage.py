@@ -10,7 +10,7 @@ import pandas as pd
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex
 from engine.search.allowed import AllowedCandidates
-from engine.search.pipeline import same_skin
+from engine.search.same_skin import same_skin
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,21 @@ class Coverage:
     rescored: int
 
     def __str__(self) -> str:
-        text = f"{self.queries:,} queries x {self.photographs:,} photographs: {self.allowed:,} pairs compared by global "
+        text = (
+            f"{self.queries:,} queries x {self.photographs:,} photographs: {self.allowed:,} pairs compared by global "
+        )
         text += f"descriptor, {self.scored:,} of them by keypoints; {self.matched:,} matched and verified, "
         text += f"{self.rescored:,} re-scored by LightGlue"
         apart = self.allowed - self.scored
-        return f"{text} ({apart:,} pairs of a flank and a back share no skin)" if apart else text
+        return f"{text} ({apart:,} pairs show different sides, which share no skin)" if apart else text
 
 
 def coverage(
-    queries: CatalogIndex, database: CatalogIndex, candidate_filter: CandidateFilter, raw: pd.DataFrame
+    queries: CatalogIndex,
+    database: CatalogIndex,
+    candidate_filter: CandidateFilter,
+    raw: pd.DataFrame,
+    flanks_apart: bool = False,
 ) -> Coverage:
     """Count what a search compared.
 
@@ -49,10 +55,11 @@ def coverage(
         queries, database: described photographs.
         candidate_filter: which candidates a query may have.
         raw: the raw pair table that the search returned.
+        flanks_apart: the search compared no left flank with a right one.
     """
     allowed = AllowedCandidates(queries, database, candidate_filter)
     views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (queries, database))
-    comparable = {view: same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
+    comparable = {view: same_skin(np.full(len(views1), view, object), views1, flanks_apart) for view in set(views0)}
     masks = [allowed.mask(query) for query in range(len(queries))]
     scored = sum(int((mask & comparable[view]).sum()) for mask, view in zip(masks, views0, strict=True))
     matched, rescored = (

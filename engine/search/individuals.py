@@ -1,5 +1,8 @@
 """From ranked photographs to ranked individuals, and to the answer "not in the catalogue".
 
+**A learned model** of what an individual's photographs say together (:mod:`reranker.individual_model`) is part of a
+trained ranker, and gives individuals and "none of them" calibrated probabilities. Where there is none, a rule serves:
+
 **Several photographs, one individual.** Photographs of one individual are not independent witnesses: two of them taken
 in the same second repeat one piece of evidence. So the k-th best photograph counts half as much as the one before:
 ``P = 1 - prod_k (1 - p_k) ** (1 / 2 ** k)`` with p falling and k = 0, 1, 2, ... One photograph gives its own
@@ -16,6 +19,7 @@ weighing it by what is known beforehand about how many animals are new. The rule
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.records import BoolArray
+from reranker.individual_model import IndividualModel, features_of
 from scarmatch.settings import Settings, SettingsError
 
 NEW_INDIVIDUAL = "new_individual"
@@ -71,13 +76,17 @@ class KnnSettings(Settings):
             raise SettingsError("neighbours and top must be at least 1")
 
 
-def rank_individuals(answers: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
+def rank_individuals(
+    answers: pd.DataFrame, top: int | None = None, model: IndividualModel | None = None
+) -> pd.DataFrame:
     """Rank individuals by the photographs that support them.
 
     Args:
         answers: ranked photographs, as the matcher answers: query_id, image_id, individual_id, probability (others
             are ignored). Photographs of an unknown individual support nobody and are left out.
         top: number of individuals a query; all if None.
+        model: of a trained ranker (:attr:`engine.search.matcher.Matcher.individual_model`); None takes the rule, which
+            needs no training.
 
     Returns:
         Columns query_id, rank (from 1), individual_id, probability, n_photographs, photographs (list of image ids, best
@@ -86,10 +95,15 @@ def rank_individuals(answers: pd.DataFrame, top: int | None = None) -> pd.DataFr
     Raises:
         ValueError: a column is missing or a probability lies outside [0, 1].
     """
-    return _rank(answers, answers["query_id"] if "query_id" in answers else pd.Series(dtype=object), top)
+    return _rank(answers, answers["query_id"] if "query_id" in answers else pd.Series(dtype=object), top, model)
 
 
-def rank_encounters(answers: pd.DataFrame, questions: Mapping[str, str], top: int | None = None) -> pd.DataFrame:
+def rank_encounters(
+    answers: pd.DataFrame,
+    questions: Mapping[str, str],
+    top: int | None = None,
+    model: IndividualModel | None = None,
+) -> pd.DataFrame:
     """Ask with all photographs of an encounter as one question.
 
     A catalogue photograph that several queries found counts once, with the best of its probabilities; the photographs
@@ -98,6 +112,7 @@ def rank_encounters(answers: pd.DataFrame, questions: Mapping[str, str], top: in
     Args:
         answers: as for :func:`rank_individuals`.
         questions: query_id -> name of its question; a query that is not named is a question of its own.
+        top, model: as for :func:`rank_individuals`.
 
     Returns:
         As :func:`rank_individuals`, with the question's name as query_id.
@@ -107,13 +122,14 @@ def rank_encounters(answers: pd.DataFrame, questions: Mapping[str, str], top: in
     own_photographs = {(questions.get(query, query), query) for query in {*answers["query_id"], *questions}}
     itself = [(question, image) in own_photographs for question, image in zip(name, answers["image_id"], strict=True)]
     kept = answers.loc[~np.asarray(itself, dtype=bool)].assign(question=name)
-    kept = kept.sort_values("probability", ascending=False, kind="stable").drop_duplicates(["question", "image_id"])
-    kept = kept.sort_index()
-    return _rank(kept, kept["question"], top)
+    return _rank(kept, kept["question"], top, model, Counter(questions.values()))
 
 
 def new_individual_probability(
-    answers: pd.DataFrame, queries: Sequence[str] | None = None, individuals: pd.DataFrame | None = None
+    answers: pd.DataFrame,
+    queries: Sequence[str] | None = None,
+    individuals: pd.DataFrame | None = None,
+    model: IndividualModel | None = None,
 ) -> pd.Series:
     """Return the probability that a query's animal is not in the catalogue: what the individuals leave of 1.
 
@@ -121,11 +137,12 @@ def new_individual_probability(
         answers: ranked photographs.
         queries: all queries asked; one without any candidate gets 1. The queries of ``answers`` if None.
         individuals: :func:`rank_individuals` of the same answers, all of them (no ``top``), where the caller has it.
+        model: as for :func:`rank_individuals`, where the caller has not.
 
     Returns:
         Series over query_id, named "new_individual".
     """
-    ranked = rank_individuals(answers) if individuals is None else individuals
+    ranked = rank_individuals(answers, model=model) if individuals is None else individuals
     explained = ranked.groupby("query_id", sort=False)["probability"].sum()
     names = list(dict.fromkeys(answers["query_id"] if queries is None else queries))
     left = (1.0 - explained.reindex(names).astype(float).fillna(0.0)).clip(lower=0.0)
@@ -297,19 +314,45 @@ def _check(answers: pd.DataFrame) -> None:
         raise ValueError("the answers' probabilities must lie in [0, 1]")
 
 
-def _rank(answers: pd.DataFrame, question: pd.Series, top: int | None) -> pd.DataFrame:
+def _rank(
+    answers: pd.DataFrame,
+    question: pd.Series,
+    top: int | None,
+    model: IndividualModel | None = None,
+    photographs: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """Rank the individuals of every question, by a model or by the rule.
+
+    Args:
+        photographs: question -> number of its query photographs, where some of them may have found nothing.
+    """
     _check(answers)
     table = answers.assign(question=question).loc[answers["individual_id"].notna()]
-    # One order whatever order the rows come in: best photograph first, then by name.
+    # One order whatever order the rows come in: best photograph first, then by name. A photograph that several queries
+    # found counts once, at its best.
     table = table.sort_values(["probability", "image_id"], ascending=[False, True], kind="stable")
-    records: list[dict[str, object]] = []
+    table = table.drop_duplicates(["question", "image_id"])
+    shares = {} if model is None else _modelled(answers, question, model, photographs)
     lists: dict[object, list[tuple[str, float, list[str]]]] = {query: [] for query in dict.fromkeys(question)}
     for (query, name), rows in table.groupby(["question", "individual_id"], sort=False):
-        lists[query].append((str(name), combine(rows["probability"]), rows["image_id"].tolist()))
+        worth = combine(rows["probability"]) if model is None else shares.get((query, str(name)), 0.0)
+        lists[query].append((str(name), worth, rows["image_id"].tolist()))
+    records: list[dict[str, object]] = []
     for query, individuals in lists.items():
         individuals.sort(key=lambda one: (-one[1], one[0]))
-        shares = exclusive([probability for _, probability, _ in individuals])
-        for rank, ((name, _, images), share) in enumerate(zip(individuals[:top], shares[:top], strict=True), start=1):
-            entry = {"query_id": query, "rank": rank, "individual_id": name, "probability": share}
+        worths = [worth for _, worth, _ in individuals]
+        probabilities = exclusive(worths) if model is None else worths
+        ranked = zip(individuals[:top], probabilities[:top], strict=True)
+        for rank, ((name, _, images), probability) in enumerate(ranked, start=1):
+            entry = {"query_id": query, "rank": rank, "individual_id": name, "probability": probability}
             records.append({**entry, "n_photographs": len(images), "photographs": images, "best_image_id": images[0]})
     return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def _modelled(
+    answers: pd.DataFrame, question: pd.Series, model: IndividualModel, photographs: Mapping[str, int] | None
+) -> dict[tuple[object, str], float]:
+    """Return (question, individual) -> probability; whoever is in none of the first places has none."""
+    features = features_of(answers, question, photographs)
+    keys = zip(features["question"], features["individual_id"].astype(str), strict=True)
+    return dict(zip(keys, model.probabilities(features).tolist(), strict=True))

@@ -28,6 +28,7 @@ from engine.workers import default_workers
 from features.global_descriptor.descriptor import same_descriptor
 from features.store import default_store
 from reranker.explanation import Explanation, explain_pairs
+from reranker.individual_model import IndividualModel
 from reranker.local_evidence import LocalEvidence
 from reranker.ranker import Ranker, RankerError
 from reranker.ranking import rank_pairs
@@ -260,6 +261,11 @@ class Matcher:
                 self.settings.describe.descriptor.model,
             )
         return ranker
+
+    @property
+    def individual_model(self) -> IndividualModel | None:
+        """What the ranker in use has learned of an individual's photographs together, None where it has not."""
+        return self.ranker.individuals if self.ranker is not None else None
 
     def evidence(
         self,

@@ -15,8 +15,9 @@ import pandas as pd
 from engine.catalogue.catalog import same_encounter
 from engine.catalogue.index import CatalogIndex
 from engine.matching.measurements import columns as measured_columns
-from engine.search.candidates import Candidates, nearest_in_list
-from reranker.neighbour_rescoring import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NEIGHBOURS
+from engine.search.candidates import Candidates
+from engine.search.neighbours import Neighbours
+from reranker.likeness import COSINE_COLUMNS, LOCAL_COLUMNS, NEIGHBOUR_COLUMNS, SECONDS_COLUMNS
 
 #: Columns of a catalogue's table and what they are called here, followed by 0 (query) or 1 (candidate).
 _CATALOG_COLUMNS = {
@@ -29,13 +30,18 @@ _CATALOG_COLUMNS = {
 
 
 def pair_table(
-    queries: CatalogIndex, database: CatalogIndex, candidates: Candidates, true_matches: npt.NDArray[np.float64]
+    queries: CatalogIndex,
+    database: CatalogIndex,
+    candidates: Candidates,
+    neighbours: Neighbours,
+    true_matches: npt.NDArray[np.float64],
 ) -> pd.DataFrame:
     """Return the raw pair table.
 
     Args:
         queries, database: what the candidates' rows mean.
         candidates: with the measurements of all matchers.
+        neighbours: every candidate beside its list's leading ones.
         true_matches: (Q,) numbers of matches that could be found, NaN if not known.
     """
     columns: dict[str, Any] = {
@@ -48,14 +54,16 @@ def pair_table(
         "local_znorm": candidates.local_znorm,
     }
     lists = list(candidates.lists(len(queries)))
-    columns |= _neighbour_columns(lists, candidates, database, columns["candidate_id"])
+    columns |= _neighbour_columns(neighbours, database)
     for matcher, records in candidates.measured.items():
         columns |= measured_columns(matcher, records)
     columns |= _photograph_columns(0, queries, candidates.query) | _photograph_columns(1, database, candidates.row)
     own_encounter = np.zeros(len(candidates), bool)
     for row, part in zip(queries.catalog.table.to_dict("records"), lists, strict=True):
         own_encounter[part] = same_encounter(row, database.catalog.keys)[candidates.row[part]]
-    return pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
+    table = pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
+    # However many are named: pandas would call a column of names by another type than one with none.
+    return table.astype(dict.fromkeys(NEIGHBOUR_COLUMNS, object))
 
 
 def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
@@ -69,14 +77,15 @@ def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int
     return columns
 
 
-def _neighbour_columns(
-    lists: list[slice], candidates: Candidates, database: CatalogIndex, ids: npt.NDArray[Any]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of :mod:`reranker.neighbour_rescoring`: each candidate's most similar others of its list."""
-    names = np.full((len(candidates), NEIGHBOURS), None, object)
-    cosines = np.full((len(candidates), NEIGHBOURS), np.nan, np.float32)
-    for part in lists:
-        positions, cosines[part] = nearest_in_list(database.vectors[candidates.row[part]], NEIGHBOURS)
-        names[part] = np.array([*ids[part], None], object)[positions]  # position -1, "no other", is the None at the end
-    columns = {name: names[:, k] for k, name in enumerate(NEIGHBOUR_COLUMNS)}
-    return columns | {name: cosines[:, k] for k, name in enumerate(COSINE_COLUMNS)}
+def _neighbour_columns(neighbours: Neighbours, database: CatalogIndex) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of :mod:`reranker.likeness`: every candidate beside the leading ones of its list."""
+    ids = np.array([*database.catalog.table["image_id"], None], object)  # row -1, "none", is the None at the end
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for names, values in (
+        (NEIGHBOUR_COLUMNS, ids[neighbours.row]),
+        (COSINE_COLUMNS, neighbours.cosine_znorm),
+        (LOCAL_COLUMNS, neighbours.local_znorm),
+        (SECONDS_COLUMNS, neighbours.seconds),
+    ):
+        columns |= {name: values[:, k] for k, name in enumerate(names)}
+    return columns

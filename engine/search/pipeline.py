@@ -29,11 +29,12 @@ from engine.search.candidates import (
     expand,
     reciprocal_rank_fusion,
 )
+from engine.search.neighbours import find_neighbours
 from engine.search.pair_table import pair_table
+from engine.search.same_skin import same_skin
 from features.records import FloatArray
 from reranker.calibration import log_odds, sigmoid
 from reranker.local_evidence import LocalEvidence
-from reranker.pair_features import viewpoint_pair
 
 #: Share of a list's candidates that are right, roughly: local evidence is for even odds.
 _PRIOR = 0.1
@@ -69,7 +70,8 @@ def search(
     candidates = candidates.followed_by(stage.first(added))
     candidates = candidates.followed_by(stage.first(retrieval.missing(candidates, named)))
     candidates = stage.rescore(candidates, settings.rescore)
-    return pair_table(queries, database, candidates, allowed.true_matches())
+    neighbours = find_neighbours(candidates, queries, database, allowed, pool, settings.flanks_apart)
+    return pair_table(queries, database, candidates, neighbours, allowed.true_matches())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,20 +154,6 @@ class Matching:
 
     def _same_skin(self, views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
         return same_skin(views0, views1, self.flanks_apart)
-
-
-def same_skin(
-    views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_], flanks_apart: bool = False
-) -> npt.NDArray[np.bool_]:
-    """Say which pairs of viewpoints show the same skin.
-
-    A flank seen from the side and a back seen from above share next to none: keypoints and marks that agree there are
-    outline, light and chance (measured: 3 % of true pairs found at 1 % false ones), so they are not matched. With
-    ``flanks_apart`` neither are the two flanks.
-    """
-    apart = {"lateral_top", "left_right"} if flanks_apart else {"lateral_top"}
-    pairs = zip(views0, views1, strict=True)
-    return np.array([viewpoint_pair(a or "", b or "") not in apart for a, b in pairs], bool)
 
 
 def _columns(measured: dict[MatcherName, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

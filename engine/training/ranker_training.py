@@ -57,9 +57,9 @@ def labelled_pairs(
 ) -> pd.DataFrame:
     """Return the raw pair table of the queries' shortlists, each asked twice: with and without its own encounter.
 
-    A shortlist that near copies of the query fill up says nothing about the harder question, so the candidates of the
-    second asking are added to those of the first. ``first_asking`` marks the rows of the first, ``n_true`` counts all
-    matches and ``n_true_other_encounter`` those of the second asking.
+    A shortlist that near copies of the query fill up says nothing about the harder question. The rows of both askings
+    follow each other, most pairs in both: ``first_asking`` marks those of the first, ``n_true`` counts all matches and
+    ``n_true_other_encounter`` those of the second asking.
     """
     every = matcher.pairs(queries, database, CandidateFilter(), progress)
     other = matcher.pairs(queries, database, CandidateFilter(exclude_encounter=True), progress)
@@ -67,7 +67,7 @@ def labelled_pairs(
     both = pd.concat([every.assign(first_asking=True), other.assign(first_asking=False)], ignore_index=True)
     both["n_true"] = both["query_id"].map(every.groupby("query_id")["n_true"].first())
     both["n_true_other_encounter"] = both["query_id"].map(truth)
-    return both.drop_duplicates(["query_id", "candidate_id"]).reset_index(drop=True)
+    return both
 
 
 def train_on_catalog(

@@ -10,7 +10,8 @@ import pytest
 
 from reranker.calibration import log_odds, sigmoid
 from reranker.explanation import NEIGHBOURS, explain_pairs
-from reranker.neighbour_rescoring import COSINE_COLUMNS, NEIGHBOUR_COLUMNS, NeighbourRescoring, noisy_or
+from reranker.likeness import COLUMNS, COSINE_COLUMNS, LOCAL_COLUMNS, NEIGHBOUR_COLUMNS, SECONDS_COLUMNS, Likeness
+from reranker.neighbour_rescoring import NeighbourRescoring, noisy_or
 from reranker.out_of_fold import ALONE
 from reranker.protocols import evaluate
 from reranker.ranker import Ranker
@@ -18,18 +19,22 @@ from reranker.ranking import rank_pairs
 from reranker.training import train_ranker
 from reranker.training_settings import TrainingSettings
 
+#: Reads the cosine's znorm as the log-odds of one individual, so that lists can be made of probabilities.
+AS_GIVEN = Likeness({"cosine": 1.0}, 0.0)
+
 
 def with_neighbours(raw: pd.DataFrame, alike: dict[tuple[str, str, str], float]) -> pd.DataFrame:
-    """Add the neighbours' columns: (query, candidate, neighbour) -> cosine."""
+    """Add the neighbours' columns: (query, candidate, neighbour) -> probability of one individual."""
     raw = raw.copy()
     for k, (name, cosine) in enumerate(zip(NEIGHBOUR_COLUMNS, COSINE_COLUMNS, strict=True)):
+        raw[LOCAL_COLUMNS[k]] = raw[SECONDS_COLUMNS[k]] = np.nan
         found = []
         for row in raw.itertuples():
             own = [(n, c) for (q, a, n), c in alike.items() if (q, a) == (row.query_id, row.candidate_id)]
             own.sort(key=lambda item: -item[1])
             found.append(own[k] if k < len(own) else (None, np.nan))
         raw[name] = pd.Series([name for name, _ in found], raw.index, dtype=object)
-        raw[cosine] = np.array([value for _, value in found], np.float32)
+        raw[cosine] = log_odds([value for _, value in found])
     return raw
 
 
@@ -44,24 +49,27 @@ def lists() -> pd.DataFrame:
 
 def test_rescoring_by_hand(lists: pd.DataFrame) -> None:
     own = np.array([0.9, 0.1, 0.5, 0.1, 0.2, 0.8])
-    found = NeighbourRescoring(other_date=0.5).best_neighbours(lists, log_odds(own))
-    # b: 0.9 x 0.8 through a beats 0.5 x 0.6 x 0.5 through c; in the other list c is the better neighbour.
-    np.testing.assert_allclose(found.amount, [0, 0.72, 0.1 * 0.3, 0, 0.24, 0.2 * 0.3], rtol=1e-6)
+    found = NeighbourRescoring(likeness=AS_GIVEN).best_neighbours(lists, log_odds(own))
+    # b: 0.9 x 0.8 through a beats 0.5 x 0.6 through c; in the other list c is the better neighbour.
+    np.testing.assert_allclose(found.amount, [0, 0.72, 0.1 * 0.6, 0, 0.8 * 0.6, 0.2 * 0.6], rtol=1e-6)
+    np.testing.assert_allclose(found.likeness, [np.nan, 0.8, 0.6, np.nan, 0.6, 0.6], rtol=1e-6)
     assert found.row.tolist() == [-1, 0, 1, -1, 5, 4]
-    rescored = sigmoid(NeighbourRescoring(other_date=0.5).rescored(lists, log_odds(own)))
+    rescored = sigmoid(NeighbourRescoring(likeness=AS_GIVEN).rescored(lists, log_odds(own)))
     np.testing.assert_allclose(rescored, 1 - (1 - own) * (1 - found.amount), rtol=1e-6)
 
 
 def test_two_unknown_dates_are_not_one(lists: pd.DataFrame) -> None:
     own = np.array([0.9, 0.1, 0.5, 0.1, 0.2, 0.8])
-    found = NeighbourRescoring(other_date=0.5).best_neighbours(lists.assign(date1=pd.NaT), log_odds(own))
-    # In the first list b hears of a: 0.9 x 0.8, halved.
-    np.testing.assert_allclose(found.amount, [0, 0.36, 0.1 * 0.3, 0, 0.24, 0.2 * 0.3], rtol=1e-6)
+    on_one_day = NeighbourRescoring(likeness=Likeness({"cosine": 1.0, "same_date": 2.0}, 0.0))
+    found = on_one_day.best_neighbours(lists, log_odds(own))
+    assert found.likeness[1] == pytest.approx(sigmoid(log_odds(0.8) + 2.0))
+    unknown = on_one_day.best_neighbours(lists.assign(date1=pd.NaT), log_odds(own))
+    assert unknown.likeness[1] == pytest.approx(0.8)
 
 
 def test_lists_know_nothing_of_each_other_and_rows_may_come_in_any_order(lists: pd.DataFrame) -> None:
     scores = pd.Series(np.linspace(-2, 2, len(lists)), lists.index)
-    rescoring = NeighbourRescoring(slope=1.3, offset=-0.2)
+    rescoring = NeighbourRescoring(1.3, -0.2, AS_GIVEN)
     together = rescoring.rescored(lists, scores)
     for query in ("q", "r"):
         own = lists["query_id"] == query
@@ -81,7 +89,7 @@ def test_who_is_not_in_the_list_says_nothing(lists: pd.DataFrame) -> None:
 
 
 def test_a_table_that_names_no_neighbours_keeps_its_order(lists: pd.DataFrame) -> None:
-    bare = lists.drop(columns=list(NEIGHBOUR_COLUMNS))
+    bare = lists.drop(columns=list(COLUMNS))
     scores = np.linspace(-5, 5, len(bare))
     np.testing.assert_allclose(NeighbourRescoring(2.0, 1.0).rescored(bare, scores), 2 * scores + 1)
     assert NeighbourRescoring().rescored(lists.iloc[:0], np.zeros(0)).shape == (0,)
@@ -122,6 +130,8 @@ def test_training_fits_the_rescoring_and_says_what_it_is_worth(encounters: pd.Da
     trained.ranker.save(tmp_path / "ranker.json")
     again = Ranker.load(tmp_path / "ranker.json")
     assert again.rescoring == trained.ranker.rescoring
+    assert again.individuals == trained.ranker.individuals
+    assert again.individuals is not None and again.individuals.questions["new"] > 0
     pd.testing.assert_frame_equal(rank_pairs(encounters, again), rank_pairs(encounters, trained.ranker))
 
 

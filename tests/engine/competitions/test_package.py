@@ -106,7 +106,8 @@ def test_the_time_is_reckoned_from_measured_rates() -> None:
     one = estimate([(100, 1000), (50, 20)], lists, Rates(10, 50, 5, "a machine"))
     assert one.pairs == 100 * 50 + 50 * 20
     assert one.photographs == 1000 + 150
-    scoring = (100 * 1000 + 50 * 20) / SCORED_PER_SECOND
+    # Every photograph, and ten leading candidates of each list beside the others and a sample.
+    scoring = (100 * 1000 + 50 * 20 + 100 * 10 * (50 + 64) + 50 * 10 * (20 + 64)) / SCORED_PER_SECOND
     assert one.hours == pytest.approx((115 + scoring + 120 + 300) / 3600)
     default = challenge_estimate(MatcherSettings())
     assert default.pairs == sum(s.n_queries * min(220, s.n_database) for s in CHALLENGE_SCENARIOS)

@@ -25,7 +25,7 @@ def test_the_pairs_that_are_shown_are_matched_beforehand_query_first(
 
     monkeypatch.setattr(match_report, "heat_maps", lambda matcher: None)
     monkeypatch.setattr(match_report, "write_report", lambda run, folder, **options: folder / "index.html")
-    matcher: Any = SimpleNamespace(prefetch=prefetch, describe_settings=dict)
+    matcher: Any = SimpleNamespace(prefetch=prefetch, describe_settings=dict, individual_model=None)
     index: Any = SimpleNamespace(catalog=SimpleNamespace(ids=["q1", "q2"], table=pd.DataFrame()))
     page = match_report.report_matches(matcher, index, index, answers, tmp_path, pictures_per_query=2)
     assert page == tmp_path / "index.html"

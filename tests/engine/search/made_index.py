@@ -60,6 +60,14 @@ class MadePool(PairPool):
         rows = [[self._local.get((key.split(":")[0], name), 0.0) for name in names] for key in queries]
         return [np.where(allowed(k), row, np.nan).astype(np.float32) for k, row in enumerate(rows)]
 
+    def score_rows(
+        self, tasks: Sequence[tuple[str, npt.NDArray[np.int64]]], database: Sequence[str]
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return the local scores of the table."""
+        names = [key.split(":")[0] for key in database]
+        scored = ([self._local.get((key.split(":")[0], names[row]), 0.0) for row in rows] for key, rows in tasks)
+        return [np.array(row, np.float32) for row in scored]
+
     def measure(self, matcher: MatcherName, tasks: Sequence[PairTask], progress: object = None) -> list[npt.NDArray]:
         """Return records whose inliers are those of the table, all plausible, and twice as many for LightGlue."""
         found = []

@@ -15,7 +15,6 @@ from engine.search.candidates import (
     ShortlistSettings,
     best_rows,
     expand,
-    nearest_in_list,
     reciprocal_rank_fusion,
     requery_scores,
 )
@@ -222,19 +221,6 @@ def test_the_likes_of_the_most_probable_candidates_are_fetched() -> None:
     probability[9] = 0.9
     added = expand(candidates, probability, retrieval, 1)
     assert added.row.tolist() == [19]
-
-
-def test_the_others_of_a_list_come_best_first() -> None:
-    vectors = unit(6, 3)
-    positions, cosines = nearest_in_list(vectors, 3)
-    cosine = vectors @ vectors.T
-    for row in range(6):
-        expected = sorted((c for c in range(6) if c != row), key=lambda c: -cosine[row, c])[:3]
-        assert positions[row].tolist() == expected
-        np.testing.assert_allclose(cosines[row], cosine[row, expected], atol=1e-6)
-    positions, cosines = nearest_in_list(vectors[:2], 3)
-    assert positions.tolist() == [[1, -1, -1], [0, -1, -1]] and np.isnan(cosines[:, 1:]).all()
-    assert nearest_in_list(vectors[:0], 3)[0].shape == (0, 3)
 
 
 def test_reciprocal_rank_fusion_by_hand() -> None:

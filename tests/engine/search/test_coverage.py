@@ -24,7 +24,7 @@ def test_the_counts_are_those_of_the_search() -> None:
     # p0 from above shares no skin with p2 and p5; p2, a left flank, none with p0, p1, p3.
     assert counted.scored == 3 + 2
     assert counted.matched == len(pool.asked["mutual_nn"]) and counted.rescored == len(pool.asked["lightglue"]) > 0
-    assert "5 pairs of a flank and a back" in str(counted)
+    assert "5 pairs show different sides" in str(counted)
 
 
 def test_nothing_is_said_of_flanks_where_there_are_none() -> None:
@@ -32,4 +32,4 @@ def test_nothing_is_said_of_flanks_where_there_are_none() -> None:
     index.catalog.table["date"] = np.datetime64("NaT")
     queries = index.subset(["p0"])
     raw = search(queries, index, CandidateFilter(), ShortlistSettings(), MadePool({}))
-    assert "flank" not in str(coverage(queries, index, CandidateFilter(), raw))
+    assert "sides" not in str(coverage(queries, index, CandidateFilter(), raw))

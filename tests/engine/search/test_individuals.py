@@ -23,6 +23,7 @@ from engine.search.individuals import (
     rank_encounters,
     rank_individuals,
 )
+from reranker.individual_model import IndividualModel
 from scarmatch.settings import SettingsError
 
 
@@ -104,6 +105,33 @@ def test_an_encounter_is_one_question() -> None:
     assert ranked["photographs"].tolist() == [["2"], ["1"], ["q1"]]
     more = rank_encounters(answers(("q1", "1", "a", 0.4), ("q2", "3", "a", 0.3)), {"q1": "e", "q2": "e"})
     assert more["probability"].item() == pytest.approx(1 - 0.6 * 0.7**0.5)
+
+
+MODEL = IndividualModel(
+    {"best": 1.0, "second": 0.0, "encounters": 0.0, "questions": 1.0, "mean": 0.0, "found": 0.0},
+    {"constant": 1.0, "log_photographs": 0.0},
+)
+
+
+def test_a_model_weighs_individuals_against_each_other_and_none_of_them() -> None:
+    table = answers(("q", "1", "a", 0.4), ("q", "2", "b", 0.3), ("q", "3", "b", 0.3), ("q", "4", None, 0.9))
+    ranked = rank_individuals(table, model=MODEL)
+    assert ranked["individual_id"].tolist() == ["a", "b"]
+    odds = np.array([0.4 / 0.6, 0.3 / 0.7]) ** 2
+    assert ranked["probability"].tolist() == pytest.approx(odds / (odds.sum() + math.e))
+    assert ranked["photographs"].tolist() == [["1"], ["2", "3"]]
+    left = new_individual_probability(table, ["q", "lonely"], model=MODEL)
+    assert left.to_dict() == pytest.approx({"q": math.e / (odds.sum() + math.e), "lonely": 1.0})
+
+
+def test_a_model_sees_every_photograph_of_an_encounter() -> None:
+    table = answers(("q1", "1", "a", 0.5), ("q2", "1", "a", 0.5), ("q2", "q1", "a", 0.99), ("q2", "2", "b", 0.6))
+    ranked = rank_encounters(table, {"q1": "e", "q2": "e", "q3": "e"}, model=MODEL)
+    # a was found by two of the photographs: 0.5 at best, 0.75 by any of them; b by one.
+    a, b = 1.0 * 3.0, 1.5 * 1.5
+    assert ranked["individual_id"].tolist() == ["a", "b"]
+    assert ranked["probability"].tolist() == pytest.approx([a / (a + b + math.e), b / (a + b + math.e)])
+    assert ranked["photographs"].tolist() == [["1"], ["2"]]
 
 
 def test_new_individual_is_what_the_individuals_leave() -> None:

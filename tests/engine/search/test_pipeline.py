@@ -118,8 +118,10 @@ def test_what_resembles_a_match_is_added_and_matched_and_may_be_rescored(index: 
     assert table.set_index("candidate_id")["mutual_nn_inliers"].loc[["p3", "p4", "p5"]].tolist() == [300, 0, 400]
     assert pool.asked["skin"] == [("p0", "p1"), ("p0", "p3"), ("p0", "p4"), ("p0", "p5")]
     assert pool.asked["lightglue"] == [("p0", "p1")], "first of one order and in the middle of the other"
-    assert table["neighbour0"].iloc[[0, -1]].tolist() == ["p2", "p4"]
-    assert table["neighbour3"].notna().all() and table["neighbour4"].isna().all()
+    # The list's leaders are p5, then p3, then p1 and p4; p2 was not matched, and nobody is a neighbour of its own.
+    assert table["neighbour0"].fillna("").tolist() == ["p5"] * 4 + [""]
+    assert table["neighbour1"].fillna("").tolist() == ["p3", "p3", "", "p3", "p3"]
+    assert table["neighbour3"].notna().sum() == 4 and table["neighbour4"].isna().all()
 
 
 def test_unmatched_candidates_bring_nobody() -> None:

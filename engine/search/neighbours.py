@@ -1,0 +1,129 @@
+"""Which photographs of a list lead it, and how alike they and the list's other photographs are.
+
+Neighbour re-scoring (:mod:`reranker.neighbour_rescoring`) asks whether a candidate shows the animal of another one that
+matches the query. That is a question about two photographs of the catalogue, and costs a comparison of each candidate
+with each of the others: so only the list's leading candidates by the first stage are others, and only cosine and local
+score are compared. Both are Z-normalised by the leader's scores with photographs of the catalogue at large, nearly all
+of which show other animals: a sample of those that the query may have, the same for every query and order of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.catalogue.index import CatalogIndex
+from engine.matching.pair_pool import PairPool
+from engine.search.allowed import AllowedCandidates
+from engine.search.candidates import Candidates
+from engine.search.same_skin import same_skin
+from features.records import BoolArray, FloatArray
+from reranker.likeness import NEIGHBOURS
+
+#: Photographs that a leader's local scores are compared with, and its cosines, which cost next to nothing.
+LOCAL_SAMPLE = 64
+_COSINE_SAMPLE = 1024
+#: Queries whose comparisons are in memory together.
+_BLOCK = 128
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Every candidate beside its list's leading candidates.
+
+    Attributes:
+        row: (R, NEIGHBOURS) int64 rows of the database, best leader first; -1 where there is none, or where it is the
+            candidate itself.
+        cosine_znorm, local_znorm: (R, NEIGHBOURS) float32 standard deviations above the leader's scores with
+            photographs of the catalogue at large; NaN where the two cannot be compared.
+        seconds: (R, NEIGHBOURS) float64 time between the two; NaN where either is not known.
+    """
+
+    row: Rows
+    cosine_znorm: FloatArray
+    local_znorm: FloatArray
+    seconds: npt.NDArray[np.float64]
+
+
+def find_neighbours(
+    candidates: Candidates,
+    queries: CatalogIndex,
+    database: CatalogIndex,
+    allowed: AllowedCandidates,
+    pool: PairPool,
+    flanks_apart: bool = False,
+) -> Neighbours:
+    """Compare every candidate with the leading candidates of its list.
+
+    Args:
+        candidates: with the first stage's evidence.
+        queries, database: what their rows mean.
+        allowed: which photographs each query may have.
+        pool: scores photographs of the database.
+        flanks_apart: a left flank is never compared with a right one.
+    """
+    shape = (len(candidates), NEIGHBOURS)
+    found = Neighbours(
+        np.full(shape, -1, np.int64),
+        np.full(shape, np.nan, np.float32),
+        np.full(shape, np.nan, np.float32),
+        np.full(shape, np.nan),
+    )
+    lists = list(candidates.lists(len(queries)))
+    keys = [description.key for description in database.descriptions]
+    views = database.catalog.table["viewpoint"].to_numpy(object)
+    comparable = {view: same_skin(np.full(len(views), view, object), views, flanks_apart) for view in set(views)}
+    times = _times(database)
+    # By content, so that the sample does not depend on the order of rows.
+    shuffled = np.argsort(np.array(keys, object), kind="stable") if keys else np.zeros(0, np.int64)
+    for start in range(0, len(lists), _BLOCK):
+        asked: list[tuple[tuple[slice, int], BoolArray, tuple[str, Rows]]] = []
+        for query in range(start, min(start + _BLOCK, len(lists))):
+            rows, leaders = candidates.row[lists[query]], _leaders(candidates, lists[query])
+            mask = allowed.mask(query)
+            sample = shuffled[mask[shuffled]][: 4 * _COSINE_SAMPLE]
+            for place, leader in enumerate(leaders):
+                here, others, skin = (lists[query], place), rows != leader, comparable[views[leader]]
+                impostors = sample[sample != leader]
+                vector = database.vectors[leader]
+                cosine = _above(database.vectors[rows] @ vector, database.vectors[impostors[:_COSINE_SAMPLE]] @ vector)
+                found.row[here] = np.where(others, leader, -1)
+                found.cosine_znorm[here] = np.where(others, cosine, np.nan)
+                found.seconds[here] = np.where(others, np.abs(times[rows] - times[leader]), np.nan)
+                known = others & skin[rows]
+                scored = np.concatenate([rows[known], impostors[skin[impostors]][:LOCAL_SAMPLE]])
+                asked.append((here, known, (keys[leader], scored)))
+        for (here, known, _), scores in zip(asked, pool.score_rows([task for *_, task in asked], keys), strict=True):
+            column = np.full(len(known), np.nan, np.float32)
+            column[known] = _above(scores[: known.sum()], scores[known.sum() :])
+            found.local_znorm[here] = column
+    return found
+
+
+def _leaders(candidates: Candidates, part: slice) -> list[int]:
+    """Return the rows of a list's leading candidates by evidence, best first; one that was not matched leads nobody."""
+    evidence, rows = candidates.evidence[part], candidates.row[part]
+    matched = np.flatnonzero(~np.isnan(evidence))
+    return [int(row) for row in rows[matched[np.lexsort((rows[matched], -evidence[matched]))[:NEIGHBOURS]]]]
+
+
+def _above(scores: FloatArray, sample: FloatArray) -> FloatArray:
+    """Return how far scores lie above a sample's mean, in its standard deviations; NaN where it has none."""
+    known = sample.astype(np.float64)
+    spread = known.std() if len(known) > 1 else 0.0
+    if not spread:
+        return np.full(len(scores), np.nan, np.float32)
+    return ((scores - known.mean()) / spread).astype(np.float32)
+
+
+def _times(index: CatalogIndex) -> npt.NDArray[np.float64]:
+    """Return the (N,) seconds at which photographs were taken, NaN where only the day is known, or nothing."""
+    table = index.catalog.table
+    if "timestamp" not in table:
+        return np.full(len(table), np.nan)
+    stamps = table["timestamp"].to_numpy(dtype="datetime64[ns]", na_value=np.datetime64("NaT"))
+    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e9)

@@ -1,0 +1,98 @@
+"""The leading candidates of a list beside its others, on catalogues made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.catalogue.catalog import CandidateFilter
+from engine.catalogue.index import CatalogIndex
+from engine.search.allowed import AllowedCandidates
+from engine.search.candidates import Candidates, ShortlistSettings
+from engine.search.neighbours import Neighbours, find_neighbours
+from engine.search.pipeline import search
+from reranker.likeness import NEIGHBOURS
+from tests.engine.search.made_index import MadePool, made_index
+
+VIEWS = ["top"] * 12 + ["left", "left"]
+
+
+@pytest.fixture(scope="module")
+def index() -> CatalogIndex:
+    vectors = np.random.default_rng(5).normal(size=(14, 6))
+    stamps = pd.to_datetime(["2020-01-01 10:00:00", "2020-01-01 10:00:07", *[None] * 12])
+    return made_index(vectors, viewpoint=VIEWS, timestamp=stamps, individual_id=[None] * 14, encounter_id=[None] * 14)
+
+
+def one_list(evidence: list[float]) -> Candidates:
+    """The candidates in the rows 0, 1, ..., with falling cosines."""
+    rows, none = np.arange(len(evidence)), np.zeros(len(evidence), np.float32)
+    cosine = np.linspace(0.9, 0.1, len(rows), dtype=np.float32)
+    query = np.zeros(len(rows), np.int64)
+    return Candidates(query, rows, cosine, none, none, none, none, evidence=np.array(evidence))
+
+
+def neighbours(index: CatalogIndex, evidence: list[float], local: dict[tuple[str, str], float]) -> Neighbours:
+    """The neighbours of query p13's list, which holds the rows 0, 1, ... as far as there is evidence."""
+    candidates = one_list(evidence)
+    queries = index.subset(["p13"])
+    allowed = AllowedCandidates(queries, index, CandidateFilter())
+    return find_neighbours(candidates, queries, index, allowed, MadePool({}, local))
+
+
+def test_the_best_by_evidence_lead_and_nobody_neighbours_itself(index: CatalogIndex) -> None:
+    found = neighbours(index, [0.1, 3.0, np.nan, 2.0], {})
+    assert found.row[:, 0].tolist() == [1, -1, 1, 1]
+    assert found.row[:, 1].tolist() == [3, 3, 3, -1]
+    assert found.row[:, 2].tolist() == [-1, 0, 0, 0]
+    assert (found.row[:, 3:] == -1).all(), "one that was not matched leads nobody"
+    assert found.row.shape == (4, NEIGHBOURS)
+
+
+def test_scores_are_those_above_the_leader_s_scores_with_the_catalogue(index: CatalogIndex) -> None:
+    local = {("p1", f"p{k}"): float(k % 5) for k in range(14)} | {("p1", "p0"): 30.0}
+    found = neighbours(index, [0.1, 3.0, 0.0], local)
+    others = [k for k in range(13) if k != 1]  # p13 asks, p1 leads
+    cosines = index.vectors[others] @ index.vectors[1]
+    expected = (index.vectors[[0, 2]] @ index.vectors[1] - cosines.mean()) / cosines.std()
+    np.testing.assert_allclose(found.cosine_znorm[[0, 2], 0], expected, rtol=1e-4)
+    # The local score knows no flank: p12 is left out of what p1 is compared with.
+    scores = np.array([local["p1", f"p{k}"] for k in others if k != 12])
+    np.testing.assert_allclose(
+        found.local_znorm[[0, 2], 0], (np.array([30.0, 2.0]) - scores.mean()) / scores.std(), rtol=1e-4
+    )
+    assert np.isnan(found.local_znorm[1, 0]) and np.isnan(found.cosine_znorm[1, 0])
+
+
+def test_a_flank_and_a_back_have_no_local_score_and_unknown_times_no_gap(index: CatalogIndex) -> None:
+    found = neighbours(index, [0.0, 2.0, *[-9.0] * 10, 1.0], {})
+    assert found.row[12, 0] == 1 and np.isnan(found.local_znorm[12, 0]) and np.isfinite(found.cosine_znorm[12, 0])
+    assert found.seconds[0, 0] == 7.0 and np.isnan(found.seconds[2:, 0]).all()
+
+
+def test_what_a_query_may_not_have_is_no_part_of_the_sample(index: CatalogIndex) -> None:
+    far = made_index(np.vstack([index.vectors, np.full((1, 6), 9.0)]), viewpoint=[*VIEWS, "top"])
+    table = far.catalog.table
+    table["individual_id"] = table["encounter_id"] = None
+    for name in ("date", "earliest", "latest"):
+        table[name] = pd.to_datetime(["2020-01-01"] * 14 + ["2030-01-01"])
+    candidates = one_list([1.0, 0.0])
+    queries = far.subset(["p13"])
+    rules = (CandidateFilter(), CandidateFilter(until="2021-01-01"))
+    every, some = (
+        find_neighbours(candidates, queries, far, AllowedCandidates(queries, far, rule), MadePool({})) for rule in rules
+    )
+    assert every.cosine_znorm[1, 0] != some.cosine_znorm[1, 0]
+
+
+def test_lists_do_not_depend_on_each_other(index: CatalogIndex) -> None:
+    local = {(f"p{a}", f"p{b}"): float((3 * a + 5 * b) % 11) for a in range(14) for b in range(14)}
+    settings = ShortlistSettings(size=4, expansion=2, rescore=0)
+    index.catalog.table["date"] = pd.NaT
+    together = search(index, index, CandidateFilter(), settings, MadePool({}, local))
+    for name in ("p0", "p7", "p13"):
+        alone = search(index.subset([name]), index, CandidateFilter(), settings, MadePool({}, local))
+        own = together[together["query_id"] == name].reset_index(drop=True)
+        # Columns of names may hold None or NaN for nobody, whatever pandas makes of their other rows.
+        assert alone.astype(str).replace("None", "nan").equals(own.astype(str).replace("None", "nan"))
