@@ -35,16 +35,29 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
 
     A checksum of both goes into the header, so that damage is noticed when the file is read.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(header, sort_keys=True)
-    save_file(ready, temporary, metadata={HEADER_KEY: text, CHECKSUM_KEY: _checksum(ready, text)})
-    with temporary.open("rb") as file:
+    data = save(ready, metadata={HEADER_KEY: text, CHECKSUM_KEY: _checksum(ready, text)})
+    with temporary.open("wb") as file:
+        file.write(_in_order(data))
+        file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with its header's names in order: the library writes them in another one each time.
+
+    The same tensors then are the same file, with the same hash.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def read_header(path: Path) -> dict[str, Any]:

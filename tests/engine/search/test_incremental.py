@@ -20,8 +20,9 @@ BEFORE, ADDED = 5, 3
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     """What the networks and the pair worker were asked for."""
-    found: dict[str, list] = {"keypoints": [], "vectors": [], "pairs": []}
-    extract, describe, match = KeypointExtractor.extract, GlobalDescriptor.describe, PairWorker.match
+    found: dict[str, list] = {"keypoints": [], "vectors": [], "pairs": [], "shown": []}
+    extract, describe = KeypointExtractor.extract, GlobalDescriptor.describe
+    measure, match = PairWorker.measure, PairWorker.match
 
     def watch_extract(self, photo, *rest):
         found["keypoints"].append(photo.sha256)
@@ -31,13 +32,18 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         found["vectors"] += sorted({photo.sha256 for photo in photos})
         return describe(self, photos, *rest)
 
-    def watch_match(self, matcher: MatcherName, task: PairTask):
+    def watch_measure(self, matcher: MatcherName, task: PairTask):
         found["pairs"] += [(matcher, task.query, key) for key in task.candidates]
+        return measure(self, matcher, task)
+
+    def watch_match(self, matcher: MatcherName, task: PairTask):
+        found["shown"] += [(matcher, task.query, key) for key in task.candidates]
         return match(self, matcher, task)
 
+    monkeypatch.setattr(PairWorker, "match", watch_match)
     monkeypatch.setattr(KeypointExtractor, "extract", watch_extract)
     monkeypatch.setattr(GlobalDescriptor, "describe", watch_describe)
-    monkeypatch.setattr(PairWorker, "match", watch_match)
+    monkeypatch.setattr(PairWorker, "measure", watch_measure)
     return found
 
 
@@ -79,7 +85,7 @@ def test_only_what_is_new_is_computed(
     for asked in counts.values():
         asked.clear()
     again = later.pairs(later.index(everything.subset(ids)).subset(ids[:2]), index)
-    assert counts == {"keypoints": [], "vectors": [], "pairs": []}
+    assert counts == {"keypoints": [], "vectors": [], "pairs": [], "shown": []}
     pd.testing.assert_frame_equal(after, again)
 
 
@@ -87,7 +93,7 @@ def test_pairs_to_be_shown_are_matched_by_the_workers_and_shown_as_ever(
     small_settings: MatcherSettings, made_up_dir: Path, tmp_path: Path, counts: dict[str, list]
 ) -> None:
     def matched() -> int:
-        return sum(matcher == LIGHTGLUE for matcher, _, _ in counts["pairs"])
+        return sum(matcher == LIGHTGLUE for matcher, _, _ in counts["shown"])
 
     catalog = Catalog.read(made_up_dir)
     catalog = catalog.subset(catalog.ids[:4])
