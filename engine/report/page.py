@@ -314,7 +314,7 @@ def chance(probability: float | None) -> str:
 
 def _render(path: Path, page: dict[str, Any]) -> None:
     here = Path(__file__).parent
-    script = (here / "script.js").read_text(encoding="utf-8")
+    script = "".join((here / name).read_text(encoding="utf-8") for name in ("comparison.js", "script.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     environment = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
