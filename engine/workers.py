@@ -133,6 +133,26 @@ def run_tasks(
         pool.close()
 
 
+def start_process(target: Callable[..., None], arguments: tuple[Any, ...]) -> SpawnProcess:
+    """Start a process that ends when this program does, however it ends, and that Ctrl-C does not reach.
+
+    It may have worker processes of its own.
+
+    Args:
+        target: a module-level function. arguments: what it is called with; picklable, or an end of a pipe.
+    """
+    process = _Process(target=_run_to_the_end, args=(target, arguments))
+    process.start()
+    return process
+
+
+def _run_to_the_end(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_the_program, name="end-with-the-program", daemon=True).start()
+    if not hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    target(*arguments)
+
+
 def _collect(pending: dict[Future[Result], int]) -> Iterator[tuple[int, Result]]:
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:

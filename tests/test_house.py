@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine.search": _SEARCH,
     "engine.competitions": _SEARCH,
     "engine.report": _SEARCH,
-    "engine.review": _SEARCH,
+    "engine.review": _SEARCH | {"engine.report"},
     # The only room that knows of HTTP; the commands start it.
     "engine.review.server": _SEARCH | {"engine.exports", "engine.review", "engine.report"},
     # Today's catalogue in the forms of other programs, and their names back.
@@ -47,9 +47,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine.commands": _PRODUCT,
     "bench": _PRODUCT,
 }
-#: Libraries that take long to import. A module that imports one at its top may be imported inside the function that
-#: needs it; every other import stands at the top of its file.
-HEAVY = {"kornia", "lightgbm", "matplotlib", "openvino", "playwright", "sklearn", "timm", "torch"}
+#: Libraries that take long to import, or that an extra brings. A module that imports one at its top may be imported
+#: inside the function that needs it; every other import stands at the top of its file.
+HEAVY = {
+    "fastapi",
+    "kornia",
+    "lightgbm",
+    "matplotlib",
+    "openvino",
+    "playwright",
+    "sklearn",
+    "starlette",
+    "timm",
+    "torch",
+    "uvicorn",
+}
 
 #: Faults that still stand. A list may only become shorter: an entry that is no fault any more must go.
 STILL_THE_WRONG_WAY: set[tuple[str, str]] = set()

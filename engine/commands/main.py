@@ -39,6 +39,7 @@ COMMANDS = {
     "index": Entry("catalogue", "Describe every photograph of a catalogue once; a stopped run goes on where it was."),
     "match": Entry("matching", "Match photographs against a catalogue: the most probable candidates of each."),
     "explain": Entry("matching", "Explain one pair: pictures layer by layer, and what spoke for and against it."),
+    "review": Entry("review", "Decide in the browser who new photographs show, and keep what was decided."),
     "identify": Entry("competition", "Name the individual of every photograph: five predictions each (Happywhale)."),
     "rank": Entry("competition", "Answer all queries of a folder in the challenge's layout: a valid submission."),
     "score": Entry("competition", "Check a submission as the organisers' scorer would and print its mAP@20."),

@@ -25,6 +25,8 @@ from engine.commands.options import (
     positive,
     with_overrides,
 )
+from engine.review.decisions import ReviewError
+from engine.review.reviewed import reviewed_catalog
 from engine.training.keypoint_training import train_keypoint_metric
 from engine.training.ranker_training import render_report, train_on_catalog
 from engine.training.skin_training import train_mark_descriptors
@@ -35,6 +37,12 @@ from features.training.skin_settings import SkinTrainSettings
 def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
     add_catalog(parser)
     parser.add_argument("--output", type=output_file, required=True, metavar="MODEL", help="the ranker's JSON file")
+    parser.add_argument(
+        "--decisions",
+        type=Path,
+        metavar="FILE",
+        help="learn from what reviewers decided, too: the file of `scarmatch review`",
+    )
     parser.add_argument("--queries", type=positive, help="use so many queries at most (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of queries and the folds (0)")
     parser.add_argument(
@@ -45,7 +53,7 @@ def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_ranker(options: argparse.Namespace) -> int:
-    catalog = Catalog.read(options.catalog, options.format)
+    catalog = _with_decisions(Catalog.read(options.catalog, options.format), options.decisions)
     trained = train_on_catalog(
         catalog,
         matcher_from(options, catalog),
@@ -58,6 +66,24 @@ def _train_ranker(options: argparse.Namespace) -> int:
     print(json.dumps(trained.report, indent=2) if options.json else render_report(trained.report))
     say(f"saved to {options.output}")
     return 0
+
+
+def _with_decisions(catalog: Catalog, file: Path | None) -> Catalog:
+    """Return a catalogue under the names that reviewers gave, with the photographs that they were asked about.
+
+    Raises:
+        ReviewError: the file is not there, or is no review's.
+    """
+    if file is None:
+        return catalog
+    if not file.is_file():
+        raise ReviewError(f"{file}: there is no such file of decisions; `scarmatch review` writes one")
+    reviewed, state = reviewed_catalog(catalog, file)
+    named = sum(state.name(image) != name for image, name in state.catalogue_names.items())
+    say(f"{named} photographs are named otherwise than in the catalogue, by {len(state.active())} decisions")
+    if state.contradictions():
+        say(f"{len(state.contradictions())} contradictions: what they leave without a name teaches nothing")
+    return reviewed
 
 
 def _train_descriptor_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ class Links:
         self._names: dict[Node, list[str]] = {}
         self._joined: dict[Node, list[Node]] = {}
         self._apart: dict[str, list[str]] = {}
+        self._broken: set[tuple[str, str]] = set()
+        self._several: set[Node] = set()
 
     def add(self, node: Node) -> None:
         """Add a node, if it is new, as a group of its own."""
@@ -51,8 +53,15 @@ class Links:
         if len(self._members[into]) < len(self._members[gone]):
             into, gone = gone, into
         self._root[gone] = into
-        self._members[into] += self._members.pop(gone)
+        moved = self._members.pop(gone)
+        self._members[into] += moved
         self._names[into] += self._names.pop(gone)
+        self._several.discard(gone)
+        if len(self._names[into]) > 1:
+            self._several.add(into)
+        for node in moved:
+            if isinstance(node, str) and node in self._apart:
+                self._note_broken(node, self._apart[node])
 
     def keep_apart(self, first: str, second: str) -> None:
         """Say that two photographs are never one group's."""
@@ -60,9 +69,14 @@ class Links:
             self.add(node)
         self._apart.setdefault(first, []).append(second)
         self._apart.setdefault(second, []).append(first)
+        self._note_broken(first, [second])
 
-    def members(self, image: str) -> list[str]:
-        """Return the photographs of a photograph's group, itself among them."""
+    def _note_broken(self, image: str, others: list[str]) -> None:
+        root = self.root(image)
+        self._broken.update((min(image, one), max(image, one)) for one in others if self.root(one) == root)
+
+    def members(self, image: Node) -> list[str]:
+        """Return the photographs of a node's group, itself among them if it is one."""
         nodes = self._members.get(self.root(image), [image])
         return [node for node in nodes if isinstance(node, str)]
 
@@ -90,12 +104,11 @@ class Links:
 
     def broken(self) -> list[tuple[str, str]]:
         """Return the pairs that are kept apart and linked all the same."""
-        pairs = {(a, b) for a, others in self._apart.items() for b in others if a < b and self.linked(a, b)}
-        return sorted(pairs)
+        return sorted(self._broken)
 
     def shared_names(self) -> list[list[str]]:
         """Return the names of every group that reaches more than one."""
-        return [sorted(names) for names in self._names.values() if len(names) > 1]
+        return [sorted(self._names[root]) for root in self._several]
 
     def way(self, first: Node, second: Node) -> list[Node]:
         """Return the shortest way from one node to another along the links; [] if there is none."""

@@ -19,13 +19,13 @@ the pair.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import pandas as pd
 
-from engine.review.decisions import NAMING_KINDS, PAIR_KINDS, Decision
+from engine.review.decisions import PAIR_KINDS, Decision
 from engine.review.links import Links, Node
 
 Pair: TypeAlias = tuple[str, str]
@@ -63,6 +63,19 @@ class Contradiction:
         return f"{self.kind}: {', '.join(sorted({self.images[0], self.images[-1]}))}"
 
 
+@dataclass(frozen=True)
+class Touched:
+    """What some decisions concern.
+
+    Attributes:
+        spoken_of: photographs of the groups that they speak of.
+        linked: those whose group, and so perhaps name, changed.
+    """
+
+    spoken_of: set[str]
+    linked: set[str]
+
+
 class ReviewState:
     """The replay of decisions, to which further ones can be added.
 
@@ -84,32 +97,38 @@ class ReviewState:
         self.last = 0
         self.decisions: list[Decision] = []
         self._contradictions: list[Contradiction] | None = None
+        self._counting: set[int] | None = None
         self._rebuild()
 
     # --- building -----------------------------------------------------------------------------------------------------
 
-    def extend(self, decisions: Iterable[Decision]) -> set[str] | None:
+    def extend(self, decisions: Iterable[Decision]) -> Touched | None:
         """Add decisions, in the order of their rows.
 
         Returns:
-            The photographs whose groups changed, None where any may have.
+            The photographs that they concern, None where they may concern any.
         """
         new = [one for one in decisions if one.number > self.last]
-        touched: set[str] = set()
+        touched = Touched(set(), set())
         whole = False
         for decision in new:
             self.decisions.append(decision)
             self.last = decision.number
             if decision.kind == "skip":
                 self.skipped.setdefault(decision.who, {}).update(dict.fromkeys(decision.images, decision.number))
-                touched.update(decision.images)
             elif decision.kind in PAIR_KINDS and not whole and self._vote(decision):
-                touched.update(*(self.links.members(image) for image in decision.images))
+                groups = [self.links.members(image) for image in decision.images]
+                touched.spoken_of.update(*groups)
+                if decision.kind == "same":
+                    touched.linked.update(*groups)
             else:
                 whole = True
         self._contradictions = None
         if whole:
+            self._counting = None
             self._rebuild()
+        elif self._counting is not None:
+            self._counting.update(one.number for one in new)
         return None if whole else touched
 
     def add_photographs(self, names: Mapping[str, str | None], encounters: Mapping[str, str] | None = None) -> None:
@@ -118,17 +137,26 @@ class ReviewState:
         self.encounters.update(encounters or {})
         self._rebuild()
 
+    @property
+    def counting(self) -> set[int]:
+        """The rows that nobody took back, undos among them."""
+        if self._counting is None:
+            undone: set[int] = set()
+            for decision in reversed(self.decisions):
+                if decision.kind == "undo" and decision.number not in undone and decision.target < decision.number:
+                    undone.add(decision.target)
+            self._counting = {one.number for one in self.decisions} - undone
+        return self._counting
+
     def active(self) -> list[Decision]:
         """Return the decisions that nobody took back, undos left out."""
-        undone: set[int] = set()
-        for decision in reversed(self.decisions):
-            if decision.kind == "undo" and decision.number not in undone and decision.target < decision.number:
-                undone.add(decision.target)
-        return [one for one in self.decisions if one.kind != "undo" and one.number not in undone]
+        counting = self.counting
+        return [one for one in self.decisions if one.kind != "undo" and one.number in counting]
 
     def _rebuild(self) -> None:
         self.base: dict[str, str | None] = dict(self.catalogue_names)
         self.votes: dict[Pair, dict[str, Vote]] = {}
+        self._pairs_of: dict[str, list[Pair]] = {}
         self.skipped: dict[str, dict[str, int]] = {}
         self._contradictions = None
         self._named_by: dict[str, int] = {}
@@ -137,7 +165,10 @@ class ReviewState:
         loose: set[str] = set()
         past: dict[str, list[Decision]] = {}
         for decision in active:
-            if decision.kind in ("new_individual", "split", "move"):
+            if decision.kind == "new_individual":
+                for image in decision.images:
+                    self._name(image, decision.name, decision.number)
+            elif decision.kind in ("split", "move"):
                 moved = set(decision.images)
                 loose |= moved
                 for image in decision.images:
@@ -155,15 +186,19 @@ class ReviewState:
         self._join_known(loose)
         for decision in active:
             if decision.kind in PAIR_KINDS and decision.number not in retired:
-                self.votes.setdefault(decision.pair, {})[decision.who] = _vote(decision)
                 for image in decision.images:
+                    self.base.setdefault(image, None)
                     self.links.add(image)
+                self._remember(decision)
         self._supporters: dict[tuple[str, frozenset[Node]], set[str]] = {}
         for pair, votes in self.votes.items():
             for vote in votes.values():
                 self._supporters.setdefault((vote.kind, self._units(pair)), set()).add(vote.who)
+        self._disputed_pairs: list[Pair] = []
         for pair in self.votes:
             verdict = self._verdict(pair)
+            if verdict == "disputed":
+                self._disputed_pairs.append(pair)
             if verdict in ("same", "different"):
                 self._join(pair, verdict)
 
@@ -184,7 +219,8 @@ class ReviewState:
             self.links.add(image)
             if name is not None:
                 self.links.join(("name", name), image)
-            elif image in self.encounters and image not in loose:
+            # What the catalogue left unnamed stays with its encounter, although a reviewer has named it since.
+            if self.catalogue_names.get(image) is None and image in self.encounters and image not in loose:
                 other = first.setdefault(self.encounters[image], image)
                 if other != image:
                     self.links.join(other, image)
@@ -192,18 +228,24 @@ class ReviewState:
     def _vote(self, decision: Decision) -> bool:
         """Add a vote where that only adds to what is known; False where a vote or link changes, and nothing is done."""
         pair = decision.pair
-        before = self.votes.get(pair, {})
+        before = dict(self.votes.get(pair, {}))
         # With several votes asked for, one of another pair may count for this one and the other way round.
         if self.votes_needed > 1 or any(vote.kind != decision.kind for vote in before.values()):
             return False
         for image in pair:
             self.base.setdefault(image, None)
             self.links.add(image)
-        self.votes[pair] = {**before, decision.who: _vote(decision)}
+        self._remember(decision)
         self._supporters.setdefault((decision.kind, self._units(pair)), set()).add(decision.who)
         if not before and decision.kind in ("same", "different"):
             self._join(pair, decision.kind)
         return True
+
+    def _remember(self, decision: Decision) -> None:
+        if decision.pair not in self.votes:
+            for image in decision.pair:
+                self._pairs_of.setdefault(image, []).append(decision.pair)
+        self.votes.setdefault(decision.pair, {})[decision.who] = _vote(decision)
 
     def _join(self, pair: Pair, verdict: str) -> None:
         if verdict == "same":
@@ -252,6 +294,10 @@ class ReviewState:
         """Return every photograph's name today."""
         return {image: self.name(image) for image in self.base}
 
+    def photographs_of(self, name: str) -> list[str]:
+        """Return an individual's photographs, [] if there is none of that name."""
+        return [image for image in self.links.members(("name", name)) if self.name(image) == name]
+
     def individuals(self) -> dict[str, list[str]]:
         """Return name -> photographs, in the catalogue's order."""
         found: dict[str, list[str]] = {}
@@ -259,6 +305,17 @@ class ReviewState:
             if name is not None:
                 found.setdefault(name, []).append(image)
         return found
+
+    def votes_of(self, image: str) -> Iterator[tuple[str, Vote]]:
+        """Yield (other photograph, vote) for every last word on a photograph and another."""
+        for pair in self._pairs_of.get(image, ()):
+            other = pair[1] if pair[0] == image else pair[0]
+            for vote in self.votes[pair].values():
+                yield other, vote
+
+    def votes_on(self, image: str) -> list[Vote]:
+        """Return every last word on a photograph and another."""
+        return [vote for _, vote in self.votes_of(image)]
 
     def pair_votes(self, first: str, second: str) -> list[Vote]:
         """Return the reviewers' last words on a pair."""
@@ -293,10 +350,9 @@ class ReviewState:
         return self._contradictions
 
     def _disputed(self) -> Iterable[Contradiction]:
-        for pair, votes in self.votes.items():
-            if self._verdict(pair) == "disputed":
-                numbers = sorted(vote.number for vote in votes.values())
-                yield Contradiction("reviewers disagree", pair, tuple(numbers), self._names_of(pair))
+        for pair in self._disputed_pairs:
+            numbers = sorted(vote.number for vote in self.votes[pair].values())
+            yield Contradiction("reviewers disagree", pair, tuple(numbers), self._names_of(pair))
 
     def _linked_and_different(self) -> Iterable[Contradiction]:
         for pair in self.links.broken():
@@ -357,11 +413,6 @@ def known_of(table: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str]
         if pd.notna(encounter):
             encounters[str(image)] = str(encounter)
     return names, encounters
-
-
-def changes_names(decision: Decision) -> bool:
-    """Return whether a decision can change names of photographs that were named before."""
-    return decision.kind in NAMING_KINDS or decision.kind == "undo"
 
 
 def _vote(decision: Decision) -> Vote:

@@ -15,7 +15,7 @@ from engine.review.replay import ReviewState, known_of, replay_on
 _TIMES = ("date", "timestamp", "earliest", "latest")
 
 
-def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row of a catalogue's table as plain JSON values, as :meth:`ReviewFile.add_photographs` keeps it."""
     record: dict[str, Any] = {}
     for name in COLUMNS:

@@ -116,6 +116,11 @@ def test_new_individuals_and_renaming() -> None:
     assert state.individuals()["Nova"] == ["q1", "q2", "r"] and "N" not in state.individuals()
 
 
+def test_a_new_individual_names_what_was_linked_with_it() -> None:
+    state = state_of(says("same", "q1", "r"), says("new_individual", "r", name="N"))
+    assert state.individuals()["N"] == ["q1", "q2", "r"] and state.retired == frozenset()
+
+
 def test_undo_is_a_row_and_can_be_undone() -> None:
     same = says("same", "r", "a1")
     assert state_of(same, undo(1)).name("r") is None

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from engine.catalogue.catalog import COLUMNS, Catalog
+from engine.commands.training import _with_decisions
 from engine.review.decision_table import ReviewFile
-from engine.review.decisions import Decision
+from engine.review.decisions import Decision, ReviewError
 from engine.review.reviewed import record_of, reviewed_catalog
 
 
@@ -43,6 +44,19 @@ def test_new_photographs_come_back_with_all_that_is_known_of_them(tmp_path: Path
     assert state.individuals() == {"A": ["a", "n1"]}
     kept = [name for name in COLUMNS if name != "individual_id"]
     pd.testing.assert_frame_equal(reviewed.subset(["n1", "n2"]).table[kept], new.table[kept])
+
+
+def test_a_ranker_learns_from_todays_names(tmp_path: Path, new: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
+    old = Catalog(pd.DataFrame({"image_id": ["a"], "path": ["/a.jpg"], "individual_id": ["A"]}), Path("/"))
+    with ReviewFile(tmp_path / "r") as review:
+        review.add_photographs((row["image_id"], record_of(row)) for row in new.table.to_dict("records"))
+        review.append([Decision("same", "Ada", ("n1", "a")), Decision("different", "Ada", ("n2", "a"))])
+    assert _with_decisions(old, None) is old
+    taught = _with_decisions(old, tmp_path / "r")
+    assert taught.table["individual_id"].tolist() == ["A", "A", None]
+    assert "1 photographs are named otherwise" in capsys.readouterr().err
+    with pytest.raises(ReviewError, match="no such file"):
+        _with_decisions(old, tmp_path / "nothing")
 
 
 def test_without_a_decision_the_catalogue_is_as_it_was(tmp_path: Path, made_up_dir: Path) -> None:

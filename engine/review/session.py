@@ -1,0 +1,162 @@
+"""A review at work: the catalogue, the file of decisions, their replay and the queue, kept in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from engine.catalogue.catalog import Catalog
+from engine.catalogue.encounters import is_known
+from engine.review.decision_table import ReviewFile
+from engine.review.decisions import PAIR_KINDS, Decision, ReviewError
+from engine.review.naming import check
+from engine.review.questions import questions_of
+from engine.review.queue import Queue
+from engine.review.replay import ReviewState, known_of
+from engine.review.reviewed import record_of, with_new_photographs
+from engine.review.standing import Standing
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One photograph of an answer: its id, the probability, and what was found (None where nothing was measured)."""
+
+    image: str
+    probability: float
+    cosine: float | None = None
+    matches: int | None = None
+    inliers: int | None = None
+
+
+class Review:
+    """Everything that pages and programs ask of a review. One thread at a time may use it.
+
+    Args:
+        catalog: the catalogue as it was read.
+        file: where decisions are kept; other processes may write to it meanwhile.
+        votes: how many reviewers must say the same before a link holds.
+        by_encounter: photographs of one encounter are one question.
+
+    Attributes:
+        photographs: the catalogue with the photographs that the review added.
+        state: the replay of all decisions.
+        queue: the questions.
+    """
+
+    def __init__(self, catalog: Catalog, file: ReviewFile, votes: int = 1, by_encounter: bool = True) -> None:
+        self.catalog, self.file = catalog, file
+        self.by_encounter = by_encounter
+        self.photographs = with_new_photographs(catalog, file)
+        self.state = ReviewState(*known_of(self.photographs.table), votes)
+        self._ranked: dict[str, dict[str, Ranked]] = {}
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._keys: set[str] = set()
+        self._ask()
+        self.refresh()
+        self.learn(self.file.answered())
+
+    def _ask(self) -> None:
+        table = self.photographs.table
+        self.rows: dict[str, dict[str, Any]] = {
+            str(row["image_id"]): {str(name): value for name, value in row.items()} for row in table.to_dict("records")
+        }
+        viewpoints = {image: row["viewpoint"] for image, row in self.rows.items() if is_known(row["viewpoint"])}
+        old = getattr(self, "queue", None)
+        self.queue = Queue(self.state, viewpoints)
+        self.queue.add(questions_of(table, self.by_encounter))
+        for image, answer in (old.answers if old is not None else {}).items():
+            self.queue.answer(image, answer)
+
+    def refresh(self) -> None:
+        """Take up the decisions that were written since, by whomever."""
+        if self.file.last() > self.state.last:
+            new = self.file.decisions(self.state.last)
+            self._keys.update(one.key for one in new if one.key)
+            self.queue.forget(self.state.extend(new))
+
+    def add_photographs(self, table: pd.DataFrame) -> list[str]:
+        """Add photographs that are no part of the catalogue, and ask who they show; returns their ids.
+
+        Args:
+            table: rows of a catalogue's table, with ids that neither the catalogue nor the review has.
+        """
+        records = [record_of(row) for row in table.to_dict("records")]
+        taken = [record["image_id"] for record in records if record["image_id"] in self.rows]
+        if taken:
+            raise ReviewError(f"there is a photograph {taken[0]!r} already: give the new one another id")
+        self.file.add_photographs((record["image_id"], record) for record in records)
+        self.photographs = with_new_photographs(self.catalog, self.file)
+        names, encounters = known_of(self.photographs.table)
+        new = [record["image_id"] for record in records]
+        self.state.add_photographs({image: names[image] for image in new}, encounters)
+        self._ask()
+        return new
+
+    def learn(self, images: Iterable[str]) -> None:
+        """Take up the engine's answers to photographs, as they are in the file."""
+        for image, record in self.file.answers(list(images)).items():
+            ranked = [Ranked(*values) for values in record["photographs"]]
+            self._ranked[image] = {one.image: one for one in ranked}
+            self._parts[image] = record.get("parts", {})
+            self.queue.answer(image, {one.image: one.probability for one in ranked})
+
+    def ranked(self, query: str, image: str) -> Ranked | None:
+        """Return what was found of a photograph beside one that was asked; None if it is not among the answers."""
+        return self._ranked.get(query, {}).get(image)
+
+    def parts(self, query: str, image: str) -> dict[str, Any] | None:
+        """Return what the ranker's features added to a pair's score, as plain values; None if nobody asked."""
+        return self._parts.get(query, {}).get(image)
+
+    def standing(self, image: str) -> Standing:
+        """Return how the question of a photograph stands.
+
+        Raises:
+            ReviewError: no question has this photograph.
+        """
+        question = self.queue.question_of(image)
+        if question is None:
+            raise ReviewError(f"there is no question about {image!r}")
+        return self.queue.standing(question.key)
+
+    def decide(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Write decisions, all or none, and return them as they are in the table.
+
+        What was shown and with which probability is added where it is known and not said.
+
+        Raises:
+            ReviewError: one of them cannot be made (:func:`engine.review.naming.check`).
+        """
+        self.refresh()
+        for decision in decisions:
+            if decision.key not in self._keys:
+                check(decision, self.state)
+        written = self.file.append([self._with_probability(decision) for decision in decisions])
+        self.refresh()
+        return written
+
+    def _with_probability(self, decision: Decision) -> Decision:
+        if decision.kind not in PAIR_KINDS or decision.probability is not None:
+            return decision
+        query, image = decision.images
+        question = self.queue.question_of(query)
+        if question is None:
+            return decision
+        standing = self.queue.standing(question.key)
+        for rank, candidate in enumerate(standing.candidates, start=1):
+            if image in candidate.images:
+                shown = {"question": question.key, "rank": rank, "name": candidate.name, **decision.shown}
+                return decision.replace(probability=candidate.probability, shown=shown)
+        return decision
+
+    def other_photographs(self, name: str) -> list[str]:
+        """Return an individual's photographs today, [] if there is none of that name."""
+        return self.state.photographs_of(name)
+
+    def day(self, image: str) -> str:
+        """Return the day on which a photograph was taken, YYYY-MM-DD, "" if it is not known."""
+        date = self.rows[image]["date"]
+        return date.isoformat()[:10] if is_known(date) else ""

@@ -1,0 +1,357 @@
+"""The server: who may ask, what programs get, and what is refused: foreign sites, foreign paths, hostile uploads."""
+
+from __future__ import annotations
+
+import io
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'scarmatch[review]'")
+from starlette.testclient import TestClient
+
+from engine.review.decision_table import ReviewFile
+from engine.review.server.access import TOKEN_HEADER, Access
+from engine.review.server.hall import Hall
+from engine.review.server.serve import ServeError, ServerPlan, bound, hall_for, make_app, serve
+from engine.review.session import Review
+
+ADDRESS = "http://127.0.0.1:8000"
+PAGES = ("/", "/question?image=q1", "/contradictions", "/individuals", "/individual?name=A", "/decisions", "/more")
+
+
+@pytest.fixture
+def access() -> Access:
+    """Who may ask a server of this machine alone."""
+    return Access(8000, {"127.0.0.1", "localhost"}, "Ada")
+
+
+@pytest.fixture
+def hall(tmp_path: Path, review: Review, access: Access) -> Hall:
+    """A hall in which nothing is matched."""
+    return hall_for(review, None, access, tmp_path / "pictures", ServerPlan(title="Made up", largest=300_000))
+
+
+@pytest.fixture
+def stranger(hall: Hall) -> Iterator[TestClient]:
+    """A browser without a session."""
+    with TestClient(make_app(hall), base_url=ADDRESS, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(stranger: TestClient, access: Access) -> TestClient:
+    """A browser with a session and its token."""
+    assert stranger.get(access.invite()).status_code == 303
+    stranger.headers[TOKEN_HEADER] = stranger.get("/api/session").json()["token"]
+    return stranger
+
+
+def decide(client: TestClient, kind: str, *images: str, **more: Any) -> Any:
+    return client.post("/api/decisions", json={"decisions": [{"kind": kind, "images": list(images), **more}]})
+
+
+def jpeg(size: tuple[int, int] = (60, 120), seed: int = 9) -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size[::-1], 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+def send(client: TestClient, content: bytes, name: str = "new photo.jpg", **form: str) -> Any:
+    return client.post("/api/photographs", files={"file": (name, content)}, data=form)
+
+
+# --- who may ask ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/api/questions", "/picture?image=a1", "/static/script.js", "/interface"])
+def test_nothing_is_told_to_a_stranger(stranger: TestClient, path: str) -> None:
+    answer = stranger.get(path)
+    assert answer.status_code == 401
+    assert "q1" not in answer.text and "set-cookie" not in answer.headers
+
+
+def test_an_address_opens_one_browser_once(stranger: TestClient, access: Access) -> None:
+    address = access.invite()
+    assert stranger.get(address).status_code == 303
+    cookie = stranger.cookies
+    assert stranger.get("/").status_code == 200
+    cookie.clear()
+    assert "opened before" in stranger.get(address).text
+    assert stranger.get("/").status_code == 401
+
+
+def test_the_cookie_is_no_scripts_and_no_other_sites(stranger: TestClient, access: Access) -> None:
+    given = stranger.get(access.invite()).headers["set-cookie"].lower()
+    assert "httponly" in given and "samesite=strict" in given
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:8000", "127.0.0.1:9000", "127.0.0.1.evil.example:8000", "", "127.0.0.1:x"]
+)
+def test_another_name_for_this_server_is_refused(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"host": host}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:9000"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {TOKEN_HEADER: ""},
+        {TOKEN_HEADER: "wrong"},
+    ],
+)
+def test_what_another_site_could_send_decides_nothing(client: TestClient, hall: Hall, headers: dict[str, str]) -> None:
+    body = {"decisions": [{"kind": "same", "images": ["q1", "a1"]}]}
+    assert client.post("/api/decisions", json=body, headers=headers).status_code == 403
+    assert hall.review.file.last() == 0
+
+
+def test_own_pages_may_decide_and_other_sites_read_nothing(client: TestClient) -> None:
+    answer = client.post(
+        "/api/decisions",
+        json={"decisions": [{"kind": "same", "images": ["q1", "a1"]}]},
+        headers={"origin": ADDRESS, "sec-fetch-site": "same-origin"},
+    )
+    assert answer.status_code == 200
+    assert not any(name.startswith("access-control") for name in answer.headers)
+    page = client.get("/", headers={"origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in page.headers
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_another_machine_needs_the_password(review: Review, tmp_path: Path) -> None:
+    with pytest.raises(ServeError, match="SCARMATCH_REVIEW_PASSWORD"):
+        serve(review, None, ServerPlan(host="0.0.0.0"), print)
+    access = Access(8000, {"127.0.0.1"}, "Ada", "correct horse")
+    hall = hall_for(review, None, access, tmp_path / "pictures", ServerPlan())
+    with TestClient(make_app(hall), base_url=ADDRESS) as client:
+        assert "not the password" in client.post("/sign-in", data={"password": "guess"}).text
+        foreign = client.post("/sign-in", data={"password": "correct horse"}, headers={"origin": "http://evil.example"})
+        assert foreign.status_code == 403 and client.get("/").status_code == 401
+        assert client.post("/sign-in", data={"password": "correct horse"}).status_code == 200
+        assert client.get("/").status_code == 200
+
+
+def test_many_wrong_passwords_close_the_door_for_a_while() -> None:
+    access = Access(8000, {"127.0.0.1"}, "Ada", "right")
+    assert all(access.sign_in("wrong", now=0.0) is None for _ in range(5))
+    assert access.sign_in("right", now=29.0) is None
+    assert access.sign_in("right", now=31.0) is not None
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with bound("127.0.0.1", 0) as taken:
+        again = bound("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ServeError, match="choose another --port"):
+            again.__enter__()
+
+
+# --- pages and interface ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/interface"])
+def test_every_page_opens_and_takes_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+    decide(client, "same", "q2", "b1")
+    decide(client, "different", "q2", "b2")
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert "Made up" in answer.text
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', answer.text)
+    assert not re.findall(r"<[^>]+\son\w+=", answer.text)
+
+
+def test_names_that_would_be_markup_stay_text(client: TestClient) -> None:
+    decide(client, "new_individual", "q3", name="<script>alert(1)</script>")
+    for path in ("/", "/individuals", "/question?image=q3", "/decisions"):
+        text = client.get(path).text
+        assert "<script>alert" not in text and "alert(1)" in text
+
+
+def test_programs_get_the_queue_the_question_and_what_became_of_it(client: TestClient) -> None:
+    queue = client.get("/api/questions", params={"order": "oldest", "limit": 2}).json()
+    assert queue["total"] == 3 and [one["key"] for one in queue["questions"]] == ["q1", "q2"]
+    question = client.get("/api/question", params={"image": "q1"}).json()
+    assert question["candidates"][0]["name"] == "A"
+    assert question["candidates"][0]["photographs"][0]["image"] == "a2"
+    assert client.get(question["candidates"][0]["photographs"][0]["picture"]).headers["content-type"] == "image/jpeg"
+    answer = client.post(
+        "/api/decisions?order=oldest",
+        json={"decisions": [{"kind": "same", "images": ["q1", "a2"], "key": "k"}], "question": "q1"},
+    ).json()
+    assert answer["next"] == "q2"
+    assert answer["decisions"][0]["who"] == "Ada" and answer["decisions"][0]["probability"] > 0.8
+    assert client.get("/api/question", params={"image": "q1"}).json()["name"] == "A"
+    assert client.get("/api/individuals").json()["A"] == ["a1", "a2", "q1"]
+    assert client.get("/api/progress").json()["counts"]["decided"] == 1
+
+
+def test_a_rejected_candidate_keeps_the_question_until_none_is_left(client: TestClient) -> None:
+    def reject(image: str) -> Any:
+        body = {"decisions": [{"kind": "different", "images": ["q3", image]}], "question": "q3"}
+        return client.post("/api/decisions", json=body).json()["next"]
+
+    assert reject("c1") == "q3"
+    assert reject("q1") in ("q1", "q2")
+    assert client.get("/api/question", params={"image": "q3"}).json()["status"] == "no match found"
+
+
+def test_undo_takes_back_the_reviewers_own_last_decision(client: TestClient) -> None:
+    decide(client, "same", "q1", "a1")
+    decide(client, "same", "q2", "b1", who="Ben")
+    answer = client.post("/api/undo").json()
+    assert answer["next"] == "q1" and answer["decisions"][0]["images"] == ["q1", "a1"]
+    assert client.post("/api/undo").status_code == 400
+    assert client.get("/api/individuals").json()["B"] == ["b1", "b2", "q2"]
+
+
+def test_contradictions_and_previews(client: TestClient) -> None:
+    decide(client, "same", "q1", "a1")
+    decide(client, "same", "q1", "b1")
+    (one,) = client.get("/api/contradictions").json()
+    assert one["kind"] == "two names" and one["names"] == ["A", "B"]
+    merge = {"kind": "merge", "individual": "B", "name": "A"}
+    seen = client.post("/api/preview", json=merge).json()
+    assert ["b1", "B", "A"] in seen["renamed"] and len(seen["resolved"]) == 1
+    assert decide(client, "merge", individual="B", name="A").status_code == 200
+    assert client.get("/api/contradictions").json() == []
+
+
+def test_two_reviewers_see_each_others_decisions(client: TestClient, hall: Hall) -> None:
+    with TestClient(make_app(hall), base_url=ADDRESS) as other:
+        other.get(hall.access.invite())
+        other.headers[TOKEN_HEADER] = other.get("/api/session").json()["token"]
+        assert other.post("/api/session", json={"who": "Ben"}).json()["who"] == "Ben"
+        decide(other, "different", "q1", "a1")
+    decide(client, "same", "q1", "a1")
+    (one,) = client.get("/api/contradictions").json()
+    assert one["kind"] == "reviewers disagree"
+
+
+def test_downloads_hold_what_was_decided(client: TestClient, tmp_path: Path) -> None:
+    decide(client, "same", "q1", "a1", who="=1+1")
+    names = client.get("/api/exports/names")
+    assert "q1,A,," in names.text and "attachment" in names.headers["content-disposition"]
+    assert "'=1+1" in client.get("/api/exports/decisions").text
+    assert client.get("/api/exports/decisions-json").json()[0]["kind"] == "same"
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes(client.get("/api/exports/review").content)
+    with ReviewFile(copy) as file:
+        assert file.last() == 1
+    assert client.get("/api/exports/passwd").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"decisions": []}, 422),
+        ({"decisions": [{"kind": "perhaps", "images": ["q1", "a1"]}]}, 422),
+        ({"decisions": [{"kind": "same", "images": ["q1", "a1"], "more": 1}]}, 422),
+        ({"decisions": [{"kind": "same", "images": ["q1"]}]}, 400),
+        ({"decisions": [{"kind": "same", "images": ["q1", "../../etc/passwd"]}]}, 400),
+        ({"decisions": [{"kind": "rename", "individual": "A", "name": "B"}]}, 400),
+        ([], 422),
+    ],
+)
+def test_a_malformed_decision_is_refused_in_one_line(client: TestClient, body: Any, status: int) -> None:
+    answer = client.post("/api/decisions", json=body)
+    assert answer.status_code == status
+    assert answer.json()["error"] and "\n" not in answer.json()["error"]
+
+
+def test_the_interface_describes_itself_from_what_it_is(client: TestClient) -> None:
+    described = client.get("/api/openapi.json").json()
+    text = client.get("/interface").text
+    for path, methods in described["paths"].items():
+        for method, one in methods.items():
+            assert f"{method.upper()} {path}" in text
+            assert one["description"]
+
+
+# --- what no path leads to --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/picture?image=../../../etc/passwd",
+        "/picture?image=/etc/passwd",
+        "/pictures/..%2f..%2freview.sqlite",
+        "/pictures/review.sqlite",
+        "/pictures/pair-0.json",
+        "/static/..%2fserve.py",
+        "/static/serve.py",
+        "/api/exports/..%2f..%2fetc",
+        "/api/layers?query=../x&candidate=a1",
+        "/question?image=../../etc/passwd",
+    ],
+)
+def test_no_path_leaves_the_catalogue(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code in (400, 404)
+    assert b"root:" not in answer.content and b"SQLite" not in answer.content and b"import " not in answer.content
+
+
+def test_a_photograph_is_taken_in_and_asked_about(client: TestClient, hall: Hall) -> None:
+    answer = send(client, jpeg(), "../../Über <b>.JPG", date="2021-07", viewpoint="top")
+    assert answer.status_code == 201
+    image = answer.json()["image"]
+    row = hall.review.rows[image]
+    assert Path(row["path"]).parent == hall.uploads and re.fullmatch(r"[\w-]+-[0-9a-f]{8}", image)
+    assert row["viewpoint"] == "top" and hall.review.standing(image).question.year == "2021"
+    assert client.get("/picture", params={"image": image}).status_code == 200
+    assert "uploaded before" in send(client, jpeg()).json()["error"]
+    assert sorted(file.suffix for file in hall.uploads.iterdir()) == [".jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.html", b"<script>alert(1)</script>"),
+        ("x.jpg", b"<script>alert(1)</script>"),
+        ("x.jpg", b""),
+        ("x.jpg", jpeg()[:400]),
+        ("x.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        ("x.sqlite", b"SQLite format 3\x00"),
+        ("", jpeg()),
+        (".jpg", b"GIF89a"),
+    ],
+)
+def test_what_is_no_photograph_is_refused_and_not_kept(
+    client: TestClient, hall: Hall, name: str, content: bytes
+) -> None:
+    answer = send(client, content, name)
+    assert answer.status_code in (400, 422), answer.text
+    assert not hall.uploads.exists() or not list(hall.uploads.iterdir())
+    assert len(hall.review.queue.questions) == 3
+
+
+def test_what_is_too_large_is_refused_whatever_it_says_of_its_length(client: TestClient, hall: Hall) -> None:
+    large = jpeg((900, 900))
+    assert len(large) > hall.largest
+    assert send(client, large).status_code == 413
+    boundary = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jpg"\r\n\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = client.post("/api/photographs", content=iter([boundary, large, b"\r\n--b--\r\n"]), headers=headers)
+    assert answer.status_code >= 400
+    assert client.post("/api/decisions", content=b" " * 2_000_000).status_code == 413
+    assert not hall.uploads.exists() or not list(hall.uploads.iterdir())
+
+
+def test_the_file_stays_readable_by_sqlite_alone(client: TestClient, hall: Hall) -> None:
+    decide(client, "same", "q1", "a1")
+    base = sqlite3.connect(hall.review.file.path)
+    assert base.execute("SELECT who, kind FROM decisions").fetchall() == [("Ada", "same")]
+    base.close()
