@@ -33,6 +33,7 @@ NAMES = (
     "kernels",
     "species",
     "generality",
+    "review_server",
 )
 
 

@@ -36,6 +36,7 @@ QUICKLY = {
     "first_stage": ["--count=8"],
     "species": ["--species=spots", "--animals=4", "--photographs=4", "--no-training", "--workers=1"],
     "generality": ["--ranker=fusion", "--queries=3"],
+    "review_server": ["--clients=2", "--decisions=20", "--questions=5", "--rounds=2", "--kills=1"],
     "verification": ["--pairs=12", "--rounds=1", "--time-limit=0.01"],
     "kernels": ["--pairs=2", "--rounds=1"],
 }
@@ -149,3 +150,10 @@ def test_kornia_agrees_with_ours_at_full_depth(results: Callable[[str], Result[A
     rows = {row.name: row for row in results("matcher").figures.keypoints["32"].rows}
     kornia = next(row for name, row in rows.items() if name.startswith("kornia, full depth, batch 16"))
     assert kornia.recall is None or kornia.recall > 0.9
+
+
+def test_a_server_loses_no_decision_that_it_acknowledged(results: Callable[[str], Result[Any]]) -> None:
+    server = results("review_server").figures
+    assert server.decisions == 4 and server.pages == 4
+    assert server.lost == server.lost_in_kills == 0
+    assert server.acknowledged >= 1
