@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from engine.catalogue.catalog import CatalogError
+from engine.exports.records import ExportError
 from engine.review.decisions import Decision, ReviewError
 from engine.review.naming import free_name, last_of, preview
 from engine.review.queue import ORDERS, Wanted
@@ -264,5 +265,8 @@ async def export(request: Request, name: str) -> Response:
     if name not in hall.exports:
         return JSONResponse({"error": f"there is no export {name!r}: {', '.join(hall.exports)}"}, 404)
     file_name, kind, make = hall.exports[name]
-    content = make(hall.now())
+    try:
+        content = make(hall.now())
+    except ExportError as why:
+        return JSONResponse({"error": str(why)}, 400)
     return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{file_name}"'})

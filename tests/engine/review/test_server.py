@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import sqlite3
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'scarmatch[review]'")
 from starlette.testclient import TestClient
 
+from engine.exports.records import ExportError
 from engine.review.decision_table import ReviewFile
 from engine.review.server.access import TOKEN_HEADER, Access
 from engine.review.server.hall import Hall
@@ -251,6 +254,30 @@ def test_downloads_hold_what_was_decided(client: TestClient, tmp_path: Path) -> 
     with ReviewFile(copy) as file:
         assert file.last() == 1
     assert client.get("/api/exports/passwd").status_code == 404
+
+
+def test_the_catalogue_as_it_is_today_is_a_download_in_every_form(client: TestClient) -> None:
+    decide(client, "same", "q1", "a1")
+    page = client.get("/more").text
+    for form in ("csv", "coco", "mark", "secr"):
+        assert f"/api/exports/catalogue-{form}" in page
+    answer = client.get("/api/exports/catalogue-csv")
+    assert answer.status_code == 200
+    rows = {row["image_id"]: row for row in csv.DictReader(io.StringIO(answer.text))}
+    assert rows["q1"]["individual_id"] == "A"
+    histories = client.get("/api/exports/catalogue-mark")
+    assert histories.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(histories.content)) as archive:
+        assert "notes.txt" in archive.namelist() and any(name.endswith(".inp") for name in archive.namelist())
+
+
+def test_a_catalogue_that_cannot_be_written_is_refused_with_the_reason(client: TestClient, hall: Hall) -> None:
+    def no_dates(review: Review) -> bytes:
+        raise ExportError("no photograph has a date")
+
+    hall.exports["catalogue-mark"] = ("x.zip", "application/zip", no_dates)
+    answer = client.get("/api/exports/catalogue-mark")
+    assert answer.status_code == 400 and answer.json() == {"error": "no photograph has a date"}
 
 
 @pytest.mark.parametrize(
