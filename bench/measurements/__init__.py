@@ -33,6 +33,7 @@ NAMES = (
     "kernels",
     "species",
     "generality",
+    "review",
     "review_server",
 )
 
