@@ -20,7 +20,6 @@ from engine.models.bundle import (
 )
 from engine.models.card import ReportCard
 from engine.training.fold_parts import FoldSettings
-from features.global_descriptor.classifier import CENTRES, FOLDER, NETWORK
 from reranker.local_evidence import LocalEvidence
 from reranker.ranker import Ranker
 from scarmatch import __version__
@@ -58,6 +57,9 @@ def write_trained(
         recipe: how the parts were trained.
         settings: options of the engine that all was measured with, by dotted name.
     """
+    # torch
+    from features.global_descriptor.classifier import CENTRES, FOLDER, NETWORK
+
     with tempfile.TemporaryDirectory(prefix="scarmatch-") as temporary:
         files: dict[str, Path] = {}
         parts: list[Part] = []

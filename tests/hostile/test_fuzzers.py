@@ -40,7 +40,7 @@ def test_a_process_that_dies_is_counted_and_the_next_goes_on(tmp_path: Path, mon
         "kind.make = make\n"
         "sys.modules['bench.hostile.deadly'] = kind\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
     outcome = run_in_batches("deadly", 5, 0, tmp_path)
     counts = (outcome.inputs, outcome.accepted, outcome.crashes, outcome.tracebacks, outcome.silent)
     assert counts == (5, 2, 1, 1, 1)
