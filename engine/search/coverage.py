@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex
 from engine.search.allowed import AllowedCandidates
-from engine.search.same_skin import same_skin
+from engine.search.same_skin import comparable_by_view
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def coverage(
     """
     allowed = AllowedCandidates(queries, database, candidate_filter)
     views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (queries, database))
-    comparable = {view: same_skin(np.full(len(views1), view, object), views1, flanks_apart) for view in set(views0)}
+    comparable = comparable_by_view(views0, views1, flanks_apart)
     masks = [allowed.mask(query) for query in range(len(queries))]
     scored = sum(int((mask & comparable[view]).sum()) for mask, view in zip(masks, views0, strict=True))
     matched, rescored = (

@@ -18,7 +18,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.matching.pair_pool import PairPool
 from engine.search.allowed import AllowedCandidates
 from engine.search.candidates import Candidates
-from engine.search.same_skin import same_skin
+from engine.search.same_skin import comparable_by_view
 from features.records import BoolArray, FloatArray
 from reranker.likeness import NEIGHBOURS
 
@@ -76,7 +76,7 @@ def find_neighbours(
     lists = list(candidates.lists(len(queries)))
     keys = [description.key for description in database.descriptions]
     views = database.catalog.table["viewpoint"].to_numpy(object)
-    comparable = {view: same_skin(np.full(len(views), view, object), views, flanks_apart) for view in set(views)}
+    comparable = comparable_by_view(views, views, flanks_apart)
     times = _times(database)
     # By content, so that the sample does not depend on the order of rows.
     shuffled = np.argsort(np.array(keys, object), kind="stable") if keys else np.zeros(0, np.int64)

@@ -31,7 +31,7 @@ from engine.search.candidates import (
 )
 from engine.search.neighbours import find_neighbours
 from engine.search.pair_table import pair_table
-from engine.search.same_skin import same_skin
+from engine.search.same_skin import comparable_by_view, same_skin
 from features.records import FloatArray
 from reranker.calibration import log_odds, sigmoid
 from reranker.local_evidence import LocalEvidence
@@ -100,7 +100,7 @@ class Matching:
         """
         queries, database = ([item.key for item in index.descriptions] for index in (self.queries, self.database))
         views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (self.queries, self.database))
-        comparable = {view: self._same_skin(np.full(len(views1), view, object), views1) for view in set(views0)}
+        comparable = comparable_by_view(views0, views1, self.flanks_apart)
         wanted = np.isin(np.arange(len(database)), named)
         return self.pool.score(
             queries, database, lambda query: (allowed.mask(query) | wanted) & comparable[views0[query]], self.progress
@@ -150,9 +150,6 @@ class Matching:
             index.catalog.table["viewpoint"].to_numpy(object)[rows]
             for index, rows in ((self.queries, candidates.query), (self.database, candidates.row))
         )
-        return self._same_skin(views0, views1)
-
-    def _same_skin(self, views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
         return same_skin(views0, views1, self.flanks_apart)
 
 

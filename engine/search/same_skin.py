@@ -20,3 +20,10 @@ def same_skin(
     apart = {"lateral_top", "left_right"} if flanks_apart else {"lateral_top"}
     pairs = zip(views0, views1, strict=True)
     return np.array([viewpoint_pair(a or "", b or "") not in apart for a, b in pairs], bool)
+
+
+def comparable_by_view(
+    views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_], flanks_apart: bool = False
+) -> dict[str | None, npt.NDArray[np.bool_]]:
+    """Return each viewpoint of ``views0`` -> (N,) mask of the photographs of ``views1`` that show the same skin."""
+    return {view: same_skin(np.full(len(views1), view, object), views1, flanks_apart) for view in set(views0)}
