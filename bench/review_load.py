@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from bench.child_process import environment
 from engine.catalogue.catalog import Catalog
 from engine.report.image_files import encode_jpeg
 from engine.review.decision_table import ReviewFile
@@ -72,9 +72,7 @@ def _table(folder: Path, questions: int) -> pd.DataFrame:
 def start_server(folder: Path) -> tuple[subprocess.Popen[str], str]:
     """Serve what :func:`fill` wrote in a process of its own; return it and its address."""
     command = [sys.executable, "-m", "bench.review_load", str(folder)]
-    # The same packages as here, whether they are installed or lie beside bench.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("review: "):

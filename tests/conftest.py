@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +23,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [*(place for place in sys.path if Path(place or ".").resolve() != ROOT), str(ROOT)]
 if (Path(sysconfig.get_path("purelib")) / "scarmatch").is_dir():
     os.environ["PYTHONSAFEPATH"] = "1"
-    # What a test starts finds bench here, and of the tree nothing else.
-    _LINKS = Path(tempfile.mkdtemp(prefix="scarmatch-bench-"))
-    atexit.register(shutil.rmtree, _LINKS, ignore_errors=True)
-    for _package in ("bench", "tests"):
-        (_LINKS / _package).symlink_to(ROOT / _package)
-    os.environ["PYTHONPATH"] = str(_LINKS)
 
 # The same examples in every run: a test that fails once fails again.
 hypothesis_settings.register_profile("seeded", derandomize=True, deadline=None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import random
 import selectors
 import signal
@@ -23,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Protocol, cast
 
+from bench.child_process import environment
 from bench.hostile.outcome import Outcome
 from bench.memory import peak_mib
 from scarmatch.errors import ScarmatchError
@@ -61,9 +61,7 @@ def run_in_batches(name: str, count: int, seed: int, folder: Path) -> Outcome:
 def _run_batch(name: str, first: int, last: int, seed: int, folder: Path, outcome: Outcome) -> int:
     """Try inputs in one process, add what came of them, and return the number of the input to go on with."""
     command = [sys.executable, "-m", "bench.hostile.batches", name, str(first), str(last), str(seed), str(folder)]
-    # The same packages as here, whether they are installed or lie beside bench.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()) as process:
         assert process.stdout is not None
         number, what, began = first, "", False
         for line in _lines(process.stdout, 6 * SECONDS):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.child_process import environment
 from features import photo_file, photo_pixels
 from features.describe import content_key
 from features.photo import PhotoError, image_size, read_photo
@@ -96,7 +97,7 @@ def test_a_small_file_of_many_pixels_takes_bounded_memory(tmp_path: Path) -> Non
         f"print(read_photo({str(path)!r}).size)\n"
         "print(int(peak_mib() * 2**20))\n"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
     size, peak = run.stdout.splitlines()
     assert size == "(4334, 4334)"
     assert int(peak) < 1e9
