@@ -70,8 +70,7 @@ def _measure(context: Context, work: Path) -> GeneralityFigures:
     found["generic"] = (0, 0, _ask(general, top, asked, context))
     database = context.top
     raw = context.matcher.pairs(database.subset(asked), database, progress=context.progress("pairs"))
-    truth, matches = (raw.groupby("query_id")[name].first() for name in ("individual0", "n_true"))
-    found["beluga"] = (0, 0, Answers.of(context.rankers.rank(raw, len(database)), truth, matches))
+    found["beluga"] = (0, 0, Answers.of_pairs(context.rankers.rank(raw, len(database)), raw))
     for count in context.options.whales or ():
         some = _others(context, count)
         model = _trained(some, work / f"whales-{count}", context)
@@ -83,15 +82,14 @@ def _measure(context: Context, work: Path) -> GeneralityFigures:
         gain = paired_bootstrap(answers.average_precisions(), theirs, answers.truth.to_numpy(object))
         numbers = (f.map20, f.top1, f.individual_top1, f.new_auroc, (gain.mean, gain.low, gain.high))
         ways.append(Way(name, whales, photographs, *numbers))
-    return GeneralityFigures(len(asked), int(truth.nunique()), tuple(ways))
+    return GeneralityFigures(len(asked), int(raw["individual0"].nunique()), tuple(ways))
 
 
 def _ask(model: Model, catalog: Catalog, asked: list[str], context: Context) -> Answers:
     matcher = Matcher(store=context.store, workers=context.options.workers, model=model)
     index = matcher.index(catalog, context.progress("photographs"))
     raw = matcher.pairs(index.subset(asked), index, progress=context.progress("pairs"))
-    truth, matches = (raw.groupby("query_id")[name].first() for name in ("individual0", "n_true"))
-    answers = Answers.of(matcher.rank(raw, len(index)), truth, matches)
+    answers = Answers.of_pairs(matcher.rank(raw, len(index)), raw)
     matcher.close()
     return answers
 

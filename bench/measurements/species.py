@@ -23,6 +23,7 @@ from engine.catalogue.catalog import Catalog
 from engine.demo.species import HELD_BACK, SPECIES
 from engine.models.bundle import FILE_NAME, Model
 from engine.models.library import load_model
+from engine.search.matcher import Matcher
 from engine.training.model_figures import Answers, figures_of
 from engine.training.model_training import train_model
 from engine.training.plan import ModelTrainSettings
@@ -75,7 +76,7 @@ def _measure(context: Context, work: Path) -> SpeciesFigures:
             matcher = matcher_for(catalog, work, model, workers)
             found[name] = answers_of(catalog, matcher)
             if name == "generic":
-                found[COSINE] = _by_cosine(catalog, work, model, workers)
+                found[COSINE] = _by_cosine(catalog, matcher)
             matcher.close()
             context.say(f"{species}: {name}")
         rows += [_row(species, name, answers, found["beluga"]) for name, answers in found.items()]
@@ -92,19 +93,13 @@ def _trained(species: str, work: Path, workers: int | None, context: Context) ->
     return train_model(catalog, base, folder, ModelTrainSettings(), context.say).model
 
 
-def _by_cosine(catalog: Catalog, work: Path, model: Model, workers: int | None) -> Answers:
+def _by_cosine(catalog: Catalog, matcher: Matcher) -> Answers:
     """Return what the global descriptor says alone, as probabilities in the order of its cosines."""
-    matcher = matcher_for(catalog, work, model, workers)
     index = matcher.index(catalog)
     raw = matcher.pairs(index, index)
     named = {"candidate_id": "image_id", "individual1": "individual_id"}
     table = raw.rename(columns=named).assign(probability=raw["cosine"].clip(0, 1))
-    truth = raw.groupby("query_id")["individual0"].first()
-    return Answers.of(
-        table[["query_id", "image_id", "individual_id", "probability"]],
-        truth,
-        raw.groupby("query_id")["n_true"].first(),
-    )
+    return Answers.of_pairs(table[["query_id", "image_id", "individual_id", "probability"]], raw)
 
 
 def _row(species: str, name: str, answers: Answers, beluga: Answers) -> Row:

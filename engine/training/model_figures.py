@@ -50,6 +50,17 @@ class Answers:
         rows = rows.sort_values(["query_id", "probability", "image_id"], ascending=[True, False, True], kind="stable")
         return cls(rows.reset_index(drop=True), truth.loc[asked], matches.loc[asked])
 
+    @classmethod
+    def of_pairs(cls, table: pd.DataFrame, raw: pd.DataFrame) -> Answers:
+        """Return answers to the queries of a labelled pair table, which says who they show and what can be found.
+
+        Args:
+            table: as for :meth:`of`.
+            raw: query_id, individual0 and n_true.
+        """
+        queries = raw.groupby("query_id")
+        return cls.of(table, queries["individual0"].first(), queries["n_true"].first())
+
     def lists(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Return query_id -> which of its answers are right, best first; queries without any answer have none."""
         found = {str(name): rows["same"].to_numpy(bool) for name, rows in self.table.groupby("query_id", sort=False)}

@@ -278,13 +278,11 @@ def _answers(
 ) -> dict[str, Answers]:
     """Return the answers of the base model and of everything that was fitted, to the same queries."""
     table = protocol_tables(raw[OWN_RANKER])[protocol]
-    matches = table.groupby("query_id")["n_true"].first()
-    truth = table.groupby("query_id")["individual0"].first()
     as_it_is = base.rank(table, top=len(table))
     # Nobody knows whether a photograph without a name would be right: no method is judged by it.
-    found = {base.model.name: Answers.of(as_it_is.dropna(subset=["individual_id"]), truth, matches)}
+    found = {base.model.name: Answers.of_pairs(as_it_is.dropna(subset=["individual_id"]), table)}
     for name, trained in fitted.items():
-        found[name] = Answers.of(out_of_fold_answers(trained, raw[name], protocol), truth, matches)
+        found[name] = Answers.of_pairs(out_of_fold_answers(trained, raw[name], protocol), table)
     return found
 
 
