@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reranker.protocols import protocol_tables
+from reranker.protocols import askings, protocol_tables
 from scarmatch.metrics import average_precision, reciprocal_rank
 
 
@@ -45,7 +45,7 @@ def with_other_days(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     How many matches the catalogue holds on other days the table does not say: those in the lists count.
     """
-    lists = raw[~raw["first_asking"].to_numpy(bool)] if "first_asking" in raw else raw
+    _, lists = askings(raw)
     date0, date1 = (pd.to_datetime(lists[name]) for name in ("date0", "date1"))
     other = lists[date0.notna() & date1.notna() & (date0 != date1)]
     days = other.drop(columns=[name for name in raw.columns if str(name).startswith("n_true")])

@@ -6,7 +6,7 @@ is a piecewise linear or logistic curve plus a sliver (0.2 %) of a curve that ri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,6 +66,48 @@ def fit_platt(
     fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(1e-6, None), (None, None)])
     slope, offset = (float(v) for v in fit.x)
     return slope / width, offset - slope * centre / width
+
+
+def fit_logistic(
+    design: Values,
+    target: Values,
+    ridge: float,
+    weights: Values | None = None,
+    bounds: Sequence[tuple[float | None, float | None]] | None = None,
+    stop: Mapping[str, float] | None = None,
+) -> tuple[Values, float]:
+    """Fit logistic regression by L-BFGS: the weighted log-loss summed over rows + ridge / 2 · |coefficients|².
+
+    Args:
+        design: (rows, columns).
+        target: (rows,) 0 or 1, both present.
+        ridge: of the penalty; the offset is free.
+        weights: (rows,) 1 each if None.
+        bounds: (lowest, highest) of each coefficient; None leaves all free.
+        stop: SciPy's options of L-BFGS-B that say when it ends; 500 steps and tight tolerances if None.
+
+    Returns:
+        (columns,) coefficients, and the offset.
+    """
+    from scipy.optimize import minimize
+
+    w = np.ones(len(design)) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = float(w.sum())
+
+    def loss(parameters: Values) -> tuple[float, Values]:
+        logits = design @ parameters[:-1] + parameters[-1]
+        error = w * (sigmoid(logits) - target)
+        value = float(np.sum(w * (np.logaddexp(0, logits) - target * logits)))
+        value += ridge / 2 * float(parameters[:-1] @ parameters[:-1])
+        gradient = np.append(design.T @ error + ridge * parameters[:-1], error.sum())
+        return value / total, gradient / total
+
+    share = float(np.clip((w * target).sum() / total, 1e-6, 1 - 1e-6))
+    start = np.append(np.zeros(design.shape[1]), np.log(share / (1 - share)))
+    limits = [*(bounds if bounds is not None else [(None, None)] * design.shape[1]), (None, None)]
+    options: Any = dict(stop) if stop is not None else {"maxiter": 500, "ftol": 1e-10, "gtol": 1e-7}
+    fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
+    return fit[:-1], float(fit[-1])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reranker.calibration import Values, sigmoid
+from reranker.calibration import Values, fit_logistic, sigmoid
 
 #: Leading candidates of its list that a row of the raw pair table names.
 NEIGHBOURS = 10
@@ -47,6 +47,7 @@ FEATURES: Mapping[str, str] = {
 _LOWEST, _CAP = -0.9, 3.0
 #: Penalty on squared weights of standardised features.
 _RIDGE = 1.0
+_STOP = {"maxiter": 1000, "ftol": 1e-12}
 
 
 @dataclass(frozen=True)
@@ -76,25 +77,13 @@ class Likeness:
             features: (pairs,) each.
             same: (pairs,) 1 for the same individual, 0 for two.
         """
-        from scipy.optimize import minimize
-
         matrix = np.stack([features[name] for name in FEATURES], axis=1)
         spread = matrix.std(axis=0)
         # What never varies says nothing, and its weight stays 0.
         scaled = np.divide(matrix, spread, out=np.zeros_like(matrix), where=spread > 1e-9)
-        share = float(np.clip(same.mean(), 1e-6, 1 - 1e-6))
-
-        def loss(parameters: Values) -> tuple[float, Values]:
-            logits = scaled @ parameters[:-1] + parameters[-1]
-            error = sigmoid(logits) - same
-            value = np.sum(np.logaddexp(0, logits) - same * logits) + _RIDGE / 2 * np.sum(parameters[:-1] ** 2)
-            slope = np.append(scaled.T @ error + _RIDGE * parameters[:-1], error.sum())
-            return float(value) / len(same), slope / len(same)
-
-        start = np.append(np.zeros(len(FEATURES)), np.log(share / (1 - share)))
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-12}).x
-        weights = np.divide(found[:-1], spread, out=np.zeros(len(FEATURES)), where=spread > 1e-9)
-        return cls(dict(zip(FEATURES, weights.tolist(), strict=True)), float(found[-1]))
+        coefficients, offset = fit_logistic(scaled, same, _RIDGE, stop=_STOP)
+        weights = np.divide(coefficients, spread, out=np.zeros(len(FEATURES)), where=spread > 1e-9)
+        return cls(dict(zip(FEATURES, weights.tolist(), strict=True)), offset)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

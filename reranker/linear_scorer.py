@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reranker.calibration import sigmoid
+from reranker.calibration import fit_logistic
 from reranker.feature_registry import feature
 from reranker.scorers import Rows, Values, shares
 
@@ -115,40 +115,21 @@ def fit_linear(
     weights: Values | None = None,
     monotone: bool = True,
 ) -> LinearScorer:
-    """Fit logistic regression by L-BFGS with bounds: a monotone feature's weight keeps its sign.
-
-    Minimises the weighted log-loss summed over rows + ridge / 2 · |weights|² (the offset is free).
+    """Fit logistic regression (:func:`reranker.calibration.fit_logistic`): a monotone feature's weight keeps its sign.
 
     Raises:
         ValueError: only one of the two classes is present.
     """
-    from scipy.optimize import minimize
-
     if labels.all() or not labels.any():
         raise ValueError(
             "the logistic ranker needs pairs of the same and of different individuals; only one kind is given"
         )
     columns, mean, deviation = _columns(rows, names)
     design = _design(rows, names, columns, mean, deviation)
-    w = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
-    target, total = labels.astype(np.float64), float(w.sum())
-
-    def loss(parameters: Values) -> tuple[float, Values]:
-        logits = design @ parameters[:-1] + parameters[-1]
-        error = w * (sigmoid(logits) - target)
-        value = float(np.sum(w * (np.logaddexp(0, logits) - target * logits)))
-        value += ridge / 2 * float(parameters[:-1] @ parameters[:-1])
-        gradient = np.append(design.T @ error + ridge * parameters[:-1], error.sum())
-        return value / total, gradient / total
-
     sign = [feature(name).monotone if monotone and code is None else 0 for name, code in columns]
-    bounds = [(0.0 if s > 0 else None, 0.0 if s < 0 else None) for s in sign] + [(None, None)]
-    share = float(np.clip((w * target).sum() / total, 1e-6, 1 - 1e-6))
-    start = np.append(np.zeros(len(columns)), np.log(share / (1 - share)))
-    fit = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-7}
-    ).x
-    return LinearScorer(tuple(names), columns, mean, deviation, fit[:-1], float(fit[-1]))
+    bounds = [(0.0 if s > 0 else None, 0.0 if s < 0 else None) for s in sign]
+    coefficients, offset = fit_logistic(design, labels.astype(np.float64), ridge, weights, bounds)
+    return LinearScorer(tuple(names), columns, mean, deviation, coefficients, offset)
 
 
 def _columns(rows: Rows, names: Sequence[str]) -> tuple[tuple[tuple[str, int | None], ...], Values, Values]:

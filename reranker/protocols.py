@@ -81,6 +81,17 @@ def same_encounter(raw: pd.DataFrame) -> Mask:
     return (both_given & (raw["encounter0"].astype(str) == raw["encounter1"].astype(str))).to_numpy(dtype=bool)
 
 
+def askings(raw: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the lists asked without any exclusion, and of those asked without the query's own encounter.
+
+    Without a column ``first_asking`` each query was asked once, and all rows are both.
+    """
+    if "first_asking" not in raw.columns:
+        return raw, raw
+    first = raw["first_asking"].to_numpy(dtype=bool)
+    return raw.loc[first], raw.loc[~first]
+
+
 def protocol_tables(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the table as it is ("all") and, where the columns are known, without the query's encounter or year.
 
@@ -89,10 +100,8 @@ def protocol_tables(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
     query's own encounter, "all" keeps the former and the other protocols the latter: lists as they are in use. The
     columns ``n_true_other_encounter`` and ``n_true_other_year`` take the place of ``n_true`` in theirs.
     """
-    tables, harder = {"all": raw}, raw
-    if "first_asking" in raw.columns:
-        first = raw["first_asking"].to_numpy(dtype=bool)
-        tables, harder = {"all": raw.loc[first]}, raw.loc[~first]
+    plain, harder = askings(raw)
+    tables = {"all": plain}
     if {"encounter0", "encounter1"} <= set(raw.columns) or "same_encounter" in raw.columns:
         tables["other_encounter"] = harder.loc[~same_encounter(harder)]
     if {"date0", "date1"} <= set(raw.columns):
