@@ -73,7 +73,7 @@ def answers_of(catalog: Catalog, matcher: Matcher) -> Answers:
     """Ask every photograph against all the others."""
     index = matcher.index(catalog)
     raw = matcher.pairs(index, index)
-    return Answers.of_pairs(matcher.rank(raw, len(index)), raw)
+    return Answers.of_pairs(matcher.rank(raw, len(index)), raw, matcher.individual_model)
 
 
 def teaching_pairs(draft: Model, work: Path, workers: int | None = None) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def fit_generic(output: Path, work: Path, workers: int | None = None) -> tuple[M
     source = "fitted by this project on made-up animals (python -m bench.made_up_species)"
     names = {"first_stage_evidence": "first-stage-local-evidence.json", "ranker": "ranker.json"}
     parts = (*draft.parts, *(file_part(role, name, _LICENCE, source) for role, name in names.items()))
-    figures = figures_of(Answers.of_pairs(out_of_fold_answers(trained, raw), raw))
+    figures = figures_of(out_of_fold_answers(trained, raw, "all", raw))
     measured = {
         "train parts, out of fold": {
             name: round(float(np.atleast_1d(getattr(figures, name))[0]), 3)

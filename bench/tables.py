@@ -131,6 +131,9 @@ def command(shown: Shown) -> str:
         if action is None or value == action.default or value is None:
             continue
         option = action.option_strings[-1]
+        if action.nargs == 0:  # a flag: it is there or not, and takes no value
+            words.append(option)
+            continue
         for one in value if isinstance(value, list) and action.nargs is None else [value]:
             words += [option, *map(str, one if isinstance(one, list) else [one])]
     return f"`{' '.join([*words, '--save'])}`"

@@ -70,7 +70,11 @@ def _measure(context: Context, work: Path) -> GeneralityFigures:
     found["generic"] = (0, 0, _ask(general, top, asked, context))
     database = context.top
     raw = context.matcher.pairs(database.subset(asked), database, progress=context.progress("pairs"))
-    found["beluga"] = (0, 0, Answers.of_pairs(context.rankers.rank(raw, len(database)), raw))
+    found["beluga"] = (
+        0,
+        0,
+        Answers.of_pairs(context.rankers.rank(raw, len(database)), raw, context.rankers.individual_model),
+    )
     for count in context.options.whales or ():
         some = _others(context, count)
         model = _trained(some, work / f"whales-{count}", context)
@@ -89,7 +93,7 @@ def _ask(model: Model, catalog: Catalog, asked: list[str], context: Context) -> 
     matcher = Matcher(store=context.store, workers=context.options.workers, model=model)
     index = matcher.index(catalog, context.progress("photographs"))
     raw = matcher.pairs(index.subset(asked), index, progress=context.progress("pairs"))
-    answers = Answers.of_pairs(matcher.rank(raw, len(index)), raw)
+    answers = Answers.of_pairs(matcher.rank(raw, len(index)), raw, matcher.individual_model)
     matcher.close()
     return answers
 

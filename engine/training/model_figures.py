@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 from engine.models.card import MethodFigures, WorstAnswer
 from engine.search.individuals import new_individual_probability, rank_individuals
 from reranker.cross_fitting import cross_fitted_probabilities
+from reranker.individual_model import IndividualModel, fit_on_lists
+from reranker.protocols import protocol_tables
 from reranker.training import TrainedRanker
 from scarmatch.metrics import auc, average_precision, bootstrap_by_group, expected_calibration_error, reliability_curve
 
@@ -26,40 +29,64 @@ class Answers:
     """Ranked answers of one method to the same queries as the others.
 
     Attributes:
-        table: query_id, image_id, individual_id, probability, same; best first within a query.
+        table: query_id, image_id, individual_id, probability, same, fold, and encounter_id where known; best first
+            within a query.
         truth: query_id -> individual.
         matches: query_id -> matches in the whole catalogue.
+        models: fold -> what its ranker has learned of an individual's photographs together; the rule serves the others.
     """
 
     table: pd.DataFrame
     truth: pd.Series
     matches: pd.Series
+    models: Mapping[int, IndividualModel | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pd.DataFrame, truth: pd.Series, matches: pd.Series) -> Answers:
+    def of(
+        cls,
+        table: pd.DataFrame,
+        truth: pd.Series,
+        matches: pd.Series,
+        models: Mapping[int, IndividualModel | None] | IndividualModel | None = None,
+    ) -> Answers:
         """Return answers of queries that have a match; rows without an individual stay in their lists.
 
         Args:
-            table: query_id, image_id, individual_id, probability.
+            table: query_id, image_id, individual_id, probability; encounter_id and the query's fold where known.
             truth: query_id -> individual.
             matches: query_id -> matches in the whole catalogue.
+            models: of individuals, by fold, or one for everybody.
         """
         asked = matches.index[matches > 0]
         rows = table[table["query_id"].isin(asked)]
-        rows = rows.assign(same=rows["individual_id"] == rows["query_id"].map(truth))
+        rows = rows.assign(same=rows["individual_id"] == rows["query_id"].map(truth), fold=rows.get("fold", 0))
         rows = rows.sort_values(["query_id", "probability", "image_id"], ascending=[True, False, True], kind="stable")
-        return cls(rows.reset_index(drop=True), truth.loc[asked], matches.loc[asked])
+        by_fold = models if isinstance(models, Mapping) else {0: models}
+        return cls(rows.reset_index(drop=True), truth.loc[asked], matches.loc[asked], by_fold)
 
     @classmethod
-    def of_pairs(cls, table: pd.DataFrame, raw: pd.DataFrame) -> Answers:
+    def of_pairs(
+        cls,
+        table: pd.DataFrame,
+        raw: pd.DataFrame,
+        models: Mapping[int, IndividualModel | None] | IndividualModel | None = None,
+    ) -> Answers:
         """Return answers to the queries of a labelled pair table, which says who they show and what can be found.
 
         Args:
-            table: as for :meth:`of`.
+            table, models: as for :meth:`of`.
             raw: query_id, individual0 and n_true.
         """
         queries = raw.groupby("query_id")
-        return cls.of(table, queries["individual0"].first(), queries["n_true"].first())
+        return cls.of(table, queries["individual0"].first(), queries["n_true"].first(), models)
+
+    def individuals(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the individuals that rows of the table rank, each query's by its fold's model."""
+        parts = [
+            rank_individuals(table[table["fold"] == fold], model=self.models.get(fold))
+            for fold in sorted(table["fold"].unique().tolist())
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else rank_individuals(table)
 
     def lists(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Return query_id -> which of its answers are right, best first; queries without any answer have none."""
@@ -74,31 +101,40 @@ class Answers:
         )
 
 
-def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str = "all") -> pd.DataFrame:
+def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str, asked: pd.DataFrame) -> Answers:
     """Return a fitted ranker's answers to its own queries, each by models and a calibration that never saw it.
+
+    So is what the individuals' photographs say together: the model of a fold learns from the queries of the others.
 
     Args:
         trained: what :func:`reranker.training.train_ranker` returned.
         raw: the table that it was fitted on.
         protocol: of those that the training judged.
-
-    Returns:
-        query_id, image_id, individual_id, probability.
+        asked: the queries that are measured, as for :meth:`Answers.of_pairs`.
     """
+    lists: dict[str, pd.DataFrame] = {
+        name: _out_of_fold_list(trained, raw, name) for name in ("all", "other_encounter") if name in trained.scores
+    }
+    names = {"candidate_id": "image_id", "individual1": "individual_id", "encounter1": "encounter_id"}
+    models = {
+        int(fold): fit_on_lists([table[table["fold"] != fold] for table in lists.values()])
+        for fold in lists[protocol]["fold"].unique()
+    }
+    return Answers.of_pairs(lists[protocol].rename(columns=names), asked, models)
+
+
+def _out_of_fold_list(trained: TrainedRanker, raw: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Return query_id, candidate_id, both individuals, encounters where known, fold and probability of all answers."""
     kind = trained.ranker.kind
     everything = trained.scores["all"].dropna(subset=[kind]).reset_index(drop=True)
     frame = trained.scores[protocol].dropna(subset=[kind]).reset_index(drop=True)
-    names = raw.drop_duplicates("candidate_id").set_index("candidate_id")["individual1"]
     probability = cross_fitted_probabilities(frame, everything, kind)
-    table = pd.DataFrame(
-        {
-            "query_id": frame["query_id"],
-            "image_id": frame["candidate_id"],
-            "individual_id": frame["candidate_id"].map(names),
-            # The order is that of the scores: a calibration may join several into one probability.
-            "probability": _strictly_falling(frame["query_id"], frame[kind].to_numpy(float), probability),
-        }
+    known = [name for name in ("individual1", "encounter0", "encounter1") if name in raw]
+    table = frame[["query_id", "candidate_id", "individual0", "fold"]].merge(
+        protocol_tables(raw)[protocol][["query_id", "candidate_id", *known]], how="left", validate="one_to_one"
     )
+    # The order is that of the scores: a calibration may join several into one probability.
+    table = table.assign(probability=_strictly_falling(frame["query_id"], frame[kind].to_numpy(float), probability))
     return table.dropna(subset=["probability"]).reset_index(drop=True)
 
 
@@ -115,7 +151,7 @@ def figures_of(answers: Answers) -> MethodFigures:
     """Measure answers."""
     lists, precision = list(answers.lists().values()), answers.average_precisions()
     interval = bootstrap_by_group(precision, answers.truth.to_numpy(object))
-    individuals = rank_individuals(answers.table)
+    individuals = answers.individuals(answers.table)
     place = _true_places(individuals, answers.truth)
     first = answers.table.groupby("query_id", sort=False).head(_TOP)
     return MethodFigures(
@@ -171,7 +207,8 @@ def _true_places(individuals: pd.DataFrame, truth: pd.Series) -> npt.NDArray[np.
 def _new_auroc(answers: Answers) -> float:
     """Return how well the probability of a new individual tells queries from the same without their matches."""
     names: list[Any] = list(answers.truth.index)
-    known = new_individual_probability(answers.table, names)
-    new = new_individual_probability(answers.table[~answers.table["same"]], names)
+    wrong = answers.table[~answers.table["same"]]
+    known = new_individual_probability(answers.table, names, answers.individuals(answers.table))
+    new = new_individual_probability(wrong, names, answers.individuals(wrong))
     scores = np.concatenate([known.to_numpy(float), new.to_numpy(float)])
     return auc(scores, np.repeat([False, True], len(names)))

@@ -280,9 +280,10 @@ def _answers(
     table = protocol_tables(raw[OWN_RANKER])[protocol]
     as_it_is = base.rank(table, top=len(table))
     # Nobody knows whether a photograph without a name would be right: no method is judged by it.
-    found = {base.model.name: Answers.of_pairs(as_it_is.dropna(subset=["individual_id"]), table)}
+    named = as_it_is.dropna(subset=["individual_id"])
+    found = {base.model.name: Answers.of_pairs(named, table, base.individual_model)}
     for name, trained in fitted.items():
-        found[name] = Answers.of_pairs(out_of_fold_answers(trained, raw[name], protocol), table)
+        found[name] = out_of_fold_answers(trained, raw[name], protocol, table)
     return found
 
 

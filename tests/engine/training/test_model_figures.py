@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 
 from engine.models.card import ReportCard, Step, duration
-from engine.training.model_figures import Answers, figures_of, reliability_of, worst_answers
+from engine.training import model_figures
+from engine.training.model_figures import Answers, figures_of, out_of_fold_answers, reliability_of, worst_answers
+from reranker.individual_model import FEATURES, NEW_FEATURES, IndividualModel
+from reranker.ranker import Ranker, RankerSettings
+from reranker.training import TrainedRanker
 
 
 def answers() -> Answers:
@@ -40,6 +44,47 @@ def test_figures_by_hand() -> None:
     known, new = [0.0909, 0.1176, 0.7], [0.8, 0.1538, 0.7]
     wins = np.mean([(n > k) + 0.5 * (n == k) for n in new for k in known])
     assert figures.new_auroc == pytest.approx(wins)
+
+
+def test_individuals_are_ranked_by_the_model_of_the_query_s_fold() -> None:
+    plain = answers()
+    # One model looks at the best photograph alone, the other at how many there are of an individual.
+    best, many = (
+        IndividualModel({f: float(f == name) for f in FEATURES}, dict.fromkeys(NEW_FEATURES, 0.0))
+        for name in ("best", "found")
+    )
+    rows = [("q1", "b2", "B", 0.1), ("q1", "c2", "C", 0.4), ("q0", "b3", "B", 0.1), ("q0", "b4", "B", 0.1)]
+    more = pd.DataFrame(rows, columns=["query_id", "image_id", "individual_id", "probability"])
+    table = pd.concat([plain.table, more], ignore_index=True)
+    table["fold"] = table["query_id"].map({"q0": 0, "q1": 1, "q2": 1})
+    found = Answers.of(table, plain.truth, plain.matches, {0: many, 1: best})
+    first = found.individuals(found.table).query("rank == 1").set_index("query_id")["individual_id"].to_dict()
+    assert first == {"q0": "B", "q1": "B", "q2": "B"}
+    swapped = Answers.of(table, plain.truth, plain.matches, {0: best, 1: many})
+    assert swapped.individuals(found.table).query("rank == 1").set_index("query_id")["individual_id"]["q0"] == "A"
+    assert figures_of(found).individual_top1 == 0 and figures_of(swapped).individual_top1 == pytest.approx(1 / 3)
+
+
+def test_no_fold_s_model_of_individuals_has_seen_its_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{who}{photo}" for who in "ABCDEF" for photo in range(2)]
+    rows = [(q, c, q[0], c[0], 1, q[0] == c[0], "ABCDEF".index(q[0]) % 3) for q in names for c in names if q != c]
+    frame = pd.DataFrame(
+        rows, columns=["query_id", "candidate_id", "individual0", "individual1", "n_true", "same", "fold"]
+    )
+    frame["logistic"] = frame["same"] + np.random.default_rng(0).normal(0, 0.3, len(frame))
+    raw = frame.drop(columns=["same", "fold", "logistic"])
+    ranker = Ranker(RankerSettings(kind="logistic"), ())
+    trained = TrainedRanker(ranker, {}, {"all": frame.drop(columns=["individual1"])})
+    taught: list[set[str]] = []
+
+    def fit(lists: list[pd.DataFrame]) -> None:
+        taught.append({name for table in lists for name in table["individual0"]})
+
+    monkeypatch.setattr(model_figures, "fit_on_lists", fit)
+    found = out_of_fold_answers(trained, raw, "all", raw)
+    assert taught == [set("BCEF"), set("ACDF"), set("ABDE")]
+    assert dict(found.models) == {0: None, 1: None, 2: None} and len(found.truth) == 12
+    assert found.individuals(found.table)["query_id"].nunique() == 12
 
 
 def test_the_surest_wrong_answers_come_first() -> None:
