@@ -77,13 +77,14 @@ class MeasuredMatcher(Matcher):
         candidates: CandidateFilter | None = None,
         progress: Progress | None = None,
         include: Sequence[str] = (),
+        neighbours: bool | None = None,
     ) -> pd.DataFrame:
         """Match and verify the queries' shortlists."""
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self.store_for(database.catalog)
         with self._timed("matching") as counts:
             before = _pairs_in(store)
-            raw = super().pairs(queries, database, candidates, progress, include)
+            raw = super().pairs(queries, database, candidates, progress, include, neighbours)
             counts += [len(raw), _pairs_in(store) - before]
         return raw
 

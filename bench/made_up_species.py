@@ -83,7 +83,7 @@ def teaching_pairs(draft: Model, work: Path, workers: int | None = None) -> pd.D
         catalog = part_of(species, "train", work)
         matcher = matcher_for(catalog, work, draft, workers)
         index = matcher.index(catalog)
-        tables.append(matcher.pairs(index, index))
+        tables.append(matcher.pairs(index, index, neighbours=True))
         matcher.close()
         print(f"{species}: {len(tables[-1]):,} pairs", file=sys.stderr, flush=True)
     return pd.concat(tables, ignore_index=True)

@@ -73,7 +73,7 @@ class OutOfFold:
 
     def answers(self, queries: CatalogIndex, database: CatalogIndex, rule: Rule = "all", top: int = 20) -> pd.DataFrame:
         """Return ranked photographs of labelled queries, as :meth:`Matcher.match` does."""
-        return self.rank(self.matcher.pairs(queries, database, filter_of(rule)), top)
+        return self.rank(self.matcher.pairs(queries, database, filter_of(rule), neighbours=True), top)
 
 
 def fit_out_of_fold(raw: pd.DataFrame, matcher: Matcher, folds: int = 5, seed: int = 0) -> OutOfFold:

@@ -69,12 +69,9 @@ def _measure(context: Context, work: Path) -> GeneralityFigures:
     general = load_model("generic")
     found["generic"] = (0, 0, _ask(general, top, asked, context))
     database = context.top
-    raw = context.matcher.pairs(database.subset(asked), database, progress=context.progress("pairs"))
-    found["beluga"] = (
-        0,
-        0,
-        Answers.of_pairs(context.rankers.rank(raw, len(database)), raw, context.rankers.individual_model),
-    )
+    raw = context.matcher.pairs(database.subset(asked), database, progress=context.progress("pairs"), neighbours=True)
+    ranked = context.rankers.rank(raw, len(database))
+    found["beluga"] = (0, 0, Answers.of_pairs(ranked, raw, context.rankers.individual_model))
     for count in context.options.whales or ():
         some = _others(context, count)
         model = _trained(some, work / f"whales-{count}", context)

@@ -167,7 +167,7 @@ def judge(question: Question, rule: Rule, context: Context) -> tuple[list[Decisi
     index, rankers, seed = context.index, context.rankers, context.seed
     table = index.catalog.table
     database = index.subset(table.loc[~table["individual_id"].isin(question.new), "image_id"].tolist())
-    raw = rankers.matcher.pairs(index.subset(list(question.queries)), database, filter_of(rule))
+    raw = rankers.matcher.pairs(index.subset(list(question.queries)), database, filter_of(rule), neighbours=True)
     who_of = table.set_index("image_id")["individual_id"]
     matches = raw.groupby("query_id")["n_true"].first()
     # A known whale whose every other photograph is of the query's own hour cannot be answered.

@@ -37,7 +37,7 @@ class OwnEngine:
             others = np.flatnonzero(~np.isnan(years) & (years != years[first.query]))
             rows = others if first.rule == "other_year" else np.arange(len(catalog))
             asked = sheet.index.take([sheet.questions[number].query for number in numbers])
-            raw = self._rankers.matcher.pairs(asked, sheet.index.take(rows), filter_of(first.rule))
+            raw = self._rankers.matcher.pairs(asked, sheet.index.take(rows), filter_of(first.rule), neighbours=True)
             started = time.perf_counter()
             answers = self._rankers.rank(raw)
             ranking += time.perf_counter() - started

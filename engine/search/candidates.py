@@ -54,6 +54,8 @@ class ShortlistSettings(Settings):
             keypoints alone, for animals that no global descriptor was trained on.
         flanks_apart: the two flanks of an animal carry different marks, so that a left one is never matched with a
             right one.
+        trust_times: how far apart in time two photographs of the catalogue were taken, where both times are known, is
+            part of how probably they show one animal; switch it off where the cameras' clocks cannot be trusted.
     """
 
     size: int = 200
@@ -61,6 +63,7 @@ class ShortlistSettings(Settings):
     rescore: int = 1
     cosine_weight: float = 1.0
     flanks_apart: bool = False
+    trust_times: bool = True
 
     def __post_init__(self) -> None:
         for name, nothing in (("size", "all"), ("expansion", "none"), ("rescore", "none")):

@@ -135,6 +135,7 @@ class Matcher:
         candidates: CandidateFilter | None = None,
         progress: Progress | None = None,
         include: Sequence[str] = (),
+        neighbours: bool | None = None,
     ) -> pd.DataFrame:
         """Return the raw pair table of the queries' candidates: all evidence, not yet ranked.
 
@@ -144,13 +145,18 @@ class Matcher:
         candidates in all the catalogue show the query's individual, and ``same_encounter`` says what
         ``exclude_encounter`` would have left out. The photographs of the catalogue whose ids ``include`` names are in
         every list, whether the search finds them or not.
+
+        ``neighbours`` compares the candidates of a list with one another, which takes up to a third of a search: True
+        where a ranker will be fitted on the table, None (default) where the ranker in use asks for it. Without it the
+        columns of :mod:`reranker.likeness` are missing.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self._store_of(database)
         described = self._as_index(queries, database, progress)
         rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
+        wanted = neighbours if neighbours is not None else self.ranker is not None and self.ranker.rescoring is not None
         return pipeline.search(
-            described, database, rules, self.settings.shortlist, pool, progress, include, self.first_stage
+            described, database, rules, self.settings.shortlist, pool, progress, include, self.first_stage, wanted
         )
 
     def compare(

@@ -56,6 +56,7 @@ def find_neighbours(
     allowed: AllowedCandidates,
     pool: PairPool,
     flanks_apart: bool = False,
+    trust_times: bool = True,
 ) -> Neighbours:
     """Compare every candidate with the leading candidates of its list.
 
@@ -65,6 +66,7 @@ def find_neighbours(
         allowed: which photographs each query may have.
         pool: scores photographs of the database.
         flanks_apart: a left flank is never compared with a right one.
+        trust_times: times of day are looked at; otherwise no time between two photographs is known.
     """
     shape = (len(candidates), NEIGHBOURS)
     found = Neighbours(
@@ -77,7 +79,7 @@ def find_neighbours(
     keys = [description.key for description in database.descriptions]
     views = database.catalog.table["viewpoint"].to_numpy(object)
     comparable = comparable_by_view(views, views, flanks_apart)
-    times = _times(database)
+    times = _times(database) if trust_times else np.full(len(database), np.nan)
     # By content, so that the sample does not depend on the order of rows.
     shuffled = np.argsort(np.array(keys, object), kind="stable") if keys else np.zeros(0, np.int64)
     for start in range(0, len(lists), _BLOCK):

@@ -33,7 +33,7 @@ def pair_table(
     queries: CatalogIndex,
     database: CatalogIndex,
     candidates: Candidates,
-    neighbours: Neighbours,
+    neighbours: Neighbours | None,
     true_matches: npt.NDArray[np.float64],
 ) -> pd.DataFrame:
     """Return the raw pair table.
@@ -41,7 +41,7 @@ def pair_table(
     Args:
         queries, database: what the candidates' rows mean.
         candidates: with the measurements of all matchers.
-        neighbours: every candidate beside its list's leading ones.
+        neighbours: every candidate beside its list's leading ones; None leaves these columns out.
         true_matches: (Q,) numbers of matches that could be found, NaN if not known.
     """
     columns: dict[str, Any] = {
@@ -54,7 +54,8 @@ def pair_table(
         "local_znorm": candidates.local_znorm,
     }
     lists = list(candidates.lists(len(queries)))
-    columns |= _neighbour_columns(neighbours, database)
+    if neighbours is not None:
+        columns |= _neighbour_columns(neighbours, database)
     for matcher, records in candidates.measured.items():
         columns |= measured_columns(matcher, records)
     columns |= _photograph_columns(0, queries, candidates.query) | _photograph_columns(1, database, candidates.row)
@@ -63,7 +64,7 @@ def pair_table(
         own_encounter[part] = same_encounter(row, database.catalog.keys)[candidates.row[part]]
     table = pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
     # However many are named: pandas would call a column of names by another type than one with none.
-    return table.astype(dict.fromkeys(NEIGHBOUR_COLUMNS, object))
+    return table.astype(dict.fromkeys((name for name in NEIGHBOUR_COLUMNS if name in table), object))
 
 
 def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:

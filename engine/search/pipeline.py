@@ -49,11 +49,13 @@ def search(
     progress: Progress | None = None,
     include: Sequence[str] = (),
     weights: LocalEvidence | None = None,
+    with_neighbours: bool = True,
 ) -> pd.DataFrame:
     """Return the raw pair table of the queries' candidates: everything that is known of them, not yet ranked.
 
     Photographs of the database that ``include`` names are in every list, whether the search finds them or not.
-    ``weights`` say what the first stage's measurements are worth; those that ship if None.
+    ``weights`` say what the first stage's measurements are worth; those that ship if None. Without ``with_neighbours``
+    a list's candidates are not compared with one another, and the columns of that are missing.
     """
     named = np.array([database.catalog.position(image_id) for image_id in include], np.int64)
     allowed = AllowedCandidates(queries, database, candidate_filter)
@@ -70,7 +72,10 @@ def search(
     candidates = candidates.followed_by(stage.first(added))
     candidates = candidates.followed_by(stage.first(retrieval.missing(candidates, named)))
     candidates = stage.rescore(candidates, settings.rescore)
-    neighbours = find_neighbours(candidates, queries, database, allowed, pool, settings.flanks_apart)
+    neighbours = None
+    if with_neighbours:
+        apart, times = settings.flanks_apart, settings.trust_times
+        neighbours = find_neighbours(candidates, queries, database, allowed, pool, apart, times)
     return pair_table(queries, database, candidates, neighbours, allowed.true_matches())
 
 

@@ -224,7 +224,7 @@ def _pairs(
     """Return the labelled pairs; the harder question is asked too where encounters are known."""
     if database.catalog.table["encounter_id"].notna().any():
         return labelled_pairs(queries, database, matcher, progress)
-    return matcher.pairs(queries, database, progress=progress)
+    return matcher.pairs(queries, database, progress=progress, neighbours=True)
 
 
 def _fold_pairs(

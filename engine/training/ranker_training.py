@@ -61,8 +61,8 @@ def labelled_pairs(
     follow each other, most pairs in both: ``first_asking`` marks those of the first, ``n_true`` counts all matches and
     ``n_true_other_encounter`` those of the second asking.
     """
-    every = matcher.pairs(queries, database, CandidateFilter(), progress)
-    other = matcher.pairs(queries, database, CandidateFilter(exclude_encounter=True), progress)
+    every = matcher.pairs(queries, database, CandidateFilter(), progress, neighbours=True)
+    other = matcher.pairs(queries, database, CandidateFilter(exclude_encounter=True), progress, neighbours=True)
     truth = other.groupby("query_id")["n_true"].first()
     both = pd.concat([every.assign(first_asking=True), other.assign(first_asking=False)], ignore_index=True)
     both["n_true"] = both["query_id"].map(every.groupby("query_id")["n_true"].first())

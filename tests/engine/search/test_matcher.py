@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from engine.search.matcher import ANSWER_COLUMNS
+from reranker.ranker import Ranker
 from scarmatch import CandidateFilter, Catalog, Matcher, MatcherSettings
 from scarmatch.settings import SettingsError
 
@@ -218,7 +220,8 @@ def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_setting
     queries, size = some_queries(index, 8), 2
     settings = small_settings.with_option("shortlist.size", str(size)).with_option("shortlist.expansion", "3")
     settings = settings.with_option("shortlist.rescore", "4")
-    raw = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1).pairs(queries, index, TOP)
+    other = Matcher(settings, matcher.store_for(index.catalog), ranker="fusion", workers=1)
+    raw = other.pairs(queries, index, TOP, neighbours=True)
     place = raw.groupby("query_id", sort=False).cumcount()
     assert (raw.groupby("query_id").size() == size + 3).all()
     assert raw[["skin_inliers", "mutual_nn_inliers"]].notna().all(axis=None)
@@ -234,6 +237,16 @@ def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_setting
         cosines = [float(vectors[r["candidate_id"]] @ vectors[r["neighbour0"]]) for r in some.to_dict("records")]
         order = np.argsort(cosines)
         assert (np.diff(some["neighbour0_cosine_znorm"].to_numpy()[order]) >= -1e-5).all(), "alike by cosine"
+
+
+def test_candidates_are_compared_with_one_another_for_a_ranker_that_asks(matcher, small_settings, index) -> None:
+    shipped = Ranker.load(Matcher().model.path("ranker"))
+    store = matcher.store_for(index.catalog)
+    for rescoring in (shipped.rescoring, None):
+        ranker = dataclasses.replace(shipped, keypoint_kind="", descriptor="", rescoring=rescoring)
+        raw = Matcher(small_settings, store, ranker=ranker, workers=1).pairs(some_queries(index, 1), index, TOP)
+        assert ("neighbour0" in raw) == (rescoring is not None)
+    assert "neighbour0" not in matcher.pairs(some_queries(index, 1), index, TOP)
 
 
 def test_queries_described_in_a_store_of_their_own_are_matched(

@@ -12,7 +12,7 @@ from engine.search.allowed import AllowedCandidates
 from engine.search.candidates import Candidates, ShortlistSettings
 from engine.search.neighbours import Neighbours, find_neighbours
 from engine.search.pipeline import search
-from reranker.likeness import NEIGHBOURS
+from reranker.likeness import COLUMNS, NEIGHBOURS
 from tests.engine.search.made_index import MadePool, made_index
 
 VIEWS = ["top"] * 12 + ["left", "left"]
@@ -69,6 +69,25 @@ def test_a_flank_and_a_back_have_no_local_score_and_unknown_times_no_gap(index: 
     found = neighbours(index, [0.0, 2.0, *[-9.0] * 10, 1.0], {})
     assert found.row[12, 0] == 1 and np.isnan(found.local_znorm[12, 0]) and np.isfinite(found.cosine_znorm[12, 0])
     assert found.seconds[0, 0] == 7.0 and np.isnan(found.seconds[2:, 0]).all()
+
+
+def test_clocks_that_are_not_trusted_say_nothing(index: CatalogIndex) -> None:
+    settings = ShortlistSettings(size=5, expansion=0, rescore=0)
+    pool = MadePool({})
+    for trusted in (True, False):
+        table = search(index, index, CandidateFilter(), settings.replace(trust_times=trusted), pool)
+        seconds = table.filter(regex=r"neighbour\d_seconds")
+        assert bool(seconds.notna().any(axis=None)) == trusted
+        assert table["neighbour0"].notna().any(), "who leads does not depend on it"
+
+
+def test_nobody_is_compared_where_nobody_asks_for_it(index: CatalogIndex) -> None:
+    settings = ShortlistSettings(size=5, expansion=0, rescore=0)
+    pool = MadePool({})
+    with_them = search(index, index, CandidateFilter(), settings, pool)
+    without = search(index, index, CandidateFilter(), settings, pool, with_neighbours=False)
+    assert set(with_them.columns) - set(without.columns) == set(COLUMNS)
+    pd.testing.assert_frame_equal(without, with_them[list(without.columns)])
 
 
 def test_what_a_query_may_not_have_is_no_part_of_the_sample(index: CatalogIndex) -> None:
