@@ -3,6 +3,8 @@
 SQLite with a write-ahead log. A decision is acknowledged when it is on the disk (``synchronous=FULL``): neither a
 ``kill -9`` nor a power cut loses it. What was written goes on into the main file at once, so that a copy of that one
 file holds every decision; :meth:`ReviewFile.copy_to` makes one that is whole whatever is being written.
+
+One connection writes and another reads, so that whoever asks never waits for a disk that somebody else writes to.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import datetime as dt
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +42,8 @@ CREATE TABLE answers (query_id TEXT PRIMARY KEY, made_with TEXT NOT NULL, at TEX
 class ReviewFile:
     """A review's file, opened; a context manager. Several processes may have one file open.
 
+    One thread may write while another reads; whoever reads from several threads must see to it that one at a time does.
+
     Args:
         path: the file; it is made where there is none.
 
@@ -50,14 +55,19 @@ class ReviewFile:
         self.path = Path(path)
         _refuse_others(self.path)
         try:
-            # Whoever shares an open file between threads must see to it that one at a time uses it.
-            self._base = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._base = self._connection()
+            self._lock = threading.Lock()
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._base.execute("PRAGMA wal_autocheckpoint=1")
             self._prepare()
+            self._reading = self._connection()
+            self._reading.execute("PRAGMA query_only=ON")
         except sqlite3.DatabaseError as error:
             raise ReviewError(f"{self.path} cannot be used as a review's file: {error}; name another") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30.0)
 
     def _prepare(self) -> None:
         with self._writing():
@@ -78,13 +88,14 @@ class ReviewFile:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        self._base.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
+        with self._lock:
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._base.execute("ROLLBACK")
+                raise
+            self._base.execute("COMMIT")
 
     def append(self, decisions: Iterable[Decision]) -> list[Decision]:
         """Write decisions, all or none, and return them as they are in the table.
@@ -122,12 +133,12 @@ class ReviewFile:
 
     def decisions(self, after: int = 0) -> list[Decision]:
         """Return the decisions of the rows after a number, in order."""
-        rows = self._base.execute("SELECT * FROM decisions WHERE number>? ORDER BY number", (after,))
+        rows = self._reading.execute("SELECT * FROM decisions WHERE number>? ORDER BY number", (after,))
         return [_decision(row) for row in rows]
 
     def last(self) -> int:
         """Return the number of the last row, 0 if there is none."""
-        (number,) = self._base.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
+        (number,) = self._reading.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
         return int(number)
 
     # --- what was asked, and the answers ------------------------------------------------------------------------------
@@ -143,7 +154,7 @@ class ReviewFile:
 
     def photographs(self) -> dict[str, dict[str, Any]]:
         """Return what is known of the photographs that are no part of the catalogue, by image id, in order."""
-        rows = self._base.execute("SELECT image_id, record FROM photographs ORDER BY rowid")
+        rows = self._reading.execute("SELECT image_id, record FROM photographs ORDER BY rowid")
         return {json.loads(image_id): json.loads(record) for image_id, record in rows}
 
     def add_answer(self, query_id: str, made_with: str, record: Any) -> None:
@@ -161,14 +172,15 @@ class ReviewFile:
 
     def answered(self, made_with: str | None = None) -> set[str]:
         """Return the photographs that have an answer; only those made with ``made_with`` if it is given."""
-        rows = self._base.execute("SELECT query_id, made_with FROM answers")
+        rows = self._reading.execute("SELECT query_id, made_with FROM answers")
         return {json.loads(query_id) for query_id, made in rows if made_with in (None, made)}
 
     def answers(self, query_ids: Sequence[str]) -> dict[str, Any]:
         """Return the answers to photographs; those without one are left out."""
         found = {}
         for query_id in query_ids:
-            row = self._base.execute("SELECT record FROM answers WHERE query_id=?", (json.dumps(query_id),)).fetchone()
+            asked = "SELECT record FROM answers WHERE query_id=?"
+            row = self._reading.execute(asked, (json.dumps(query_id),)).fetchone()
             if row is not None:
                 found[query_id] = json.loads(row[0])
         return found
@@ -183,13 +195,15 @@ class ReviewFile:
         """
         try:
             with contextlib.closing(sqlite3.connect(path)) as copy:
-                self._base.backup(copy)
+                self._reading.backup(copy)
         except sqlite3.Error as error:
             raise ReviewError(f"{path}: the copy of the review cannot be written: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
-        self._base.close()
+        self._reading.close()
+        with self._lock:
+            self._base.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,9 +57,19 @@ class Queue:
         self._asked: dict[str, set[str]] = {}  # photograph -> questions that it is part of
         self._offered: dict[str, set[str]] = {}  # photograph -> questions that it is among the answers of
         self._contradictory: frozenset[str] = frozenset()
+        # What was asked of the queue since anything changed: many who look ask for the same.
+        self._orders: dict[Wanted, list[Standing]] = {}
+        self._counts: dict[Wanted, dict[str, dict[str, int]]] = {}
+        self._progress: dict[str, int] = {}
+
+    def _changed(self) -> None:
+        self._orders.clear()
+        self._counts.clear()
+        self._progress.clear()
 
     def add(self, questions: Iterable[Question]) -> None:
         """Add questions; one of a key that is there takes its place."""
+        self._changed()
         for question in questions:
             self.questions[question.key] = question
             self._standings.pop(question.key, None)
@@ -77,6 +88,7 @@ class Queue:
 
     def forget(self, touched: Touched | None) -> None:
         """Let what concerns some photographs be computed again; everything if None."""
+        self._changed()
         now = frozenset(image for one in self.state.contradictions() for image in one.images)
         if touched is None:
             self._standings.clear()
@@ -107,26 +119,32 @@ class Queue:
         return [self.standing(key) for key in self.questions]
 
     def wanted(self, wanted: Wanted) -> list[Standing]:
-        """Return the questions to show, in order; those that the reviewer skipped come last."""
-        skipped = self.state.skipped.get(wanted.who, {})
-        found = [one for one in self.all() if _fits(one, wanted)]
-        order = ORDERS[wanted.order]
-        return sorted(found, key=lambda one: (skipped.get(one.question.key, 0), *order(one)))
+        """Return the questions to show, in order; those that the reviewer skipped come last. Not to be changed."""
+        nobodys = dataclasses.replace(wanted, who="")
+        if nobodys not in self._orders:
+            found = [one for one in self.all() if _fits(one, wanted)]
+            self._orders[nobodys] = sorted(found, key=ORDERS[wanted.order])
+        found, skipped = self._orders[nobodys], self.state.skipped.get(wanted.who)
+        return sorted(found, key=lambda one: skipped.get(one.question.key, 0)) if skipped else found
 
     def counts(self, wanted: Wanted) -> dict[str, dict[str, int]]:
         """Return, for every filter, how many questions each of its values leaves with the other filters as they are."""
-        every = self.all()
-        counts: dict[str, dict[str, int]] = {}
-        for name, value_of in _FILTERS.items():
-            others = _replaced(wanted, name)
-            counts[name] = dict(Counter(value_of(one) for one in every if _fits(one, others)))
-        counts["status"] = {status: counts["status"].get(status, 0) for status in STATUSES}
-        return counts
+        asked = dataclasses.replace(wanted, who="", order="")
+        if asked not in self._counts:
+            counts: dict[str, dict[str, int]] = {}
+            for name, value_of in _FILTERS.items():
+                others = dataclasses.replace(asked, **{name: ""})
+                counts[name] = dict(Counter(value_of(one) for one in self.all() if _fits(one, others)))
+            counts["status"] = {status: counts["status"].get(status, 0) for status in STATUSES}
+            self._counts[asked] = counts
+        return self._counts[asked]
 
     def progress(self) -> dict[str, int]:
         """Return how many questions there are of every status, and in all."""
-        counted = Counter(one.status for one in self.all())
-        return {**{status: counted[status] for status in STATUSES}, "all": len(self.questions)}
+        if not self._progress:
+            counted = Counter(one.status for one in self.all())
+            self._progress = {**{status: counted[status] for status in STATUSES}, "all": len(self.questions)}
+        return self._progress
 
     def beside(self, key: str, wanted: Wanted, step: int = 1) -> str | None:
         """Return the question that follows one in the queue (or precedes it: -1), None at the end.
@@ -170,8 +188,3 @@ def _fits(one: Standing, wanted: Wanted) -> bool:
     text = wanted.text.lower()
     texts: Sequence[str] = (*one.question.images, one.name, one.best.name or "" if one.best else "")
     return any(text in each.lower() for each in texts)
-
-
-def _replaced(wanted: Wanted, name: str) -> Wanted:
-    values = {**wanted.__dict__, name: ""}
-    return Wanted(**values)

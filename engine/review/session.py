@@ -130,13 +130,17 @@ class Review:
         Raises:
             ReviewError: one of them cannot be made (:func:`engine.review.naming.check`).
         """
+        written = self.file.append(self.ready(decisions))
+        self.refresh()
+        return written
+
+    def ready(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Return decisions as they are to be written, if they can be made; :meth:`decide` says the rest."""
         self.refresh()
         for decision in decisions:
             if decision.key not in self._keys:
                 check(decision, self.state)
-        written = self.file.append([self._with_probability(decision) for decision in decisions])
-        self.refresh()
-        return written
+        return [self._with_probability(decision) for decision in decisions]
 
     def _with_probability(self, decision: Decision) -> Decision:
         if decision.kind not in PAIR_KINDS or decision.probability is not None:

@@ -138,7 +138,7 @@ async def decide(
     hall = hall_of(request)
     queue = hall.now().queue
     order = [one.question.key for one in queue.wanted(wanted_of(request))] if question in queue.questions else []
-    written = hall.review.decide([asked(one, session_of(request)) for one in decisions])
+    written = await hall.writing.decide([asked(one, session_of(request)) for one in decisions])
     return DecidedOut(decisions=hall.decisions(written), next=_next(hall, question, written, order))
 
 
@@ -172,7 +172,7 @@ async def undo(request: Request) -> DecidedOut:
     last = last_of(who, review.state)
     if last is None:
         raise ReviewError(f"there is no decision of {who} to take back")
-    written = review.decide([Decision("undo", who, target=last.number)])
+    written = await hall.writing.decide([Decision("undo", who, target=last.number)])
     about = next((one for image in last.images if (one := review.queue.question_of(image))), None)
     return DecidedOut(decisions=hall.decisions([last, *written]), next=about.key if about else None)
 

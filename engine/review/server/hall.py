@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,13 +25,16 @@ from engine.review.server.interface import (
     ProgressOut,
     QuestionOut,
 )
-from engine.review.server.pictures import Photographs
+from engine.review.server.pictures import Photographs, shown_size
+from engine.review.server.writing import Writing
 from engine.review.session import Review
 from engine.review.standing import WAITING, Candidate, Standing
 from engine.review.worker import ReviewWorker
 
 #: Candidates whose layers are drawn before anybody asks, of the question that is looked at and of the next one.
 _DRAWN, _DRAWN_NEXT = 3, 2
+#: Photographs whose records are kept.
+_LOOKS = 20_000
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Hall:
         confidence: whether pages ask how sure a reviewer is.
         largest: bytes of an upload.
         exports: what else can be downloaded: name -> (file name, kind, what makes its content).
+        writing: makes decisions.
     """
 
     review: Review
@@ -58,6 +63,28 @@ class Hall:
     confidence: bool
     largest: int
     exports: dict[str, tuple[str, str, Callable[[Review], bytes]]]
+    writing: Writing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writing = Writing(self.review)
+        self._looks: dict[str, dict[str, Any]] = {}
+
+    def look(self, image: str) -> dict[str, Any]:
+        """Return what a script needs to show a photograph; not to be changed."""
+        if image not in self._looks:
+            if len(self._looks) >= _LOOKS:
+                self._looks.clear()
+            row = self.review.rows[image]
+            meta = [self.review.day(image) or "date unknown", text_of(row["viewpoint"]) or "view unknown"]
+            self._looks[image] = {
+                "image": image,
+                "name": text_of(image),
+                "meta": " · ".join(meta),
+                "at": picture_address(image, ""),
+                "size": shown_size(row),
+                "whole_size": shown_size(row, whole=True),
+            }
+        return self._looks[image]
 
     def now(self) -> Review:
         """Return the review as it is now: with what others decided and what was matched since."""
@@ -188,10 +215,11 @@ def contradiction_out(one: Contradiction) -> ContradictionOut:
     )
 
 
-def picture_address(image: str, size: str = "large", whole: bool = False) -> str:
-    """Return the address of a photograph's picture."""
-    values: dict[str, Any] = {"image": image, "size": size}
-    return f"/picture?{urlencode(values | ({'whole': 1} if whole else {}), errors='surrogatepass')}"
+@lru_cache(maxsize=65536)
+def picture_address(image: str, size: str = "large") -> str:
+    """Return the address of a photograph's picture; without a size, what a script adds one to."""
+    values = {"image": image, "size": size} if size else {"image": image}
+    return f"/picture?{urlencode(values, errors='surrogatepass')}"
 
 
 def hall_of(request: Request) -> Hall:

@@ -17,7 +17,6 @@ from engine.review.server.access import TOKEN_HEADER
 from engine.review.server.api import wanted_of
 from engine.review.server.descriptions import operations_of, records_of
 from engine.review.server.hall import Hall, hall_of, picture_address, session_of
-from engine.review.server.pictures import shown_size
 from engine.review.server.question_page import question_page, sentence_of
 from engine.review.server.sign_in import sign_in_page
 from engine.review.server.templates import render, static
@@ -72,7 +71,7 @@ def page(request: Request, template: str, /, **values: Any) -> HTMLResponse:
 
 def picture(hall: Hall, image: str) -> dict[str, Any]:
     """Return a photograph's small picture as templates show it."""
-    width, height = shown_size(hall.review.rows[image])
+    width, height = hall.look(image)["size"]
     return {"ref": picture_address(image, "small"), "width": width, "height": height}
 
 
@@ -220,9 +219,8 @@ def _contradiction(hall: Hall, one: Contradiction, rows: dict[int, Decision]) ->
 
 
 def _photograph(hall: Hall, image: str) -> dict[str, Any]:
-    row = hall.review.rows[image]
-    meta = [hall.review.day(image) or "date unknown", text_of(row["viewpoint"]) or "view unknown"]
-    return {"image": image, "file": text_of(image), "picture": picture(hall, image), "meta": " · ".join(meta)}
+    look = hall.look(image)
+    return {"image": image, "file": look["name"], "picture": picture(hall, image), "meta": look["meta"]}
 
 
 _SAID = {

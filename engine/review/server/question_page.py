@@ -8,7 +8,6 @@ from typing import Any
 
 from engine.report.wording import gap_in_words, text_of, verdict
 from engine.review.server.hall import Hall, picture_address
-from engine.review.server.pictures import shown_size
 from engine.review.standing import CONTRADICTORY, DECIDED, NO_MATCH, WAITING, Candidate, Standing
 
 #: Candidates and photographs of one of them that a page shows.
@@ -80,7 +79,7 @@ def question_page(hall: Hall, one: Standing, order: Sequence[str], queue: str) -
         "votes": _votes(hall, one),
         "data": {
             "query": _picture(hall, question.key),
-            "queries": [_photograph(hall, image) for image in question.images],
+            "queries": [hall.look(image) for image in question.images],
             "views": [],
             "pairs": {},
             "parts": {},
@@ -105,24 +104,8 @@ def _decided(hall: Hall, one: Standing) -> list[Candidate]:
 
 
 def _picture(hall: Hall, image: str) -> dict[str, Any]:
-    width, height = shown_size(hall.review.rows[image])
+    width, height = hall.look(image)["size"]
     return {"ref": picture_address(image), "width": width, "height": height}
-
-
-def _photograph(hall: Hall, image: str) -> dict[str, Any]:
-    """Return a photograph as the script shows it."""
-    row = hall.review.rows[image]
-    meta = [hall.review.day(image) or "date unknown", text_of(row["viewpoint"]) or "view unknown"]
-    return {
-        "image": image,
-        "name": text_of(image),
-        "meta": " · ".join(meta),
-        "small": picture_address(image, "small"),
-        "large": picture_address(image),
-        "size": shown_size(row),
-        "whole": picture_address(image, whole=True),
-        "whole_size": shown_size(row, whole=True),
-    }
 
 
 def _photographs(hall: Hall, candidate: Candidate, one: Standing) -> list[dict[str, Any]]:
@@ -134,14 +117,14 @@ def _photographs(hall: Hall, candidate: Candidate, one: Standing) -> list[dict[s
         others = [image for image in hall.review.other_photographs(candidate.name) if image not in known]
         others.sort(key=lambda image: bool(view) and hall.review.rows[image]["viewpoint"] != view)
         images += others
-    return [_photograph(hall, image) for image in images[:_PHOTOGRAPHS]]
+    return [hall.look(image) for image in images[:_PHOTOGRAPHS]]
 
 
 def _card(hall: Hall, one: Standing, candidate: Candidate, rank: int) -> dict[str, Any]:
     image = candidate.images[0]
     row = hall.review.rows[image]
     found = hall.review.ranked(one.question.key, image)
-    width, height = shown_size(row)
+    width, height = hall.look(image)["size"]
     return {
         "rank": rank,
         "key": image,

@@ -24,6 +24,7 @@
   if (kept) comparison.restore(JSON.parse(kept));
   let whole = false;
 
+  const large = (one) => `${one.at}&size=large`;
   const candidateOf = (state) => state.data.candidates[state.rank];
   const shownOf = (state) => candidateOf(state)?.photographs[state.other] ?? null;
   const queryOf = (state) => state.data.queries[state.query];
@@ -31,8 +32,8 @@
   // The photographs as they are, where there are no layers or the whole photographs are wanted.
   function instead(state) {
     const both = [queryOf(state), shownOf(state)].filter(Boolean);
-    if (whole) return both.map((one) => ({ picture: one.whole, size: one.whole_size }));
-    return state.data.pairs[state.rank] ? null : both.map((one) => ({ picture: one.large, size: one.size }));
+    if (whole) return both.map((one) => ({ picture: `${large(one)}&whole=1`, size: one.whole_size }));
+    return state.data.pairs[state.rank] ? null : both.map((one) => ({ picture: large(one), size: one.size }));
   }
 
   function chosen(state, rank) {
@@ -62,7 +63,7 @@
       if (state.asked !== mine || state.section !== section) return;
       if (answer.status === 200) {
         const { layers, parts } = answer.record;
-        const views = layers.views.map((view, side) => ({ ...view, picture: [query, shown][side].large }));
+        const views = layers.views.map((view, side) => ({ ...view, picture: large([query, shown][side]) }));
         state.data.views.push(...views);
         state.data.pairs[rank] = { ...layers, views: [state.data.views.length - 2, state.data.views.length - 1] };
         if (parts && state.query === 0) state.data.parts[rank] = parts;
@@ -92,7 +93,7 @@
       button.setAttribute("aria-label", `Photograph ${number + 1} of ${candidate.photographs.length}: ${button.title}`);
       button.setAttribute("aria-pressed", String(number === state.other));
       const image = document.createElement("img");
-      Object.assign(image, { src: one.small, alt: "", loading: "lazy" });
+      Object.assign(image, { src: `${one.at}&size=small`, alt: "", loading: "lazy" });
       button.append(image);
       button.addEventListener("click", () => another(state, number));
       return button;
@@ -114,7 +115,7 @@
     if (state.data.queries.length < 2) return;
     state.query = (state.query + 1) % state.data.queries.length;
     const one = queryOf(state);
-    state.data.query = { ref: one.large, width: one.size[0], height: one.size[1] };
+    state.data.query = { ref: large(one), width: one.size[0], height: one.size[1] };
     load(state);
     redraw(state);
     say(`Query photograph ${state.query + 1} of ${state.data.queries.length}: ${one.name}`);
