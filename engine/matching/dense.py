@@ -91,15 +91,8 @@ class SkinMatcher:
 
     def match_list(self, query: PreparedSkin, candidates: Sequence[PreparedSkin]) -> TentativeList:
         """Return the correspondences of a query with its candidates, in the order given."""
-        s, most = self.settings, sum(min(len(query), len(candidate)) for candidate in candidates)
-        indices, confidence, marks = (
-            np.empty((most, 2), np.int32),
-            np.empty(most, np.float32),
-            np.empty(most, np.float32),
-        )
-        points0, points1 = np.empty((most, 2), np.float32), np.empty((most, 2), np.float32)
-        outputs = (indices, confidence, points0, points1, marks, across := np.empty(most, np.float32))
-        offsets, similarity = np.zeros(len(candidates) + 1, np.int64), np.full(len(candidates), np.nan)
+        s, found = self.settings, TentativeList.with_room(query, candidates, across=True)
+        outputs = (found.indices, found.confidence, found.points0, found.points1, found.marks, found.across0)
         own = (query.skin, query.rows, query.places, query.place, query.xy, query.marks, query.order)
         panels, reach = _panels(query), np.array([s.reach_along, s.reach_across], np.float32)
         limits, kernel, at = (np.float32(s.neighbour), np.float32(max(s.min_similarity, -1.0))), matches_kernel(), 0
@@ -107,24 +100,11 @@ class SkinMatcher:
             if len(query) and len(candidate):
                 c = candidate
                 other = (c.skin, c.rows, c.places, c.xy, c.marks, c.order)
-                found = kernel(*own, *other, *panels, reach, index_bits(len(query), len(c)), *limits, at, *outputs)
-                similarity[number] = confidence[at : at + found].mean() if found else np.nan
-                at += found
-            offsets[number + 1] = at
-        return TentativeList(
-            offsets=offsets,
-            indices=indices[:at],
-            confidence=confidence[:at],
-            similarity=similarity,
-            points0=points0[:at],
-            points1=points1[:at],
-            marks=marks[:at],
-            sizes0=np.array([query.size] * len(candidates), np.int64).reshape(-1, 2),
-            sizes1=np.array([candidate.size for candidate in candidates], np.int64).reshape(-1, 2),
-            keypoints0=np.full(len(candidates), len(query), np.int64),
-            keypoints1=np.array([len(candidate) for candidate in candidates], np.int64),
-            across0=across[:at],
-        )
+                count = kernel(*own, *other, *panels, reach, index_bits(len(query), len(c)), *limits, at, *outputs)
+                found.similarity[number] = found.confidence[at : at + count].mean() if count else np.nan
+                at += count
+            found.offsets[number + 1] = at
+        return found.filled()
 
     def aligned(
         self, features0: LocalFeatures, features1: LocalFeatures, model: npt.NDArray[np.float64]
@@ -185,6 +165,11 @@ class PreparedSkin:
 
     def __len__(self) -> int:
         return len(self.order)
+
+    @property
+    def keypoints(self) -> int:
+        """How many places there are: all of them are compared."""
+        return len(self)
 
     @classmethod
     def of(cls, features: LocalFeatures) -> PreparedSkin:

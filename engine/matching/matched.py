@@ -6,8 +6,9 @@ A list is what is measured: its matches lie one pair after the other, so that no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,20 @@ from engine.records import Correspondences, Verification
 from features.records import BoolArray, FloatArray, LocalFeatures
 
 Integers = npt.NDArray[np.int64]
+#: What a list of tentative matches holds of each match.
+_OF_MATCHES = ("indices", "confidence", "points0", "points1", "marks")
+
+
+class Prepared(Protocol):
+    """A photograph ready to be compared: its length is how many places of it are."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def keypoints(self) -> int: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,34 @@ class TentativeList:
     def __len__(self) -> int:
         return len(self.similarity)
 
+    @classmethod
+    def with_room(cls, query: Prepared, candidates: Sequence[Prepared], across: bool = False) -> TentativeList:
+        """Return the list of a query's candidates with room for all matches that there could be, and none yet.
+
+        Whoever fills it sets ``offsets`` and ``similarity``, pair by pair; ``across`` makes room for :attr:`across0`.
+        """
+        most, count = sum(min(len(query), len(candidate)) for candidate in candidates), len(candidates)
+        return cls(
+            offsets=np.zeros(count + 1, np.int64),
+            indices=np.empty((most, 2), np.int32),
+            confidence=np.empty(most, np.float32),
+            similarity=np.full(count, np.nan),
+            points0=np.empty((most, 2), np.float32),
+            points1=np.empty((most, 2), np.float32),
+            marks=np.empty(most, np.float32),
+            sizes0=np.array([query.size] * count, np.int64).reshape(-1, 2),
+            sizes1=np.array([candidate.size for candidate in candidates], np.int64).reshape(-1, 2),
+            keypoints0=np.full(count, query.keypoints, np.int64),
+            keypoints1=np.array([candidate.keypoints for candidate in candidates], np.int64),
+            across0=np.empty(most, np.float32) if across else None,
+        )
+
+    def filled(self) -> TentativeList:
+        """Return the list without the room that was not needed."""
+        part = slice(int(self.offsets[-1]))
+        across = self.across0[part] if self.across0 is not None else None
+        return replace(self, **{name: getattr(self, name)[part] for name in _OF_MATCHES}, across0=across)
+
     def pair(self, number: int) -> Correspondences:
         """Return the matches of one pair."""
         part = slice(*self.offsets[number : number + 2].tolist())
@@ -99,13 +142,9 @@ class TentativeList:
     def where(self, kept: BoolArray) -> TentativeList:
         """Return the list with some of its (M,) matches; similarities stay those of all."""
         offsets = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
-        parts = (getattr(self, name)[kept] for name in ("indices", "confidence", "points0", "points1", "marks"))
-        indices, confidence, points0, points1, marks = parts
-        return TentativeList(
-            offsets, indices, confidence, self.similarity, points0, points1, marks,
-            self.sizes0, self.sizes1, self.keypoints0, self.keypoints1,
-            self.across0[kept] if self.across0 is not None else None,
-        )  # fmt: skip
+        across = self.across0[kept] if self.across0 is not None else None
+        parts = {name: getattr(self, name)[kept] for name in _OF_MATCHES}
+        return replace(self, offsets=offsets, **parts, across0=across)
 
     def verify(self, keys: Sequence[tuple[str, str]], settings: VerificationSettings) -> VerifiedPairs:
         """Verify every pair, known by (query id, candidate id)."""

@@ -150,38 +150,18 @@ class MutualNNMatcher:
 
     def match_list(self, query: PreparedKeypoints, candidates: Sequence[PreparedKeypoints]) -> TentativeList:
         """Return the matches of a query with its candidates, in the order given."""
-        most = sum(min(len(query), len(candidate)) for candidate in candidates)
-        indices, confidence, marks = (
-            np.empty((most, 2), np.int32),
-            np.empty(most, np.float32),
-            np.empty(most, np.float32),
-        )
-        points0, points1 = np.empty((most, 2), np.float32), np.empty((most, 2), np.float32)
-        cosine = np.empty(len(query), np.float32)
-        outputs = (cosine, indices, confidence, points0, points1, marks)
-        offsets, similarity = np.zeros(len(candidates) + 1, np.int64), np.full(len(candidates), np.nan)
+        found, cosine = TentativeList.with_room(query, candidates), np.empty(len(query), np.float32)
+        outputs = (cosine, found.indices, found.confidence, found.points0, found.points1, found.marks)
         panels, kernel, at = as_panels(query.rows[: len(query)]).reshape(-1), matches_kernel(), 0
         own = (query.descriptors, query.rows, query.xy, query.marks)
         for number, candidate in enumerate(candidates):
             if len(query) and len(candidate):
                 other = (candidate.descriptors, candidate.rows, candidate.xy, candidate.marks)
-                found = kernel(*own, *other, panels, index_bits(len(query), len(candidate)), at, *outputs)
-                similarity[number] = cosine[:found].mean() if found else np.nan
-                at += found
-            offsets[number + 1] = at
-        return TentativeList(
-            offsets=offsets,
-            indices=indices[:at],
-            confidence=confidence[:at],
-            similarity=similarity,
-            points0=points0[:at],
-            points1=points1[:at],
-            marks=marks[:at],
-            sizes0=np.array([query.size] * len(candidates), np.int64).reshape(-1, 2),
-            sizes1=np.array([candidate.size for candidate in candidates], np.int64).reshape(-1, 2),
-            keypoints0=np.full(len(candidates), query.keypoints, np.int64),
-            keypoints1=np.array([candidate.keypoints for candidate in candidates], np.int64),
-        )
+                count = kernel(*own, *other, panels, index_bits(len(query), len(candidate)), at, *outputs)
+                found.similarity[number] = cosine[:count].mean() if count else np.nan
+                at += count
+            found.offsets[number + 1] = at
+        return found.filled()
 
     def prepare(self, features: LocalFeatures) -> PreparedKeypoints:
         """Make a photograph ready to be compared.
