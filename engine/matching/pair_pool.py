@@ -17,7 +17,7 @@ import numpy.typing as npt
 from engine.catalogue.index import Progress
 from engine.matching import exhaustive
 from engine.matching.exhaustive import Codes, DescriptorTable
-from engine.matching.measurements import MUTUAL_NN, MatcherName, record_type, unmeasured
+from engine.matching.measurements import FIRST_STAGE, MUTUAL_NN, MatcherName, record_type, unmeasured
 from engine.matching.pair_cache import PairCache
 from engine.matching.pair_worker import (
     PairSettings,
@@ -38,6 +38,8 @@ from features.records import BoolArray, FloatArray
 
 #: Pairs per task: large enough to fill batches, small enough that progress moves and a stop loses little.
 _TASK_PAIRS = 200
+#: Candidates that all queries are compared with before the next ones: a worker keeps them, and some queries, in memory.
+_BLOCK = 2 * _TASK_PAIRS
 #: Photographs whose descriptors one task quantises.
 _TABLE_CHUNK = 64
 
@@ -74,7 +76,7 @@ class PairPool:
         record = record_type(matcher)
         with closing(PairCache(self.store / "pairs.sqlite", self.worker.fingerprint(matcher), record)) as cache:
             stored = [cache.get(task.query, task.candidates) for task in tasks]
-            parts = list(_open_parts(tasks, stored))
+            parts = list(_open_parts(tasks, stored, _BLOCK if matcher in FIRST_STAGE else None))
             total = sum(len(task.candidates) for task in tasks)
             done = total - sum(len(places) for _, places in parts)
             jobs = [(matcher, _part(tasks[number], places)) for number, places in parts]
@@ -170,11 +172,21 @@ class PairPool:
 
 
 def _open_parts(
-    tasks: Sequence[PairTask], stored: Sequence[Sequence[npt.NDArray[Any] | None]]
+    tasks: Sequence[PairTask], stored: Sequence[Sequence[npt.NDArray[Any] | None]], block: int | None = None
 ) -> Iterator[tuple[int, list[int]]]:
-    """Yield (task, places of its candidates) of what was never measured, in parts of at most _TASK_PAIRS."""
-    for number in range(len(tasks)):
-        places = [place for place, record in enumerate(stored[number]) if record is None]
+    """Yield (task, places of its candidates) of what was never measured, in parts of at most _TASK_PAIRS.
+
+    With a ``block``, all tasks are gone through for so many of the candidates, then for the next so many: a worker that
+    keeps a block in memory reads and prepares each photograph once for all queries, and not anew for each.
+    """
+    blocks: dict[str, int] = {}
+    parts: dict[tuple[int, int], list[int]] = {}
+    for number, task in enumerate(tasks):
+        for place, record in enumerate(stored[number]):
+            if record is None:
+                which = blocks.setdefault(task.candidates[place], len(blocks)) // block if block else 0
+                parts.setdefault((which, number), []).append(place)
+    for (_, number), places in sorted(parts.items()):
         for start in range(0, len(places), _TASK_PAIRS):
             yield number, places[start : start + _TASK_PAIRS]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from features.records import FloatArray
 from features.store import FeatureStore
 from scarmatch.errors import ScarmatchError
 from scarmatch.settings import Settings
+
+PreparedT = TypeVar("PreparedT", PreparedSkin, PreparedKeypoints)
 
 #: Bumped whenever the same settings would give other measurements of the same matches.
 CODE_VERSION = 3
@@ -88,9 +90,9 @@ class PairWorker:
 
     #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
     KEEP = 128
-    #: Photographs prepared for the first stage (each about 0.8 MB, keypoints and skin): lists of candidates are longer
-    #: than KEEP, and a memory shorter than a list forgets each photograph just before the next query asks for it.
-    KEEP_PREPARED = 256
+    #: Photographs prepared for a matcher of the first stage (0.4 MB each): preparing one takes as long as matching
+    #: it, so that the pairs of many queries are measured in blocks of candidates that are all kept.
+    KEEP_PREPARED = 512
 
     def __init__(self, settings: PairSettings, store: Path, device: str | None = None) -> None:
         kind = settings.describe.keypoints.kind
@@ -105,8 +107,8 @@ class PairWorker:
         self._skin_verification = settings.skin_verification.replace(threads=1)
         self.keypoints = LruCache(self.describer.local, self.KEEP)
         self.skin = LruCache(self.describer.skin, self.KEEP)
-        self._prepared_skin = LruCache(self._prepare_skin, self.KEEP_PREPARED)
-        self._prepared_keypoints = LruCache(self._prepare_keypoints, self.KEEP_PREPARED)
+        # One memory for both: the queries are gone through for one matcher, then for the other.
+        self._prepared = LruCache(self._prepare, self.KEEP_PREPARED)
         self.tables = LruCache(_open_table, 1)
         self._device = device
 
@@ -141,9 +143,9 @@ class PairWorker:
 
     def _matched_keypoints(self, task: PairTask) -> MatchedList:
         """Match a query's keypoints with its candidates', verify all matches, and the distinctive ones once more."""
-        prepared = self._prepared_keypoints
+        query, candidates = self._prepared_of(task, PreparedKeypoints)
         keys = [(task.query, key) for key in task.candidates]
-        tentative = self._mutual_nn.match_list(prepared(task.query), [prepared(key) for key in task.candidates])
+        tentative = self._mutual_nn.match_list(query, candidates)
         distinctive = tentative.where(self._mutual_nn.distinctive(tentative.confidence))
         every, few = (
             MatchedList.of_list(part, part.verify(keys, self._verification)) for part in (tentative, distinctive)
@@ -152,7 +154,7 @@ class PairWorker:
 
     def _matched_skin(self, task: PairTask) -> MatchedList:
         """Match a query's skin with its candidates', verify the matches, and lay each animal on the other."""
-        query, candidates = self._prepared_skin(task.query), [self._prepared_skin(key) for key in task.candidates]
+        query, candidates = self._prepared_of(task, PreparedSkin)
         tentative = self._skin_matcher.match_list(query, candidates)
         verified = tentative.verify([(task.query, key) for key in task.candidates], self._skin_verification)
         aligned = [
@@ -161,10 +163,15 @@ class PairWorker:
         ]
         return dataclasses.replace(MatchedList.of_list(tentative, verified), aligned=aligned)
 
-    def _prepare_skin(self, key: str) -> PreparedSkin:
-        return PreparedSkin.of(self.describer.skin(key))
+    def _prepared_of(self, task: PairTask, kind: type[PreparedT]) -> tuple[PreparedT, list[PreparedT]]:
+        """Return a task's query and candidates, ready to be compared."""
+        query = cast(PreparedT, self._prepared((kind, task.query)))
+        return query, [cast(PreparedT, self._prepared((kind, key))) for key in task.candidates]
 
-    def _prepare_keypoints(self, key: str) -> PreparedKeypoints:
+    def _prepare(self, item: tuple[type[Any], str]) -> PreparedSkin | PreparedKeypoints:
+        kind, key = item
+        if kind is PreparedSkin:
+            return PreparedSkin.of(self.describer.skin(key))
         return self._mutual_nn.prepare(self.describer.local(key))
 
     def codes(self, key: str) -> Codes:

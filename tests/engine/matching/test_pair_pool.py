@@ -11,7 +11,7 @@ import pytest
 from engine.matching import pair_pool
 from engine.matching.measurements import MatcherName, record_type
 from engine.matching.pair_pool import PairPool
-from engine.matching.pair_worker import PairSettings, PairTask
+from engine.matching.pair_worker import PairSettings, PairTask, PairWorker
 
 
 class NumberedWorker:
@@ -54,8 +54,24 @@ def test_every_record_comes_back_to_its_place(tmp_path: Path, done: list) -> Non
     assert first["inliers"].tolist() == list(range(450))
     assert second["inliers"].tolist() == [9, 4]
     assert len(nobody) == 0 and nobody.dtype == record_type("skin")
-    assert done == [("q", 200), ("q", 200), ("q", 50), ("s", 2)]
-    assert told == [(200, 452), (400, 452), (450, 452), (452, 452)]
+    assert done == [("q", 200), ("q", 200), ("s", 2), ("q", 50)]
+    assert told == [(200, 452), (400, 452), (402, 452), (452, 452)]
+
+
+def test_all_queries_see_a_block_of_candidates_before_the_next(
+    tmp_path: Path, done: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker prepares each candidate of a block once, however many queries there are."""
+    monkeypatch.setattr(pair_pool, "_BLOCK", 2)
+    tasks = [PairTask("q", numbered([5, 2, 8])), PairTask("r", numbered([8, 5, 1]))]
+    first, second = PairPool(PairSettings(), tmp_path).measure("skin", tasks)
+    assert first["inliers"].tolist() == [5, 2, 8] and second["inliers"].tolist() == [8, 5, 1]
+    # c5 and c2 are the first block, c8 and c1 the second.
+    assert done == [("q", 2), ("r", 1), ("q", 1), ("r", 2)]
+
+
+def test_a_block_and_some_queries_are_kept_in_memory() -> None:
+    assert PairWorker.KEEP_PREPARED // 2 < pair_pool._BLOCK < PairWorker.KEEP_PREPARED
 
 
 def test_what_is_known_is_not_measured_again(tmp_path: Path, done: list) -> None:
