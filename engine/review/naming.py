@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.review.contradictions import Contradiction
 from engine.review.decisions import NAMING_KINDS, Decision, ReviewError
-from engine.review.replay import Contradiction, ReviewState, replay
+from engine.review.replay import ReviewState
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,9 @@ def check(decision: Decision, state: ReviewState) -> None:
 
 
 def _check_undo(decision: Decision, state: ReviewState) -> None:
-    rows = {one.number: one for one in state.decisions}
-    if decision.target not in rows:
+    if decision.target not in state.rows:
         raise ReviewError(f"there is no decision {decision.target} to take back")
-    undone = {one.number for one in state.decisions} - {one.number for one in state.active()}
-    if rows[decision.target].kind != "undo" and decision.target in undone:
+    if state.rows[decision.target].kind != "undo" and decision.target not in state.counting:
         raise ReviewError(f"decision {decision.target} was taken back already")
 
 
@@ -74,16 +73,17 @@ def preview(decision: Decision, state: ReviewState) -> Preview:
         ReviewError: it cannot be made; see :func:`check`.
     """
     check(decision, state)
-    next_row = decision.replace(number=state.last + 1)
-    after = replay([*state.decisions, next_row], state.catalogue_names, state.encounters, state.votes_needed)
-    names = after.names()
-    renamed = [(image, old, names.get(image)) for image, old in state.names().items() if names.get(image) != old]
-    before, then = ({one.key: one for one in which.contradictions()} for which in (state, after))
+    names, retired = state.names(), state.retired
+    before = {one.key: one for one in state.contradictions()}
+    with state.trying(decision) as after:
+        renamed = [(image, old, now) for image, old in names.items() if (now := after.name(image)) != old]
+        then = {one.key: one for one in after.contradictions()}
+        more = after.retired - retired
     return Preview(
         tuple(renamed),
         tuple(one for key, one in then.items() if key not in before),
         tuple(one for key, one in before.items() if key not in then),
-        tuple(sorted(after.retired - state.retired)),
+        tuple(sorted(more)),
     )
 
 

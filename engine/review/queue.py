@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.review.questions import Question
@@ -45,12 +45,14 @@ class Queue:
 
     Args:
         state: the replay of all decisions.
+
+    Attributes:
         viewpoints: photograph -> viewpoint, of those where it is known.
     """
 
-    def __init__(self, state: ReviewState, viewpoints: Mapping[str, str]) -> None:
+    def __init__(self, state: ReviewState) -> None:
         self.state = state
-        self.viewpoints = dict(viewpoints)
+        self.viewpoints: dict[str, str] = {}
         self.questions: dict[str, Question] = {}
         self.answers: dict[str, Answer] = {}
         self._standings: dict[str, Standing] = {}

@@ -14,53 +14,23 @@ so, of these two photographs or of others of the same two individuals (or encoun
 the pair.
 
 **Undo.** An undone row counts as if it had never been, and an undone undo as if it had not been either.
+
+Decisions are taken in one by one: of the names, links and votes, only what a decision changes is computed again.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import pandas as pd
 
-from engine.review.decisions import PAIR_KINDS, Decision
-from engine.review.links import Links, Node
-
-Pair: TypeAlias = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Vote:
-    """One reviewer's last word on a pair: the decision's kind and row."""
-
-    who: str
-    kind: str
-    number: int
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """Decisions that cannot all be true.
-
-    Attributes:
-        kind: "linked and different" (a pair kept apart that other links join), "two names" (a group that reaches
-            several names) or "reviewers disagree" (about one pair).
-        images: the photographs to look at, side by side: the pair and, between its two, the way that links them.
-        decisions: the rows that are at odds, the newest last.
-        names: the individuals that take part.
-    """
-
-    kind: str
-    images: tuple[str, ...]
-    decisions: tuple[int, ...]
-    names: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """The same for the same contradiction, whatever else is decided."""
-        return f"{self.kind}: {', '.join(sorted({self.images[0], self.images[-1]}))}"
+from engine.review.contradictions import Contradiction, contradictions_of
+from engine.review.decisions import NAMING_KINDS, PAIR_KINDS, Decision
+from engine.review.given_names import GivenNames
+from engine.review.links import Edge, Links, Node
+from engine.review.votes import Vote, Votes
 
 
 @dataclass(frozen=True)
@@ -69,7 +39,7 @@ class Touched:
 
     Attributes:
         spoken_of: photographs of the groups that they speak of.
-        linked: those whose group, and so perhaps name, changed.
+        linked: those whose name, or group without a name, changed.
     """
 
     spoken_of: set[str]
@@ -85,7 +55,11 @@ class ReviewState:
         votes: how many reviewers must say the same before a link holds.
 
     Attributes:
+        decisions, rows: all of them, in order, and by number.
         last: number of the last row replayed.
+        counting: the rows that nobody took back, undos among them.
+        votes: what was said of pairs.
+        skipped: reviewer -> question put off -> row.
     """
 
     def __init__(
@@ -96,187 +70,216 @@ class ReviewState:
         self.votes_needed = votes
         self.last = 0
         self.decisions: list[Decision] = []
+        self.rows: dict[int, Decision] = {}
         self._contradictions: list[Contradiction] | None = None
-        self._counting: set[int] | None = None
         self._rebuild()
 
     # --- building -----------------------------------------------------------------------------------------------------
 
-    def extend(self, decisions: Iterable[Decision]) -> Touched | None:
-        """Add decisions, in the order of their rows.
+    def extend(self, decisions: Iterable[Decision]) -> Touched:
+        """Add decisions, in the order of their rows; return the photographs that they concern."""
+        new = [one for one in decisions if one.number > self.last]
+        if new:
+            self.decisions += new
+            self.rows.update((one.number, one) for one in new)
+            self.last = new[-1].number
+        return self._take(new)
+
+    @contextlib.contextmanager
+    def trying(self, decision: Decision) -> Iterator[ReviewState]:
+        """Give this state as it would be after one more decision; it is as it was afterwards."""
+        contradictions, last = self._contradictions, self.last
+        row = decision.replace(number=last + 1)
+        self.extend([row])
+        try:
+            yield self
+        finally:
+            self.rows.pop(self.decisions.pop().number)
+            self.last = last
+            self._take([], [row])
+            self._contradictions = contradictions
+
+    def add_photographs(
+        self, names: Mapping[str, str | None], encounters: Mapping[str, str] | None = None
+    ) -> Touched | None:
+        """Add photographs that came later, as the catalogue would have named them.
 
         Returns:
             The photographs that they concern, None where they may concern any.
         """
-        new = [one for one in decisions if one.number > self.last]
-        touched = Touched(set(), set())
-        whole = False
-        for decision in new:
-            self.decisions.append(decision)
-            self.last = decision.number
-            if decision.kind == "skip":
-                self.skipped.setdefault(decision.who, {}).update(dict.fromkeys(decision.images, decision.number))
-            elif decision.kind in PAIR_KINDS and not whole and self._vote(decision):
-                groups = [self.links.members(image) for image in decision.images]
-                touched.spoken_of.update(*groups)
-                if decision.kind == "same":
-                    touched.linked.update(*groups)
-            else:
-                whole = True
-        self._contradictions = None
-        if whole:
-            self._counting = None
-            self._rebuild()
-        elif self._counting is not None:
-            self._counting.update(one.number for one in new)
-        return None if whole else touched
-
-    def add_photographs(self, names: Mapping[str, str | None], encounters: Mapping[str, str] | None = None) -> None:
-        """Add photographs that came later, as the catalogue would have named them."""
+        simple = all(name is None and image not in self.base for image, name in names.items())
         self.catalogue_names.update(names)
         self.encounters.update(encounters or {})
-        self._rebuild()
-
-    @property
-    def counting(self) -> set[int]:
-        """The rows that nobody took back, undos among them."""
-        if self._counting is None:
-            undone: set[int] = set()
-            for decision in reversed(self.decisions):
-                if decision.kind == "undo" and decision.number not in undone and decision.target < decision.number:
-                    undone.add(decision.target)
-            self._counting = {one.number for one in self.decisions} - undone
-        return self._counting
+        if not simple:
+            self._rebuild()
+            return None
+        changed: dict[str, None] = {}
+        for image in names:
+            self._know(image)
+            if image in self.encounters:
+                self._unnamed_of.setdefault(self.encounters[image], []).append(image)
+                changed[self.encounters[image]] = None
+        return self._relink([edge for one in changed for edge in self._stars.get(one, ())], self._star_edges(changed))
 
     def active(self) -> list[Decision]:
         """Return the decisions that nobody took back, undos left out."""
-        counting = self.counting
-        return [one for one in self.decisions if one.kind != "undo" and one.number in counting]
+        return [one for one in self.decisions if one.kind != "undo" and one.number in self.counting]
 
     def _rebuild(self) -> None:
-        self.base: dict[str, str | None] = dict(self.catalogue_names)
-        self.votes: dict[Pair, dict[str, Vote]] = {}
-        self._pairs_of: dict[str, list[Pair]] = {}
+        self.counting: set[int] = set()
+        self.votes = Votes(self.votes_needed, self._unit)
         self.skipped: dict[str, dict[str, int]] = {}
-        self._contradictions = None
-        self._named_by: dict[str, int] = {}
-        active = self.active()
-        retired: set[int] = set()
-        loose: set[str] = set()
-        past: dict[str, list[Decision]] = {}
-        for decision in active:
-            if decision.kind == "new_individual":
-                for image in decision.images:
-                    self._name(image, decision.name, decision.number)
-            elif decision.kind in ("split", "move"):
-                moved = set(decision.images)
-                loose |= moved
-                for image in decision.images:
-                    self._name(image, decision.name, decision.number)
-                    retired |= {one.number for one in past.get(image, ()) if self._cut(one, moved, decision.name)}
-            elif decision.kind in ("merge", "rename"):
-                for image in [image for image, name in self.base.items() if name == decision.individual]:
-                    self._name(image, decision.name, decision.number)
-            elif decision.kind == "skip":
-                self.skipped.setdefault(decision.who, {}).update(dict.fromkeys(decision.images, decision.number))
-            elif decision.kind == "same":
-                for image in decision.images:
-                    past.setdefault(image, []).append(decision)
-        self.retired = frozenset(retired)
-        self._join_known(loose)
-        for decision in active:
-            if decision.kind in PAIR_KINDS and decision.number not in retired:
-                for image in decision.images:
-                    self.base.setdefault(image, None)
-                    self.links.add(image)
-                self._remember(decision)
-        self._supporters: dict[tuple[str, frozenset[Node]], set[str]] = {}
-        for pair, votes in self.votes.items():
-            for vote in votes.values():
-                self._supporters.setdefault((vote.kind, self._units(pair)), set()).add(vote.who)
-        self._disputed_pairs: list[Pair] = []
-        for pair in self.votes:
-            verdict = self._verdict(pair)
-            if verdict == "disputed":
-                self._disputed_pairs.append(pair)
-            if verdict in ("same", "different"):
-                self._join(pair, verdict)
-
-    def _name(self, image: str, name: str, number: int) -> None:
-        self.base[image] = name
-        self._named_by[image] = number
-
-    def _cut(self, decision: Decision, moved: set[str], name: str) -> bool:
-        """Tell whether naming some photographs cuts through an earlier link: the other side stays elsewhere."""
-        outside = [image for image in decision.images if image not in moved]
-        return bool(outside) and self.base.get(outside[0]) != name
-
-    def _join_known(self, loose: set[str]) -> None:
-        """Link the photographs of one name, and the unnamed ones of one encounter."""
         self.links = Links()
-        first: dict[str, str] = {}
-        for image, name in self.base.items():
+        self._given = GivenNames(self.catalogue_names)
+        self._stars: dict[str, list[Edge]] = {}
+        self._unnamed_of: dict[str, list[str]] = {}
+        for image, name in self.catalogue_names.items():
             self.links.add(image)
             if name is not None:
                 self.links.join(("name", name), image)
-            # What the catalogue left unnamed stays with its encounter, although a reviewer has named it since.
-            if self.catalogue_names.get(image) is None and image in self.encounters and image not in loose:
-                other = first.setdefault(self.encounters[image], image)
-                if other != image:
-                    self.links.join(other, image)
+            elif image in self.encounters:
+                self._unnamed_of.setdefault(self.encounters[image], []).append(image)
+        for edge in self._star_edges(self._unnamed_of):
+            self.links.join(*edge)
+        self._take(self.decisions)
 
-    def _vote(self, decision: Decision) -> bool:
-        """Add a vote where that only adds to what is known; False where a vote or link changes, and nothing is done."""
-        pair = decision.pair
-        before = dict(self.votes.get(pair, {}))
-        # With several votes asked for, one of another pair may count for this one and the other way round.
-        if self.votes_needed > 1 or any(vote.kind != decision.kind for vote in before.values()):
-            return False
-        for image in pair:
-            self.base.setdefault(image, None)
-            self.links.add(image)
-        self._remember(decision)
-        self._supporters.setdefault((decision.kind, self._units(pair)), set()).add(decision.who)
-        if not before and decision.kind in ("same", "different"):
-            self._join(pair, decision.kind)
-        return True
+    def _take(self, new: Sequence[Decision], gone: Sequence[Decision] = ()) -> Touched:
+        """Take rows in, and others out that :attr:`decisions` holds no more; only what that changes is done."""
+        flipped = self._count(new, gone)
+        self._note(new, gone, flipped)
+        renamed, retired, cuts, joins = self._rename(new, flipped)
+        pairs = dict.fromkeys(one.pair for one in (*new, *flipped) if one.kind in PAIR_KINDS)
+        pairs.update(dict.fromkeys(self.rows[number].pair for number in retired if number in self.rows))
+        settled = self.votes.settle(
+            pairs, sorted(renamed), lambda number: number in self.counting and number not in self._given.retired
+        )
+        changed = [one for one in settled if one.before != one.now]
+        cuts += [one.pair for one in changed if one.before == "same"]
+        joins += [one.pair for one in changed if one.now == "same"]
+        touched = self._relink(cuts, joins, renamed, {image for one in settled for image in one.pair})
+        for one in changed:
+            if one.before == "different":
+                self.links.let_together(*one.pair)
+            if one.now == "different":
+                self.links.keep_apart(*one.pair)
+        return touched
 
-    def _remember(self, decision: Decision) -> None:
-        if decision.pair not in self.votes:
-            for image in decision.pair:
-                self._pairs_of.setdefault(image, []).append(decision.pair)
-        self.votes.setdefault(decision.pair, {})[decision.who] = _vote(decision)
+    def _count(self, new: Sequence[Decision], gone: Sequence[Decision]) -> list[Decision]:
+        """Find out which rows count; return those of before that count no more, or again."""
+        numbers = {one.number for one in new}
+        if not any(one.kind == "undo" for one in (*new, *gone)):
+            self.counting |= numbers
+            self.counting -= {one.number for one in gone}
+            return list(gone)
+        undone: set[int] = set()
+        for one in reversed(self.decisions):
+            if one.kind == "undo" and one.number not in undone and one.target < one.number:
+                undone.add(one.target)
+        before, self.counting = self.counting, self.rows.keys() - undone
+        flipped = (before ^ self.counting) - numbers
+        return [*(self.rows[number] for number in sorted(flipped & self.rows.keys())), *gone]
 
-    def _join(self, pair: Pair, verdict: str) -> None:
-        if verdict == "same":
-            self.links.join(*pair)
+    def _note(self, new: Sequence[Decision], gone: Sequence[Decision], flipped: Sequence[Decision]) -> None:
+        """Keep what was said of every pair, and what was put off."""
+        for one in new:
+            if one.kind in PAIR_KINDS:
+                self.votes.note(one)
+                for image in one.images:
+                    self._know(image)
+        for one in gone:
+            if one.kind in PAIR_KINDS:
+                self.votes.forget(one)
+        again = any(one.kind == "skip" for one in flipped)
+        if again:
+            self.skipped = {}
+        for one in self.decisions if again else new:
+            if one.kind == "skip" and one.number in self.counting:
+                self.skipped.setdefault(one.who, {}).update(dict.fromkeys(one.images, one.number))
+
+    def _rename(
+        self, new: Sequence[Decision], flipped: Sequence[Decision]
+    ) -> tuple[set[str], set[int], list[Edge], list[Edge]]:
+        """Give names anew where they change.
+
+        Returns:
+            Photographs that are named otherwise; rows of links that were cut through, or are so no more; and the links
+            to take away and to add.
+        """
+        given, loose, retired = self._given, set(self._given.loose), set(self._given.retired)
+        if any(one.kind in (*NAMING_KINDS, "same") for one in flipped):
+            given = GivenNames(self.catalogue_names, self.active())
+            for image in self.base:
+                given.base.setdefault(image, None)
+            before = given.differences(self._given)
         else:
-            self.links.keep_apart(*pair)
+            for one in new:
+                if one.number in self.counting:
+                    given.take(one)
+            before = {image: name for image, name in given.changed.items() if name != given.base[image]}
+        given.changed.clear()
+        self._given = given
+        cuts: list[Edge] = [(("name", name), image) for image, name in before.items() if name is not None]
+        joins: list[Edge] = [(("name", name), image) for image in before if (name := self.base[image]) is not None]
+        moved = dict.fromkeys(
+            self.encounters[image] for image in sorted(loose ^ given.loose) if image in self.encounters
+        )
+        cuts += [edge for encounter in moved for edge in self._stars.get(encounter, ())]
+        return set(before), retired ^ given.retired, cuts, joins + self._star_edges(moved)
 
-    def _units(self, pair: Pair) -> frozenset[Node]:
-        """Return what a pair's votes are counted for: two individuals, or encounters, or photographs."""
-        units: list[Node] = []
-        for image in pair:
-            name = self.base.get(image)
-            if name is not None:
-                units.append(("name", name))
-            else:
-                units.append(("encounter", self.encounters[image]) if image in self.encounters else image)
-        return frozenset(units)
+    def _star_edges(self, encounters: Iterable[str]) -> list[Edge]:
+        """Return the links that hold unnamed photographs of encounters together, but for those that were taken out.
 
-    def _verdict(self, pair: Pair) -> str:
-        """Return what holds of a pair: "same", "different", "disputed", "open" (votes are missing), or what was said
-        of it that is no link."""
-        kinds = {vote.kind for vote in self.votes[pair].values()}
-        if {"same", "different"} <= kinds:
-            return "disputed"
-        for kind in ("same", "different"):
-            if kind in kinds:
-                enough = len(self._supporters[kind, self._units(pair)]) >= self.votes_needed
-                return kind if enough else "open"
-        return max(self.votes[pair].values(), key=lambda vote: vote.number).kind
+        What the catalogue left unnamed stays with its encounter, although a reviewer has named it since.
+        """
+        for encounter in encounters:
+            first, *others = [*(i for i in self._unnamed_of.get(encounter, ()) if i not in self._given.loose), ""]
+            self._stars[encounter] = [(first, other) for other in others if other]
+        return [edge for encounter in encounters for edge in self._stars[encounter]]
+
+    def _unit(self, image: str) -> Node:
+        """Return what votes on a photograph are counted for: an individual, an encounter, or itself."""
+        name = self.base.get(image)
+        if name is not None:
+            return ("name", name)
+        return ("encounter", self.encounters[image]) if image in self.encounters else image
+
+    def _know(self, image: str) -> None:
+        self.base.setdefault(image, None)
+        self.links.add(image)
+
+    def _relink(
+        self, cuts: Sequence[Edge], joins: Sequence[Edge], renamed: Collection[str] = (), said: Collection[str] = ()
+    ) -> Touched:
+        """Take links away, add others, and return whom that concerns, with those named or spoken of otherwise."""
+        self._contradictions = None
+        ends = {node for edge in (*cuts, *joins) for node in edge}
+        before = {image: self.name(image) for image in self.links.around(ends)}
+        self.links.cut(cuts)
+        for edge in joins:
+            self.links.join(*edge)
+        near = self.links.around({*ends, *said}) | before.keys()
+        linked = {image for image, name in before.items() if (now := self.name(image)) is None or now != name}
+        linked.update(renamed)
+        # Who was said to be another than one of these is now another than whoever this one is.
+        opposite = {other for image in linked for other in self.links.own_apart(image)}
+        return Touched(near | self.links.around(opposite), linked)
 
     # --- asking -------------------------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> dict[str, str | None]:
+        """Photograph -> the name that the catalogue or a decision gives it, before links count."""
+        return self._given.base
+
+    @property
+    def named_by(self) -> dict[str, int]:
+        """Photograph -> row of the decision that named it."""
+        return self._given.named_by
+
+    @property
+    def retired(self) -> frozenset[int]:
+        """Rows of links that a split or move cut through."""
+        return frozenset(self._given.retired)
 
     def group(self, image: str) -> list[str]:
         """Return the photographs linked with one, itself among them."""
@@ -308,9 +311,9 @@ class ReviewState:
 
     def votes_of(self, image: str) -> Iterator[tuple[str, Vote]]:
         """Yield (other photograph, vote) for every last word on a photograph and another."""
-        for pair in self._pairs_of.get(image, ()):
+        for pair in self.votes.pairs_of(image):
             other = pair[1] if pair[0] == image else pair[0]
-            for vote in self.votes[pair].values():
+            for vote in self.votes.last_words.get(pair, {}).values():
                 yield other, vote
 
     def votes_on(self, image: str) -> list[Vote]:
@@ -320,24 +323,25 @@ class ReviewState:
     def pair_votes(self, first: str, second: str) -> list[Vote]:
         """Return the reviewers' last words on a pair."""
         pair = (first, second) if first <= second else (second, first)
-        return list(self.votes.get(pair, {}).values())
+        return list(self.votes.last_words.get(pair, {}).values())
 
     def verdict(self, first: str, second: str) -> str:
         """Return what holds of two photographs: "same", "different", "both" (a contradiction) or "" (open)."""
         linked, apart = self.links.linked(first, second), self.links.apart(first, second)
         return "both" if linked and apart else "same" if linked else "different" if apart else ""
 
-    def rejected(self, image: str) -> tuple[set[str], set[Node]]:
-        """Return what a photograph's group is kept apart from: individuals by name, and unnamed groups by their root.
+    def rejected(self, image: str) -> tuple[set[str], set[str]]:
+        """Return what a photograph's group is kept apart from: individuals by name, and unnamed groups by
+        :meth:`engine.review.links.Links.group`.
 
         A rejected individual is its name alone, although a contradiction may link it with another.
         """
         names: set[str] = set()
-        groups: set[Node] = set()
+        groups: set[str] = set()
         for other in self.links.others_apart(image):
             name = self.name(other)
             if name is None:
-                groups.add(self.links.root(other))
+                groups.add(self.links.group(other))
             else:
                 names.add(name)
         return names, groups
@@ -345,44 +349,8 @@ class ReviewState:
     def contradictions(self) -> list[Contradiction]:
         """Return all contradictions, the newest first."""
         if self._contradictions is None:
-            found = [*self._disputed(), *self._linked_and_different(), *self._two_names()]
-            self._contradictions = sorted(found, key=lambda one: -max(one.decisions, default=0))
+            self._contradictions = contradictions_of(self)
         return self._contradictions
-
-    def _disputed(self) -> Iterable[Contradiction]:
-        for pair in self._disputed_pairs:
-            numbers = sorted(vote.number for vote in self.votes[pair].values())
-            yield Contradiction("reviewers disagree", pair, tuple(numbers), self._names_of(pair))
-
-    def _linked_and_different(self) -> Iterable[Contradiction]:
-        for pair in self.links.broken():
-            way = self.links.way(*pair)
-            images = tuple(node for node in way if isinstance(node, str))
-            rows = self._rows_between(way) | {vote.number for vote in self.pair_votes(*pair)}
-            yield Contradiction("linked and different", images, tuple(sorted(rows)), self._names_of(images))
-
-    def _two_names(self) -> Iterable[Contradiction]:
-        for names in self.links.shared_names():
-            ordered = sorted(names)
-            for other in ordered[1:]:
-                way = self.links.way(("name", ordered[0]), ("name", other))
-                images = tuple(node for node in way if isinstance(node, str))
-                yield Contradiction("two names", images, tuple(sorted(self._rows_between(way))), (ordered[0], other))
-
-    def _rows_between(self, way: list[Node]) -> set[int]:
-        """Return the rows that the links along a way come from."""
-        rows: set[int] = set()
-        for first, second in itertools.pairwise(way):
-            if isinstance(first, str) and isinstance(second, str):
-                rows |= {vote.number for vote in self.pair_votes(first, second) if vote.kind == "same"}
-            else:
-                image = second if isinstance(second, str) else first
-                if isinstance(image, str) and image in self._named_by:
-                    rows.add(self._named_by[image])
-        return rows
-
-    def _names_of(self, images: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for image in images if (name := self.name(image)) is not None))
 
 
 def replay(
@@ -413,7 +381,3 @@ def known_of(table: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str]
         if pd.notna(encounter):
             encounters[str(image)] = str(encounter)
     return names, encounters
-
-
-def _vote(decision: Decision) -> Vote:
-    return Vote(decision.who, decision.kind, decision.number)

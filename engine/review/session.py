@@ -54,21 +54,20 @@ class Review:
         self._ranked: dict[str, dict[str, Ranked]] = {}
         self._parts: dict[str, dict[str, Any]] = {}
         self._keys: set[str] = set()
-        self._ask()
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.queue = Queue(self.state)
+        self._ask(self.photographs.ids)
         self.refresh()
         self.learn(self.file.answered())
 
-    def _ask(self) -> None:
-        table = self.photographs.table
-        self.rows: dict[str, dict[str, Any]] = {
-            str(row["image_id"]): {str(name): value for name, value in row.items()} for row in table.to_dict("records")
-        }
-        viewpoints = {image: row["viewpoint"] for image, row in self.rows.items() if is_known(row["viewpoint"])}
-        old = getattr(self, "queue", None)
-        self.queue = Queue(self.state, viewpoints)
-        self.queue.add(questions_of(table, self.by_encounter))
-        for image, answer in (old.answers if old is not None else {}).items():
-            self.queue.answer(image, answer)
+    def _ask(self, images: Sequence[str]) -> None:
+        """Take up what is known of photographs, and what they ask."""
+        for row in self.photographs.subset(images).table.to_dict("records"):
+            self.rows[str(row["image_id"])] = {str(name): value for name, value in row.items()}
+        views = {image: view for image in images if is_known(view := self.rows[image]["viewpoint"])}
+        self.queue.viewpoints.update(views)
+        asked = questions_of(self.photographs.table, self.by_encounter)
+        self.queue.add(one for one in asked if self.queue.questions.get(one.key) != one)
 
     def refresh(self) -> None:
         """Take up the decisions that were written since, by whomever."""
@@ -91,8 +90,9 @@ class Review:
         self.photographs = with_new_photographs(self.catalog, self.file)
         names, encounters = known_of(self.photographs.table)
         new = [record["image_id"] for record in records]
-        self.state.add_photographs({image: names[image] for image in new}, encounters)
-        self._ask()
+        touched = self.state.add_photographs({image: names[image] for image in new}, encounters)
+        self._ask(new)
+        self.queue.forget(touched)
         return new
 
     def learn(self, images: Iterable[str]) -> None:

@@ -160,7 +160,7 @@ def _candidates(
     for image in group:
         best.pop(image, None)
     gone_names: set[str] = set()
-    gone_groups: set[Node] = set()
+    gone_groups: set[str] = set()
     for image in question.images:
         more_names, more_groups = state.rejected(image)
         gone_names |= more_names
@@ -168,7 +168,7 @@ def _candidates(
     members: dict[Node, list[str]] = {}
     for image in best:
         who = state.name(image)
-        node: Node = ("name", who) if who is not None else state.links.root(image)
+        node: Node = ("name", who) if who is not None else state.links.group(image)
         if (who in gone_names) if who is not None else (node in gone_groups):
             continue
         members.setdefault(node, []).append(image)

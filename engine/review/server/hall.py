@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from engine.report.wording import text_of
+from engine.review.contradictions import Contradiction
 from engine.review.decisions import Decision
 from engine.review.matching import layers_file
-from engine.review.replay import Contradiction
 from engine.review.server.access import Access, Session
 from engine.review.server.interface import (
     CandidateOut,

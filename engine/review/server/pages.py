@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from engine.report.wording import text_of
+from engine.review.contradictions import Contradiction
 from engine.review.decisions import Decision
 from engine.review.queue import ORDERS, Wanted
-from engine.review.replay import Contradiction
 from engine.review.server.access import TOKEN_HEADER
 from engine.review.server.api import wanted_of
 from engine.review.server.descriptions import operations_of, records_of
@@ -188,8 +188,7 @@ async def contradictions(request: Request) -> HTMLResponse:
     """Show what cannot all be true, with the photographs side by side."""
     hall = hall_of(request)
     review = hall.now()
-    rows = {one.number: one for one in review.state.decisions}
-    items = [_contradiction(hall, one, rows) for one in review.state.contradictions()[:_PAGE]]
+    items = [_contradiction(hall, one) for one in review.state.contradictions()[:_PAGE]]
     return page(request, "contradictions.html", items=items)
 
 
@@ -200,7 +199,7 @@ _TITLES = {
 }
 
 
-def _contradiction(hall: Hall, one: Contradiction, rows: dict[int, Decision]) -> dict[str, Any]:
+def _contradiction(hall: Hall, one: Contradiction) -> dict[str, Any]:
     review = hall.review
     question = next((found for image in one.images if (found := review.queue.question_of(image))), None)
     images = [_photograph(hall, image) | {"name": text_of(review.state.name(image))} for image in one.images]
@@ -213,7 +212,7 @@ def _contradiction(hall: Hall, one: Contradiction, rows: dict[int, Decision]) ->
         "images": images,
         "between": between,
         "names": one.names if one.kind == "two names" else (),
-        "rows": [_decision(rows[number]) for number in one.decisions],
+        "rows": [_decision(review.state.rows[number]) for number in one.decisions],
         "compare": address("/question", image=question.key) if question is not None else "",
     }
 

@@ -174,6 +174,9 @@ DECISIONS = st.one_of(
     st.builds(Decision, st.just("move"), WHO, st.tuples(IMAGES), st.sampled_from(["A", "B", "C"])),
     st.builds(lambda who, image: Decision("split", who, (image,), "D", "A"), WHO, IMAGES),
     st.builds(lambda who: Decision("merge", who, name="A", individual="B"), WHO),
+    st.builds(lambda who, image: Decision("new_individual", who, (image,), "E"), WHO, IMAGES),
+    st.builds(lambda who: Decision("rename", who, name="F", individual="A"), WHO),
+    st.builds(Decision, st.just("skip"), WHO, st.tuples(IMAGES)),
     st.builds(lambda who, target: Decision("undo", who, target=target), WHO, st.integers(1, 8)),
 )
 
@@ -186,11 +189,44 @@ def test_row_by_row_gives_the_same_as_all_at_once(decisions: list[Decision], vot
         slow.extend([row])
         slow.contradictions()
     slow.extend(rows)
-    assert slow.names() == whole.names()
+    assert told(slow) == told(whole)
+
+
+@given(st.lists(DECISIONS, max_size=10), DECISIONS, st.sampled_from([1, 2]))
+def test_what_was_only_tried_leaves_nothing_behind(decisions: list[Decision], tried: Decision, votes: int) -> None:
+    rows = [one.replace(number=number) for number, one in enumerate(decisions, start=1)]
+    state = replay(rows, NAMES, ENCOUNTERS, votes)
+    with state.trying(tried) as after:
+        then = told(after)
+    assert then == told(replay([*rows, tried.replace(number=len(rows) + 1)], NAMES, ENCOUNTERS, votes))
+    assert told(state) == told(replay(rows, NAMES, ENCOUNTERS, votes))
+
+
+@given(st.lists(DECISIONS, max_size=10), DECISIONS, st.sampled_from([1, 2]))
+def test_whoever_is_named_or_grouped_otherwise_is_told_of(decisions: list[Decision], new: Decision, votes: int) -> None:
+    rows = [one.replace(number=number) for number, one in enumerate(decisions, start=1)]
+    state = replay(rows, NAMES, ENCOUNTERS, votes)
+    before = {image: known_of_one(state, image) for image in NAMES}
+    touched = state.extend([new.replace(number=len(rows) + 1)])
+    changed = {image for image in NAMES if known_of_one(state, image) != before[image]}
+    assert changed <= touched.spoken_of
+    assert {image for image in NAMES if state.name(image) != before[image][0]} <= touched.linked
+
+
+def known_of_one(state: ReviewState, image: str) -> tuple[Any, ...]:
+    votes = sorted((other, vote.number) for other, vote in state.votes_of(image))
+    return state.name(image), sorted(state.group(image)), state.rejected(image), votes
+
+
+def told(state: ReviewState) -> list[Any]:
     pairs = [(a, b) for a in NAMES for b in NAMES if a < b]
-    assert [slow.verdict(*pair) for pair in pairs] == [whole.verdict(*pair) for pair in pairs]
-    assert {one.key for one in slow.contradictions()} == {one.key for one in whole.contradictions()}
-    assert [slow.rejected(image) for image in NAMES] == [whole.rejected(image) for image in NAMES]
+    return [
+        state.names(),
+        [state.verdict(*pair) for pair in pairs],
+        [(known_of_one(state, image), state.named_by.get(image)) for image in NAMES],
+        state.contradictions(),
+        (state.retired, set(state.counting), str(state.skipped), state.last),
+    ]
 
 
 @pytest.mark.parametrize("votes", [1, 2])

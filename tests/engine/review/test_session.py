@@ -7,13 +7,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine.catalogue.catalog import Catalog
 from engine.review.decision_table import ReviewFile
 from engine.review.decisions import Decision, ReviewError
 from engine.review.naming import free_name, last_of, preview
 from engine.review.questions import questions_of
-from engine.review.queue import ORDERS, Wanted
+from engine.review.queue import ORDERS, Queue, Wanted
+from engine.review.replay import ReviewState, replay
 from engine.review.session import Review
 from engine.review.standing import CONTRADICTORY, DECIDED, NO_MATCH, OPEN, WAITING
 from engine.search.individuals import combine, exclusive
@@ -163,6 +166,35 @@ def test_standings_that_were_kept_are_those_that_are_computed_anew(tmp_path: Pat
         kept = review.queue.all()
         with ReviewFile(tmp_path / "review.sqlite") as file:
             assert Review(review.catalog, file).queue.all() == kept
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 8), st.integers(0, 8)), max_size=6))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_kept_standings_never_lag_behind(review: Review, choices: list[tuple[int, int, int]]) -> None:
+    images, kinds = list(review.rows), ["same", "different", "cannot_tell", "same", "move", "merge", "rename", "undo"]
+    state = ReviewState(review.state.catalogue_names)
+    kept = Queue(state)
+    fill(kept, review)
+    for number, (kind, first, second) in enumerate(choices, start=1):
+        row = {
+            "move": Decision("move", "Ada", (images[first],), "ABC"[second % 3]),
+            "merge": Decision("merge", "Ada", name="A", individual="BC"[first % 2]),
+            "rename": Decision("rename", "Ada", name="D", individual="ABC"[first % 3]),
+            "undo": Decision("undo", "Ada", target=first + 1),
+        }.get(kinds[kind])
+        if row is None:
+            row = Decision(kinds[kind], "Ada", (images[first], images[second if second != first else first - 1]))
+        kept.forget(state.extend([row.replace(number=number)]))
+        anew = Queue(replay(state.decisions, state.catalogue_names))
+        fill(anew, review)
+        anew.forget(None)
+        assert kept.all() == anew.all(), row
+
+
+def fill(queue: Queue, review: Review) -> None:
+    queue.add(review.queue.questions.values())
+    for image, answer in review.queue.answers.items():
+        queue.answer(image, answer)
 
 
 def test_photographs_of_one_encounter_are_one_question_unless_asked_otherwise() -> None:
