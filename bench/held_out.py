@@ -16,6 +16,7 @@ from engine.commands.options import with_overrides
 from engine.search.candidates import ShortlistSettings
 from engine.search.matcher import MatcherSettings
 from features.global_descriptor.descriptor import ALIASES
+from features.keypoints.metric import AUTO, DEFAULTS, NONE
 from features.training.data import split_half
 
 HELD_OUT = "held-out"
@@ -29,8 +30,11 @@ SOURCE = (
 )
 
 MODELS = Path(__file__).parent / "models"
-#: A shipped network that saw every individual -> its twin, trained on one half of them.
-TWINS = {"beluga-skin": "beluga-skin-half"}
+#: A shipped model that saw every individual -> its twin, trained on one half of them.
+TWINS = {
+    "beluga-skin": "beluga-skin-half",
+    "beluga-keypoints": "beluga-keypoints-half",
+}
 
 
 def individuals_of(catalog: Catalog, which: str) -> list[str]:
@@ -68,10 +72,13 @@ def settings_for(which: str, overrides: Sequence[str] = ()) -> MatcherSettings:
     settings = with_overrides(MatcherSettings(shortlist=ShortlistSettings(trust_times=False)), overrides)
     if which != HELD_OUT:
         return settings
-    describe = settings.describe
+    describe, mutual_nn = settings.describe, settings.mutual_nn
     descriptor = describe.descriptor.replace(model=unseeing(describe.descriptor.model))
     skin = describe.skin.replace(model=unseeing(describe.skin.model))
-    return settings.replace(describe=describe.replace(descriptor=descriptor, skin=skin))
+    if mutual_nn.metric == AUTO:
+        shipped = DEFAULTS.get(describe.keypoints.kind, NONE)
+        mutual_nn = mutual_nn.replace(metric=unseeing(shipped))
+    return settings.replace(describe=describe.replace(descriptor=descriptor, skin=skin), mutual_nn=mutual_nn)
 
 
 def unseeing(models: str) -> str:

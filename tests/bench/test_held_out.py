@@ -19,6 +19,7 @@ from bench.held_out import (
 )
 from engine.catalogue.catalog import Catalog, CatalogError
 from features.global_descriptor.descriptor import ALIASES, shipped_models
+from features.keypoints.metric import shipped_metrics
 from features.model_file import read_header
 from features.skin.descriptors import shipped_skin_models
 from features.training.data import split_half
@@ -46,11 +47,18 @@ def test_the_measured_part_holds_their_photographs_alone(catalog: Catalog) -> No
 
 
 def test_on_held_out_individuals_no_network_is_used_that_saw_them() -> None:
-    describe = settings_for(HELD_OUT).describe
-    used = {Path(name).stem for name in [*describe.descriptor.model.split(","), describe.skin.model]}
+    settings = settings_for(HELD_OUT)
+    describe, metric = settings.describe, settings.mutual_nn.metric
+    used = {Path(name).stem for name in [*describe.descriptor.model.split(","), describe.skin.model, metric]}
     assert not used & TWINS.keys()
-    assert used & set(TWINS.values())
+    assert used >= set(TWINS.values())
     assert settings_for(EVERYBODY).describe.descriptor.model == "beluga"
+    assert settings_for(EVERYBODY).mutual_nn.metric == "auto"
+
+
+def test_other_keypoints_have_no_twin_of_a_metric() -> None:
+    assert settings_for(HELD_OUT, ["describe.keypoints.kind=sift"]).mutual_nn.metric == "none"
+    assert settings_for(HELD_OUT, ["mutual_nn.metric=none"]).mutual_nn.metric == "none"
 
 
 def test_other_options_are_kept_and_other_models_left_alone() -> None:
@@ -66,8 +74,9 @@ def test_names_go_there_and_back(models: str) -> None:
 
 
 def test_every_twin_is_there_and_says_that_half_was_held_out() -> None:
-    shipped = shipped_models() | shipped_skin_models()
+    shipped = shipped_models() | shipped_skin_models() | shipped_metrics()
     for name, twin in TWINS.items():
-        assert read_header(MODELS / f"{twin}.safetensors")["settings"]["held_out"] == "half"
-        assert read_header(shipped[name])["settings"]["held_out"] == "none"
+        for path, held_out in ((MODELS / f"{twin}.safetensors", "half"), (shipped[name], "none")):
+            header = read_header(path)
+            assert header.get("settings", header["training"].get("settings"))["held_out"] == held_out
     assert set(ALIASES["beluga"]) & TWINS.keys()
