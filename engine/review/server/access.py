@@ -13,7 +13,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -39,6 +39,8 @@ _SMALL = 1_000_000
 #: Wrong passwords after which nobody may try for a while, and for how many seconds.
 _TRIES, _PAUSE = 5, 30.0
 TOKEN_HEADER = "x-review-token"
+#: Set by the pages, when a reviewer says who it is.
+NAME_COOKIE = "scarmatch_reviewer"
 UPLOADS = ("/api/photographs",)
 
 
@@ -85,38 +87,37 @@ class Access:
         self._once.add(token)
         return f"/enter?token={token}"
 
-    def enter(self, token: str) -> Session | None:
+    def enter(self, token: str, headers: Headers) -> Session | None:
         """Return a new session for a one-time token, None if there is no such token (any more)."""
         if token not in self._once:
             return None
         self._once.remove(token)
-        return self._open()
+        return self._open(headers)
 
-    def sign_in(self, password: str, now: float | None = None) -> Session | None:
+    def sign_in(self, password: str, headers: Headers, now: float | None = None) -> Session | None:
         """Return a new session for the password, None if it is wrong, or after too many wrong ones."""
         now = time.monotonic() if now is None else now
         if self._password is None or now < self._closed_until:
             return None
         if hmac.compare_digest(password.encode(), self._password.encode()):
             self._wrong = 0
-            return self._open()
+            return self._open(headers)
         self._wrong += 1
         if self._wrong >= _TRIES:
             self._wrong, self._closed_until = 0, now + _PAUSE
         return None
 
-    def _open(self) -> Session:
-        session = Session(secrets.token_urlsafe(24), secrets.token_urlsafe(24), self.who)
+    def _open(self, headers: Headers) -> Session:
+        # A browser remembers the name under which it decided last.
+        who = unquote(_cookies(headers).get(NAME_COOKIE, ""))[:100].strip()
+        who = who if who and who.isprintable() else self.who
+        session = Session(secrets.token_urlsafe(24), secrets.token_urlsafe(24), who)
         self._sessions[session.secret] = session
         return session
 
     def session_of(self, headers: Headers) -> Session | None:
         """Return the session whose cookie a request carries, None if it carries none."""
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return None
-        return self._sessions.get(cookies[self.cookie].value) if self.cookie in cookies else None
+        return self._sessions.get(_cookies(headers).get(self.cookie, ""))
 
     def is_own_host(self, host: str) -> bool:
         """Return whether a request's Host is this server."""
@@ -183,7 +184,7 @@ class Guard:
         if path == "/enter" and method == "GET":
             query = scope["query_string"].decode("latin-1")
             token = query.removeprefix("token=") if query.startswith("token=") else ""
-            session = self.access.enter(token)
+            session = self.access.enter(token, headers)
             if session is not None:
                 return self.access.with_cookie(RedirectResponse("/", 303), session)
         session = self.access.session_of(headers)
@@ -203,6 +204,13 @@ class Guard:
             return refusal(403, why)
         scope["state"] = {**scope.get("state", {}), "session": session}
         return None
+
+
+def _cookies(headers: Headers) -> dict[str, str]:
+    try:
+        return {name: one.value for name, one in SimpleCookie(headers.get("cookie", "")).items()}
+    except CookieError:
+        return {}
 
 
 def refusal(status: int, why: str) -> Response:

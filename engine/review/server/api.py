@@ -28,6 +28,7 @@ from engine.review.server.interface import (
     SessionOut,
     UploadOut,
 )
+from engine.review.server.kept_filters import wanted_of
 from engine.review.server.uploads import take_upload
 from engine.review.standing import OPEN
 from features.photo import PhotoError
@@ -36,13 +37,6 @@ routes = APIRouter()
 _PAGE = 50
 #: Kinds after which one goes on looking at the same question, as long as it is open.
 _STAY = ("different", "cannot_tell", "not_comparable")
-
-
-def wanted_of(request: Request) -> Wanted:
-    """Return what a request's address asks of the queue: order, status, viewpoint, year, text."""
-    values = {name: request.query_params.get(name, "") for name in ("status", "viewpoint", "year", "text")}
-    order = request.query_params.get("order", "")
-    return Wanted(order if order in ORDERS else "settles most", who=session_of(request).who, **values)
 
 
 @routes.get("/api/session", summary="Who asks, and the token that changes need")

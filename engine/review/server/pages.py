@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,11 +11,11 @@ from starlette.responses import HTMLResponse, Response
 from engine.report.wording import text_of
 from engine.review.contradictions import Contradiction
 from engine.review.decisions import Decision
-from engine.review.queue import ORDERS, Wanted
+from engine.review.queue import ORDERS
 from engine.review.server.access import TOKEN_HEADER
-from engine.review.server.api import wanted_of
 from engine.review.server.descriptions import operations_of, records_of
 from engine.review.server.hall import Hall, hall_of, picture_address, session_of
+from engine.review.server.kept_filters import filters, keep, wanted_of
 from engine.review.server.question_page import question_page, sentence_of
 from engine.review.server.sign_in import sign_in_page
 from engine.review.server.templates import render, static
@@ -42,7 +41,7 @@ async def sign_in(request: Request) -> Response:
     """Exchange the password for a session."""
     access = hall_of(request).access
     form = await request.form()
-    session = access.sign_in(str(form.get("password", "")))
+    session = access.sign_in(str(form.get("password", "")), request.headers)
     if session is None:
         return sign_in_page(access.has_password, wrong=True)
     response = HTMLResponse('<meta http-equiv="refresh" content="0; url=/">')
@@ -81,11 +80,6 @@ def address(path: str, **values: Any) -> str:
     return f"{path}?{urlencode(asked, errors='surrogatepass')}" if asked else path
 
 
-def filters(wanted: Wanted) -> dict[str, str]:
-    """Return what an address needs to ask for the same queue."""
-    return {name: value for name, value in dataclasses.asdict(wanted).items() if name != "who"}
-
-
 @routes.get("/")
 async def queue_page(request: Request) -> HTMLResponse:
     """Show the queue."""
@@ -97,7 +91,7 @@ async def queue_page(request: Request) -> HTMLResponse:
     part = shown[offset : offset + _PAGE]
     given = filters(wanted)
     numbers = review.queue.progress()
-    return page(
+    shown_page = page(
         request,
         "queue.html",
         statuses=[{"name": name, "number": numbers[name], "kind": _KINDS[name]} for name in STATUSES if numbers[name]],
@@ -124,6 +118,8 @@ async def queue_page(request: Request) -> HTMLResponse:
         before=address("/", **given, offset=offset - _PAGE) if offset > 0 else "",
         behind=address("/", **given, offset=offset + _PAGE) if offset + _PAGE < len(shown) else "",
     )
+    keep(shown_page, request, wanted)
+    return shown_page
 
 
 def _first(shown: list[Standing]) -> str:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'scarmatch[review]'")
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 from engine.exports.records import ExportError
@@ -150,9 +151,9 @@ def test_another_machine_needs_the_password(review: Review, tmp_path: Path) -> N
 
 def test_many_wrong_passwords_close_the_door_for_a_while() -> None:
     access = Access(8000, {"127.0.0.1"}, "Ada", "right")
-    assert all(access.sign_in("wrong", now=0.0) is None for _ in range(5))
-    assert access.sign_in("right", now=29.0) is None
-    assert access.sign_in("right", now=31.0) is not None
+    assert all(access.sign_in("wrong", Headers(), now=0.0) is None for _ in range(5))
+    assert access.sign_in("right", Headers(), now=29.0) is None
+    assert access.sign_in("right", Headers(), now=31.0) is not None
 
 
 def test_a_port_that_is_taken_is_named() -> None:
@@ -174,6 +175,37 @@ def test_every_page_opens_and_takes_nothing_from_elsewhere(client: TestClient, p
     assert "Made up" in answer.text
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', answer.text)
     assert not re.findall(r"<[^>]+\son\w+=", answer.text)
+
+
+def test_filters_are_kept_with_their_counts_until_others_are_asked_for(client: TestClient, hall: Hall) -> None:
+    decide(client, "same", "q1", "a1")
+    asked = client.get("/", params={"order": "oldest", "status": "open"}).text
+    again = client.get("/").text
+    assert shown_in(asked) == shown_in(again) == ["q2", "q3"]
+    assert ">decided <span" in again and "<option selected>oldest" in again
+    assert "1 of 2 in the queue" in client.get("/question?image=q2").text
+    # A session that begins later, after a restart for instance, finds them: the browser remembers.
+    client.cookies.delete(hall.access.cookie)
+    assert client.get("/").status_code == 401
+    client.get(hall.access.invite())
+    assert shown_in(client.get("/").text) == ["q2", "q3"]
+    assert shown_in(client.get("/", params={"order": "oldest", "status": ""}).text) == ["q1", "q2", "q3"]
+    assert shown_in(client.get("/").text) == ["q1", "q2", "q3"]
+    with TestClient(make_app(hall), base_url=ADDRESS) as other:
+        other.get(hall.access.invite())
+        other.get("/", params={"status": "no match found"})
+        assert shown_in(other.get("/").text) == []
+    assert shown_in(client.get("/").text) == ["q1", "q2", "q3"]
+
+
+def shown_in(page: str) -> list[str]:
+    return re.findall(r'<span class="name">(\w+)', page)
+
+
+def test_a_browser_remembers_who_reviews(stranger: TestClient, access: Access) -> None:
+    stranger.cookies.set("scarmatch_reviewer", "Zo%C3%AB")
+    stranger.get(access.invite())
+    assert stranger.get("/api/session").json()["who"] == "Zoë"
 
 
 def test_names_that_would_be_markup_stay_text(client: TestClient) -> None:
