@@ -62,9 +62,7 @@ def pair_table(
     own_encounter = np.zeros(len(candidates), bool)
     for row, part in zip(queries.catalog.table.to_dict("records"), lists, strict=True):
         own_encounter[part] = same_encounter(row, database.catalog.keys)[candidates.row[part]]
-    table = pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
-    # However many are named: pandas would call a column of names by another type than one with none.
-    return table.astype(dict.fromkeys((name for name in NEIGHBOUR_COLUMNS if name in table), object))
+    return pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
 
 
 def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
@@ -78,12 +76,13 @@ def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int
     return columns
 
 
-def _neighbour_columns(neighbours: Neighbours, database: CatalogIndex) -> dict[str, npt.NDArray[Any]]:
+def _neighbour_columns(neighbours: Neighbours, database: CatalogIndex) -> dict[str, Any]:
     """Return the columns of :mod:`reranker.likeness`: every candidate beside the leading ones of its list."""
     ids = np.array([*database.catalog.table["image_id"], None], object)  # row -1, "none", is the None at the end
-    columns: dict[str, npt.NDArray[Any]] = {}
+    columns: dict[str, Any] = {}
+    # However many are named: pandas would call a column of names by another type than one with none.
+    columns |= {name: pd.Series(ids[neighbours.row[:, k]], dtype=object) for k, name in enumerate(NEIGHBOUR_COLUMNS)}
     for names, values in (
-        (NEIGHBOUR_COLUMNS, ids[neighbours.row]),
         (COSINE_COLUMNS, neighbours.cosine_znorm),
         (LOCAL_COLUMNS, neighbours.local_znorm),
         (SECONDS_COLUMNS, neighbours.seconds),
