@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -45,11 +46,20 @@ GENERIC_GROUPS = ("mutual_nn", "skin")
 _LICENCE = "Apache-2.0"
 
 
-def part_of(species: str, part: str, work: Path, views: bool = True, size: tuple[int, int] | None = None) -> Catalog:
+def part_of(
+    species: str,
+    part: str,
+    work: Path,
+    views: bool = True,
+    size: tuple[int, int] | None = None,
+    any_angle: bool = False,
+) -> Catalog:
     """Return a part of a species, drawn if need be; ``size`` in animals and photographs of each."""
     animals, photographs = size or SIZES[part]
-    root = work / f"{species}-{part}"
-    settings = SpeciesSettings(species=species, part=part, individuals=animals, photographs=photographs)
+    root = work / f"{species}-{part}{'-turned' if any_angle else ''}"
+    settings = SpeciesSettings(
+        species=species, part=part, individuals=animals, photographs=photographs, any_angle=any_angle
+    )
     if not (root / "catalog.csv").is_file():
         make_species(root, settings)
     return Catalog.read(root if views else root / "photographs")
@@ -63,10 +73,19 @@ def teaching_and_asked(species: str) -> tuple[str, str]:
     return ("test", "train") if species == HELD_BACK else ("train", "test")
 
 
-def matcher_for(catalog: Catalog, work: Path, model: str | Path | Model, workers: int | None = None) -> Matcher:
-    """Return a matcher whose store lies in the work folder."""
+def matcher_for(
+    catalog: Catalog,
+    work: Path,
+    model: str | Path | Model,
+    workers: int | None = None,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Matcher:
+    """Return a matcher whose store lies in the work folder; ``options`` of the engine by dotted name."""
     folder = catalog.root if catalog.root.name != "photographs" else catalog.root.parent
-    return Matcher(store=work / f"store-{folder.name}", workers=workers, model=model)
+    settings = MatcherSettings()
+    for name, value in options.items():
+        settings = settings.with_option(name, value)
+    return Matcher(settings, store=work / f"store-{folder.name}", workers=workers, model=model)
 
 
 def answers_of(catalog: Catalog, matcher: Matcher) -> Answers:

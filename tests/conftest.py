@@ -73,7 +73,7 @@ def quick_options() -> list[str]:
     return [
         "--workers=1",
         "--ranker=fusion",
-        "--descriptor=efficientnet_lite0",
+        "--set=describe.descriptor.model=efficientnet_lite0",
         "--shortlist=6",
         "--set=describe.descriptor.mirror=false",
         "--set=describe.keypoints.max_keypoints=128",

@@ -66,10 +66,8 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     taken = [name for name in PART_OPTIONS if any(text.startswith(f"{name}=") for text in options.overrides)]
-    if taken or options.descriptor:
-        raise SettingsError(
-            f"{f'--set {taken[0]}' if taken else '--descriptor'} names a part: a training starts from a model, --model"
-        )
+    if taken:
+        raise SettingsError(f"--set {taken[0]} names a part: a training starts from a model, --model")
     catalog = Catalog.read(options.catalog, options.format)
     settings = ModelTrainSettings(options.parts, options.budget, options.backbone, options.seed)
     base = matcher_from(options, catalog)

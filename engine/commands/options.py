@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.formats import FORMATS
 from engine.commands.console import say
-from engine.models.bundle import GLOBAL_OPTION, Model
+from engine.models.bundle import Model
 from engine.models.choice import choose_model
 from engine.models.library import DEFAULT_MODEL, load_model
 from engine.search.matcher import Matcher, MatcherSettings
@@ -128,9 +128,6 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
     group.add_argument(
         "--device", choices=("cpu", "cuda"), help="where networks run (default: a GPU where there is one)"
     )
-    group.add_argument(
-        "--descriptor", metavar="MODEL[,MODEL...]", help="another global descriptor than the model's: a name or a file"
-    )
     group.add_argument("--keypoints", choices=("aliked", "disk", "xfeat", "sift"), help="keypoint type")
     group.add_argument(
         "--effort",
@@ -146,12 +143,11 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
         default=[],
         metavar="STAGE.OPTION=VALUE",
         dest="overrides",
-        help="any other option, e.g. --set describe.keypoints.max_keypoints=256 (may be repeated)",
+        help="any other option, e.g. --set describe.keypoints.max_keypoints=256, or another part than the model's, "
+        "e.g. --set describe.descriptor.model=FILE (may be repeated)",
     )
     if ranker:
-        group.add_argument(
-            "--ranker", metavar="FILE", help='trained ranker, or "fusion" for none (default: that of the model)'
-        )
+        group.add_argument("--ranker", metavar="FILE", help='another ranker than the model\'s, or "fusion" for none')
 
 
 def model_from(options: argparse.Namespace, catalog: Catalog | None = None) -> Model:
@@ -171,7 +167,7 @@ def model_from(options: argparse.Namespace, catalog: Catalog | None = None) -> M
         name = choice.name
         if name != DEFAULT_MODEL:
             say(f"model: {name}, because {choice.reason} (another: --model NAME|FOLDER)")
-    return load_model(name).ignoring([*said, *([GLOBAL_OPTION] if options.descriptor else [])])
+    return load_model(name).ignoring(said)
 
 
 def settings_from(options: argparse.Namespace, model: Model) -> MatcherSettings:
@@ -182,7 +178,6 @@ def settings_from(options: argparse.Namespace, model: Model) -> MatcherSettings:
     """
     settings = model.applied(MatcherSettings())
     named = {
-        GLOBAL_OPTION: options.descriptor,
         "describe.keypoints.kind": options.keypoints,
         "shortlist.size": options.shortlist or EFFORTS.get(options.effort),
         "shortlist.rescore": options.rescore,

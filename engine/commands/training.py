@@ -127,7 +127,7 @@ def _train_descriptor(options: argparse.Namespace) -> int:
         show_over_last(f"{place}  loss {record['loss']:.3f}  about {record['eta_seconds'] / 60:.0f} min left")
 
     report = train_descriptor(table, options.output, settings, options.resume, show)
-    print(f"\n{report.model}: use it with --descriptor {report.model}")
+    print(f"\n{report.model}: use it with --set describe.descriptor.model={report.model}")
     print(f"for photographs of the animals that it was trained on also: identify --classifier {options.output}")
     return 0
 

@@ -8,7 +8,7 @@ in pose, scale, bend, light with hard shadows, background, blur, noise, and in h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,8 +23,8 @@ SPECIES = ("spots", "stripes", "scars", "rosettes")
 #: The species that nothing is tuned or trained on.
 HELD_BACK = "rosettes"
 PARTS = ("test", "train")
-#: Share of the photographs that show a part of the animal only, and of those with something in front of it.
-_PARTIAL_SHARE, _HIDDEN_SHARE = 0.3, 0.5
+#: Radians up to which an animal lies along the picture.
+_LEVEL = 0.8
 #: Water or grass around the animal, RGB in [0, 1].
 _GROUNDS = {
     "spots": ((0.52, 0.47, 0.28), (0.36, 0.44, 0.22)),
@@ -44,6 +44,7 @@ class SpeciesSettings(Settings):
         individuals: animals.
         photographs: of each animal; both flanks in turn.
         views: write ``catalog.csv`` with the flank that is seen; False leaves folders by individual alone.
+        any_angle: the animal lies in the picture at any angle, as one without a standard pose; no flank is named then.
         seed: of everything random.
     """
 
@@ -52,6 +53,7 @@ class SpeciesSettings(Settings):
     individuals: int = 12
     photographs: int = 6
     views: bool = True
+    any_angle: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,28 +102,78 @@ class Scene:
     quality: int
 
 
-def random_scene(rng: np.random.Generator) -> Scene:
+@dataclass(frozen=True)
+class Conditions:
+    """Under which a species is photographed: ranges, and deviations of what is normally distributed.
+
+    Attributes:
+        length, narrow, shadow, exposure, blur, noise: ranges of what :class:`Scene` calls so.
+        turn, lean, bend, roll, tint: deviations.
+        partial: share of the photographs that show a part of the animal only.
+        part: range of that part, as a share of its length.
+        hidden: share of the photographs with something in front of it.
+    """
+
+    length: tuple[float, float] = (200, 340)
+    narrow: tuple[float, float] = (0.72, 1.0)
+    turn: float = 0.12
+    lean: float = 0.16
+    bend: float = 0.07
+    roll: float = 0.13
+    shadow: tuple[float, float] = (0.0, 0.55)
+    exposure: tuple[float, float] = (0.7, 1.2)
+    tint: float = 0.06
+    blur: tuple[float, float] = (0.5, 1.5)
+    noise: tuple[float, float] = (2.0, 8.0)
+    partial: float = 0.3
+    part: tuple[float, float] = (0.6, 0.75)
+    hidden: float = 0.5
+
+
+#: By day, from a vehicle or a boat, by somebody who waits for the right moment.
+BY_DAY = Conditions()
+#: By a camera that the animal sets off at dusk: whatever it does, in poor light, far off or half out of the picture.
+BY_CAMERA_TRAP = Conditions(
+    length=(150, 280),
+    narrow=(0.55, 1.0),
+    turn=0.2,
+    lean=0.22,
+    bend=0.1,
+    roll=0.2,
+    shadow=(0.15, 0.7),
+    exposure=(0.45, 1.2),
+    tint=0.1,
+    blur=(0.7, 2.2),
+    noise=(4.0, 13.0),
+    partial=0.5,
+    part=(0.45, 0.7),
+    hidden=0.65,
+)
+
+
+def random_scene(rng: np.random.Generator, conditions: Conditions = BY_DAY) -> Scene:
     """Return one photograph's pose, light and camera, drawn at random."""
+    c = conditions
     shown = (0.0, 1.0)
-    if rng.random() < _PARTIAL_SHARE:
+    if rng.random() < c.partial:
         start = float(rng.uniform(0.0, 0.35))
-        shown = (start, min(1.0, start + float(rng.uniform(0.6, 0.75))))
-    red, blue = rng.normal(1.0, 0.06, 2).tolist()
+        shown = (start, min(1.0, start + float(rng.uniform(*c.part))))
+    red, blue = rng.normal(1.0, c.tint, 2).tolist()
     return Scene(
-        length=float(rng.uniform(200, 340)),
-        turn=float(rng.normal(0, 0.12)),
-        narrow=float(rng.uniform(0.72, 1.0)),
-        lean=float(rng.normal(0, 0.16)),
-        bend=float(rng.normal(0, 0.07)),
-        roll=float(rng.normal(0, 0.13)),
+        length=float(rng.uniform(*c.length)),
+        turn=float(rng.normal(0, c.turn)),
+        narrow=float(rng.uniform(*c.narrow)),
+        lean=float(rng.normal(0, c.lean)),
+        bend=float(rng.normal(0, c.bend)),
+        roll=float(rng.normal(0, c.roll)),
         light=float(rng.uniform(-1.1, 1.1)),
-        shadow=float(rng.uniform(0.0, 0.55)),
-        exposure=float(rng.uniform(0.7, 1.2)),
+        shadow=float(rng.uniform(*c.shadow)),
+        exposure=float(rng.uniform(*c.exposure)),
         tint=(red, 1.0, blue),
-        blur=float(rng.uniform(0.5, 1.5)),
-        noise=float(rng.uniform(2.0, 8.0)),
+        blur=float(rng.uniform(*c.blur)),
+        noise=float(rng.uniform(*c.noise)),
         shown=shown,
-        hidden=float(rng.uniform(0.1, 0.4)) if rng.random() < _HIDDEN_SHARE else 0.0,
+        hidden=float(rng.uniform(0.1, 0.4)) if rng.random() < c.hidden else 0.0,
         quality=int(rng.integers(80, 95)),
     )
 
@@ -163,6 +215,7 @@ def make_species(folder: Path | str, settings: SpeciesSettings | None = None) ->
     """
     settings = settings or SpeciesSettings()
     root, rows = Path(folder), []
+    conditions = BY_CAMERA_TRAP if settings.species == HELD_BACK else BY_DAY
     for number in range(settings.individuals):
         name = f"{settings.species}-{settings.part}-{number:03d}"
         place = root / "photographs" / name
@@ -172,12 +225,15 @@ def make_species(folder: Path | str, settings: SpeciesSettings | None = None) ->
             seed = _seed(settings, number, 2 + shot)
             rng = np.random.default_rng(seed)
             coat = coat_of(settings, number, flank)
-            picture = draw_animal(coat, scene := random_scene(rng), flank, rng)
+            scene = random_scene(rng, conditions)
+            if settings.any_angle:
+                scene = replace(scene, turn=float(rng.uniform(-math.pi, math.pi)))
+            picture = draw_animal(coat, scene, flank, rng)
             image = f"{name}-{shot}"
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
             data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1].tobytes()
             (place / f"{image}.jpg").write_bytes(data)
-            rows.append(f"photographs/{name}/{image}.jpg,{name},{flank}")
+            rows.append(f"photographs/{name}/{image}.jpg,{name},{'' if settings.any_angle else flank}")
     if not settings.views:
         return root / "photographs"
     (root / "catalog.csv").write_text("\n".join(["image,individual,viewpoint", *rows]) + "\n", encoding="utf-8")
@@ -205,6 +261,8 @@ def _body_coordinates(coat: Coat, scene: Scene, flank: str) -> tuple[FloatArray,
     """Return (H, W) maps of the place along (0 head, 1 tail) and across (-1 back, 1 belly) under every pixel."""
     tall = coat.height * scene.length
     width, height = int(1.3 * scene.length * scene.narrow) + 20, int(2.1 * tall + 0.3 * scene.length) + 20
+    if abs(scene.turn) > _LEVEL:  # it may stand on end
+        width = height = max(width, height)
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     x, y = (columns - (width - 1) / 2) / scene.length, (rows - (height - 1) / 2) / scene.length
     cos, sin = math.cos(scene.turn), math.sin(scene.turn)

@@ -280,6 +280,18 @@ def registered_part(role: str, name: str) -> Part:
     raise ModelError(f"no part is called {name!r}; `scarmatch info` lists them")
 
 
+def carried(part: Part) -> Part:
+    """Return a part as a model takes it along when it is made of another: a file wherever the part is the program's.
+
+    The program's own networks change from version to version, and a model must not lose one by that. Those of
+    installed packages are published once and named.
+    """
+    entry = next((model for model in model_files() if model.name == part.registered), None)
+    if entry is None or not entry.own:
+        return part
+    return replace(part, file=Path(entry.path).name, registered="")
+
+
 def file_part(role: str, file: str, licence: str, source: str) -> Part:
     """Return a part that is a file of the model's folder; :func:`write_model` finds its size and hash."""
     return Part(role, file, "", 0, "", licence, source)

@@ -13,6 +13,7 @@ from engine.models.card import ReportCard, WorstAnswer, duration
 from engine.report.image_files import save_jpeg
 from engine.report.pair_picture import draw_pair
 from features.photo import PhotoError
+from scarmatch import __version__
 
 if TYPE_CHECKING:
     from engine.catalogue.index import CatalogIndex, Progress
@@ -44,27 +45,30 @@ def write_report_card(
     environment = Environment(loader=PackageLoader("engine", "report"), autoescape=True, undefined=StrictUndefined)
     template = environment.get_template("report_card.html")
     page = place / "index.html"
-    page.write_text(
-        template.render(card=card, worst=worst, duration=duration, radius=lambda count: 3 + 2 * math.log10(1 + count)),
-        encoding="utf-8",
+    text = template.render(
+        card=card,
+        worst=worst,
+        duration=duration,
+        radius=lambda count: 3 + 2 * math.log10(1 + count),
+        version=__version__,
+        json_name=JSON_NAME,
     )
+    page.write_text(text, encoding="utf-8")
     return page
 
 
-def _draw(one: WorstAnswer, matcher: Matcher, index: CatalogIndex, folder: Path, number: int) -> list[tuple[str, str]]:
-    """Draw the wrong answer and the best right one; return (file, what it shows) of each that could be drawn."""
+def _draw(
+    one: WorstAnswer, matcher: Matcher, index: CatalogIndex, folder: Path, number: int
+) -> list[tuple[str, str, str]]:
+    """Draw the wrong answer and the best right one; return (which, file, why there is none) of each that is listed."""
     files = []
-    for name, image, text in (
-        ("answer", one.image_id, f"the answer: {one.query_id} and {one.image_id}"),
-        ("right", one.true_image_id, f"the right one: {one.query_id} and {one.true_image_id}"),
-    ):
+    for name, image in (("answer", one.image_id), ("right", one.true_image_id)):
         if not image:
             continue
         try:
             picture = draw_pair(matcher.evidence(one.query_id, image, index, index), ("photographs", "inliers"), 360)
         except (PhotoError, OSError) as error:  # a photograph that went since leaves its place empty
-            files.append(("", f"{text}: {error}"))
+            files.append((name, "", str(error)))
             continue
-        file = save_jpeg(folder / f"worst-{number:02d}-{name}.jpg", picture)
-        files.append((file.name, text))
+        files.append((name, save_jpeg(folder / f"worst-{number:02d}-{name}.jpg", picture).name, ""))
     return files

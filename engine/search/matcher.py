@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy.typing as npt
 import pandas as pd
@@ -19,6 +19,7 @@ from engine.matching.measurements import MATCHERS, columns, unmeasured
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairSettings, PairTask
 from engine.models.bundle import Model
+from engine.models.choice import choose_model
 from engine.models.library import DEFAULT_MODEL, load_model
 from engine.records import Correspondences, Verification
 from engine.search import pipeline
@@ -58,7 +59,8 @@ class Matcher:
         workers: processes; None takes one per core. Answers do not depend on it.
         device: "cpu", "cuda" or None to choose.
         model: what is particular to the animals, by name (``scarmatch models`` lists them) or by the folder that
-            ``scarmatch train`` wrote.
+            ``scarmatch train`` wrote. A matcher is made before it sees a catalogue, and serves several, so that none of
+            them can choose for it; :meth:`for_catalog` chooses as the command line does.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing or damaged.
@@ -84,6 +86,19 @@ class Matcher:
         self._store = Path(store) if store is not None else None
         self._ranker_choice = ranker
         self._pool: PairPool | None = None
+
+    @classmethod
+    def for_catalog(
+        cls, catalog: Catalog | str | Path, settings: MatcherSettings | None = None, **options: Any
+    ) -> Self:
+        """Return a matcher with the model that suits a catalogue (:func:`engine.models.choice.choose_model`).
+
+        Args:
+            catalog: what will be searched, or its folder or file.
+            settings, options: as for the class.
+        """
+        plain = catalog if isinstance(catalog, Catalog) else Catalog.read(catalog)
+        return cls(settings, **options, model=choose_model(plain).name)
 
     def store_for(self, catalog: Catalog) -> Path:
         """Return the store's folder for a catalogue."""

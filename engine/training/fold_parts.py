@@ -36,12 +36,12 @@ class FoldSettings:
     """How the parts are trained.
 
     Attributes:
-        skin_steps: of the skin network on made-up views; half as many follow on pairs of photographs.
+        skin: of the skin network.
         descriptor: of the global descriptor.
-        seed: of everything random.
+        seed: of the metric of keypoints.
     """
 
-    skin_steps: int
+    skin: SkinTrainSettings
     descriptor: TrainSettings
     seed: int = 0
 
@@ -93,10 +93,7 @@ def _train_keypoints(
 def _train_skin(
     catalog: Catalog, matcher: Matcher, folder: Path, settings: FoldSettings, progress: Progress | None
 ) -> None:
-    chosen = SkinTrainSettings(
-        held_out="none", views="all", steps=settings.skin_steps, real_steps=settings.skin_steps // 2, seed=settings.seed
-    )
-    train_mark_descriptors(catalog.table, folder / "skin", chosen, resume=True, progress=progress)
+    train_mark_descriptors(catalog.table, folder / "skin", settings.skin, resume=True, progress=progress)
 
 
 def _train_descriptor(

@@ -39,6 +39,7 @@ from engine.training.model_writing import write_trained
 from engine.training.plan import FEWEST_TEACHERS, ModelTrainSettings, Plan, make_plan, teachers_of
 from engine.training.ranker_training import choose_queries, labelled_pairs
 from features.training.settings import TrainSettings
+from features.training.skin_settings import SkinTrainSettings
 from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence, cross_fitted
 from reranker.protocols import assign_folds, protocol_tables
 from reranker.training import TrainedRanker, train_ranker
@@ -196,12 +197,7 @@ def _train_parts(
     run: _Run,
 ) -> tuple[dict[str, dict[str, str]], FoldSettings]:
     """Train the parts without each fold, and on all; return fold (and "all") -> the engine's options of its parts."""
-    changes = {"views": "all", "held_out": "none", "epochs": max(plan.epochs, 1), "seed": settings.seed}
-    recipe = FoldSettings(
-        plan.skin_steps,
-        TrainSettings.recipe("colour", settings.backbone or None).replace(**changes),
-        settings.seed,
-    )
+    recipe = recipe_of(plan, settings)
     who = catalog.table["individual_id"].map(folds)
     options: dict[str, dict[str, str]] = {}
     by_part = dict(zip(PHOTOGRAPH_PARTS, plan.steps[1:4], strict=True))
@@ -216,6 +212,15 @@ def _train_parts(
             if path is not None:
                 options[name][PHOTOGRAPH_PARTS[part]] = str(path)
     return options, recipe
+
+
+def recipe_of(plan: Plan, settings: ModelTrainSettings) -> FoldSettings:
+    """Return how the parts are trained: on everybody that they are given, from all sides, as long as planned."""
+    shared: dict[str, Any] = {"views": "all", "held_out": "none", "seed": settings.seed}
+    # Half as many steps on pairs of photographs follow those on made-up views.
+    skin = SkinTrainSettings(steps=max(plan.skin_steps, 1), real_steps=plan.skin_steps // 2, **shared)
+    descriptor = TrainSettings.recipe("colour", settings.backbone or None)
+    return FoldSettings(skin, descriptor.replace(epochs=max(plan.epochs, 1), **shared), settings.seed)
 
 
 def _pairs(

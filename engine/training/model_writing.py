@@ -15,6 +15,7 @@ from engine.models.bundle import (
     SKIN_OPTION,
     Model,
     Part,
+    carried,
     file_part,
     write_model,
 )
@@ -82,9 +83,10 @@ def write_trained(
         for part in base.parts:
             if part.role in trained or (part.role == "ranker" and ranker is not None):
                 continue
-            if part.file:
-                files[part.file] = base.path_of(part)
-            parts.append(part)
+            taken = carried(part)
+            if taken.file:
+                files[taken.file] = base.path_of(part)
+            parts.append(taken)
         if ranker is not None:
             # It goes with the descriptors by their names in this folder.
             names = [part.registered or part.file for part in parts if part.role == "global"]
@@ -125,5 +127,5 @@ def _card_text(card: ReportCard, recipe: FoldSettings) -> str:
         )
     lines += ["", "| step | seconds |", "|---|---|"]
     lines += [f"| {s.name} | {f'skipped: {s.skipped}' if s.skipped else f'{s.taken:.0f}'} |" for s in card.steps]
-    lines += ["", f"Skin steps {recipe.skin_steps}, epochs {recipe.descriptor.epochs}, seed {recipe.seed}.", ""]
+    lines += ["", f"Skin steps {recipe.skin.steps}, epochs {recipe.descriptor.epochs}, seed {recipe.seed}.", ""]
     return "\n".join(lines)

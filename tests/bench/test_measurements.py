@@ -35,6 +35,7 @@ QUICKLY = {
     "matcher": ["--pairs=2", "--keypoints", "32", "--rounds=1"],
     "first_stage": ["--count=8"],
     "species": ["--species=spots", "--animals=4", "--photographs=4", "--no-training", "--workers=1"],
+    "choice": [],
     "generality": ["--ranker=fusion", "--queries=3"],
     "review": ["--ranker=fusion", "--queries=6"],
     "review_server": ["--clients=2", "--decisions=20", "--questions=5", "--rounds=2", "--kills=1"],

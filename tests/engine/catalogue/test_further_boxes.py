@@ -81,7 +81,7 @@ def test_a_descriptor_is_trained_with_boxes_for_some_and_resumed_with_the_same_o
     assert main([*command, f"--boxes={boxes}"]) == 0
     said = capsys.readouterr()
     assert "5 further boxes of 5 photographs" in said.err
-    assert "--descriptor" in said.out and "--classifier" in said.out
+    assert "--set describe.descriptor.model=" in said.out and "--classifier" in said.out
     assert main([*command, f"--boxes={boxes}", "--resume"]) == 0
     boxes.write_text(head + f"{catalog.ids[0]},0,0,40,60\n")
     assert main([*command, f"--boxes={boxes}", "--resume"]) != 0

@@ -197,13 +197,15 @@ def test_train_descriptor_then_use_it(
         "--epochs=1",
     ]
     assert main([*train, *(f"--set={item}" for item in small)]) == 0
-    assert "--descriptor" in capsys.readouterr().out
-    quick = [o for o in quick_options if not o.startswith(("--descriptor", "--ranker", "--shortlist"))]
+    assert "--set describe.descriptor.model=" in capsys.readouterr().out
+    aside = ("--set=describe.descriptor.model", "--ranker", "--shortlist")
+    quick = [option for option in quick_options if not option.startswith(aside)]
     few = tmp_path / "few"
     few.mkdir()
     for photo in sorted((made_up_dir / "images").glob("*.jpg"))[:2]:
         (few / photo.name).write_bytes(photo.read_bytes())
-    index = ["index", str(few), f"--store={tmp_path / 'store'}", f"--descriptor={tmp_path / 'model'}"]
+    index = ["index", str(few), f"--store={tmp_path / 'store'}"]
+    index.append(f"--set=describe.descriptor.model={tmp_path / 'model'}")
     assert main([*index, *[o for o in quick if o != "--workers=1"], "--workers=1"]) == 0
     assert "2 of 2 photographs described" in capsys.readouterr().out
 
@@ -282,7 +284,8 @@ def test_a_wrong_file_for_any_model_is_one_clear_line(
     bad.write_bytes(b"no model at all")
     query = sorted((made_up_dir / "images").glob("*.jpg"))[0]
     arguments = ["match", str(query), f"--catalog={made_up_dir}", store, *quick_options]
-    for option in ("--descriptor=", "--ranker=", "--set=mutual_nn.metric=", "--set=describe.skin.model="):
+    parts = ("describe.descriptor.model", "mutual_nn.metric", "describe.skin.model")
+    for option in ("--ranker=", *(f"--set={part}=" for part in parts)):
         assert main([*arguments, f"{option}{bad}"]) == 1
         error = capsys.readouterr().err
         assert len(error.splitlines()) == 1 and "bad.safetensors" in error, option

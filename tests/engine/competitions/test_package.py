@@ -43,7 +43,8 @@ sys.exit(code)
 @pytest.mark.slow
 def test_the_archive_runs_by_itself(made_up_dir: Path, tmp_path: Path) -> None:
     archive, unpacked = tmp_path / "submission.zip", tmp_path / "unpacked"
-    quick = ["--descriptor=efficientnet_lite0", "--shortlist=4", "--set=describe.descriptor.mirror=false"]
+    quick = ["--set=describe.descriptor.model=efficientnet_lite0", "--set=describe.descriptor.mirror=false"]
+    quick += ["--shortlist=4"]
     quick += ["--set=describe.keypoints.max_keypoints=64", "--set=describe.keypoints.long_side=256"]
     assert main(["package", f"--output={archive}", *quick]) == 0
     with zipfile.ZipFile(archive) as content:

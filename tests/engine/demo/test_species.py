@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,16 @@ import pytest
 
 from engine.catalogue.catalog import Catalog
 from engine.demo.coats import make_coat
-from engine.demo.species import SPECIES, SpeciesSettings, coat_of, draw_animal, make_species, random_scene
+from engine.demo.species import (
+    BY_CAMERA_TRAP,
+    BY_DAY,
+    SPECIES,
+    SpeciesSettings,
+    coat_of,
+    draw_animal,
+    make_species,
+    random_scene,
+)
 from scarmatch.settings import SettingsError
 
 
@@ -72,6 +82,39 @@ def test_photographs_of_one_coat_differ_in_size_light_and_surroundings(species: 
     assert max(brightness) - min(brightness) > 15
     sharpness = [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var() for p in pictures]
     assert max(sharpness) > 1.5 * min(sharpness)
+
+
+def test_a_camera_trap_shows_less_of_the_same_coat() -> None:
+    coat, shown = coat_of(SpeciesSettings(species="rosettes"), 0, "left"), {}
+    for name, conditions in (("day", BY_DAY), ("trap", BY_CAMERA_TRAP)):
+        rngs = [np.random.default_rng(seed) for seed in range(12)]
+        pictures = [draw_animal(coat, random_scene(rng, conditions), "left", rng) for rng in rngs]
+        grey = [cv2.GaussianBlur(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), (0, 0), 1.0) for p in pictures]
+        detail = np.median([cv2.Laplacian(g, cv2.CV_64F).var() for g in grey])
+        shown[name] = (
+            np.median([p.shape[0] * p.shape[1] for p in pictures]),
+            np.mean([p.mean() for p in pictures]),
+            detail,
+        )
+    for day, trap in zip(shown["day"], shown["trap"], strict=True):
+        assert trap < 0.9 * day
+
+
+def test_an_animal_at_any_angle_is_whole_and_names_no_flank(tmp_path: Path) -> None:
+    settings = SpeciesSettings(species="spots", individuals=2, photographs=6, any_angle=True)
+    table = Catalog.read(make_species(tmp_path, settings)).table
+    assert table["viewpoint"].isna().all()
+    shapes = [cv2.imread(path).shape for path in table["path"]]
+    tall = [height > width for height, width, _ in shapes]
+    assert any(tall) and not all(tall)
+    # Stood on end, nothing of it is cut off: as long as it would be lying.
+    coat = coat_of(settings, 0, "left")
+    scene = random_scene(np.random.default_rng(3))
+    lying, standing = (
+        draw_animal(coat, replace(scene, turn=turn, shown=(0.0, 1.0)), "left", np.random.default_rng(3))
+        for turn in (0.0, np.pi / 2)
+    )
+    assert standing.shape[0] == pytest.approx(lying.shape[1], rel=0.15)
 
 
 def test_unknown_species_and_parts_are_refused() -> None:

@@ -11,9 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
-from engine.models.bundle import FILE_NAME, Model, ModelError, Part, file_part, registered_part, write_model
+from engine.models.bundle import (
+    FILE_NAME,
+    Model,
+    ModelError,
+    Part,
+    carried,
+    file_part,
+    registered_part,
+    write_model,
+)
 from engine.models.library import FOLDER_VARIABLE, load_model, model_folders
+from engine.search.individuals import rank_individuals
 from engine.search.matcher import Matcher, MatcherSettings
 from features.keypoints.metric import KeypointMetric
 from features.store import FeatureStore
@@ -168,6 +179,31 @@ def test_options_of_another_version_are_refused_with_the_way_out(tmp_path: Path)
         model.applied(MatcherSettings())
 
 
+def test_a_model_of_an_older_version_still_answers(made_up_dir: Path, shared_store: Path) -> None:
+    # As scarmatch 0.1.0 wrote it, before rankers knew individuals: format version 1.
+    model = load_model(Path(__file__).parent / "older-model")
+    settings = MatcherSettings()
+    for name, value in {"describe.keypoints.max_keypoints": "128", "describe.keypoints.long_side": "384"}.items():
+        settings = settings.with_option(name, value)
+    matcher = Matcher(settings, shared_store, workers=1, model=model)
+    assert matcher.settings.shortlist.flanks_apart and matcher.settings.shortlist.cosine_weight == 0
+    assert matcher.ranker is not None and matcher.individual_model is None
+    catalog = Catalog.read(made_up_dir)
+    index = matcher.index(catalog.subset(catalog.ids[:3]))
+    answers = matcher.match(index, index)
+    assert len(answers) == 6 and answers["probability"].between(0, 1).all()
+    assert len(rank_individuals(answers, model=matcher.individual_model)) == len(
+        answers.drop_duplicates(["query_id", "individual_id"])
+    )
+
+
+def test_a_model_made_of_another_takes_the_program_s_own_parts_along() -> None:
+    ours, published = registered_part("skin", "beluga-marks"), registered_part("global", "efficientnet_lite0")
+    taken = carried(ours)
+    assert (taken.file, taken.registered, taken.sha256) == ("beluga-marks.safetensors", "", ours.sha256)
+    assert carried(published) == published and carried(taken) == taken
+
+
 def test_a_stopped_writing_leaves_no_model(tmp_path: Path) -> None:
     model = made_model(tmp_path / "zebra")
     lost = replace(model, parts=(*model.parts, Part("local_evidence", "gone.json", "", 0, "", "Apache-2.0", "x")))
@@ -198,7 +234,8 @@ def test_models_are_listed_and_told(
 
 
 def test_one_option_names_all(made_up_dir: Path, tmp_path: Path, quick_options: list[str]) -> None:
-    quick = [option for option in quick_options if not option.startswith(("--descriptor", "--ranker"))]
+    aside = ("--set=describe.descriptor.model", "--ranker")
+    quick = [option for option in quick_options if not option.startswith(aside)]
     model, store = made_model(tmp_path / "zebra"), tmp_path / "store"
     assert main(["index", str(made_up_dir), f"--store={store}", f"--model={model.folder}", *quick]) == 0
     settings = MatcherSettings().with_option("describe.descriptor.mirror", "false")

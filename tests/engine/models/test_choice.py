@@ -11,6 +11,7 @@ import pytest
 from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
 from engine.models.choice import choose_model
+from engine.search.matcher import Matcher
 
 
 def catalogue(
@@ -45,6 +46,15 @@ def test_where_no_view_is_named_the_shape_decides(tmp_path: Path) -> None:
     assert choose_model(catalogue(tmp_path / "tall", [(30, 90)] * 3)).name == "beluga"
     assert choose_model(catalogue(tmp_path / "wide", [(90, 60)] * 3)).name == "generic"
     assert choose_model(catalogue(tmp_path / "even", [(60, 60)] * 3)).name == "generic"
+
+
+def test_a_matcher_for_a_catalogue_has_the_model_that_suits_it(tmp_path: Path) -> None:
+    for shape, name in (((30, 90), "beluga"), ((90, 60), "generic")):
+        photographs = catalogue(tmp_path / name, [shape] * 3)
+        for catalog in (photographs, tmp_path / name):
+            matcher = Matcher.for_catalog(catalog, store=tmp_path / "store", workers=1)
+            assert (matcher.model.name, matcher.workers) == (name, 1)
+    assert Matcher(workers=1).model.name == "beluga"
 
 
 def test_another_species_is_told_by_its_name(tmp_path: Path) -> None:

@@ -17,8 +17,13 @@ from engine.demo.species import SpeciesSettings, make_species
 from engine.models.library import load_model
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training import fold_parts, model_training
+from engine.training import plan as plan_module
+from engine.training.fold_parts import FoldSettings
 from engine.training.model_training import train_model
-from engine.training.plan import ModelTrainSettings, make_plan
+from engine.training.plan import ModelTrainSettings, Plan, make_plan
+from features.global_descriptor.classifier import TrainedHead
+from features.training.settings import TrainSettings
+from features.training.skin_settings import SkinTrainSettings
 from scarmatch.settings import SettingsError
 
 #: Few keypoints on small pictures.
@@ -126,6 +131,38 @@ def test_a_fold_s_parts_never_see_its_individuals_and_a_stopped_run_goes_on(
         "dense skin network, per fold and for all",
         "global descriptor, per fold and for all",
     }
+
+
+def tiny_networks(plan: Plan, settings: ModelTrainSettings) -> FoldSettings:
+    """Networks that learn next to nothing, from two animals and quickly."""
+    shared = {"held_out": "none", "views": "all"}
+    skin = {"input_size": (64, 128), "steps": 2, "real_steps": 1, "animals": 2, "real_animals": 1, "anchors": 16}
+    size = {"input_size": (32, 64), "small_size": (32, 64), "embedding": 16, "batch": 4, "epochs": 1}
+    descriptor = TrainSettings.recipe("colour", "basic_cnn")
+    return FoldSettings(SkinTrainSettings(**skin, impostors=20, **shared), descriptor.replace(**size, **shared))
+
+
+def test_networks_are_trained_per_fold_and_go_into_the_model_with_their_head(
+    catalog: Catalog, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_training, "recipe_of", tiny_networks)
+    monkeypatch.setattr(plan_module, "_SKIN_NEEDS", (2, 8))
+    monkeypatch.setattr(plan_module, "_DESCRIPTOR_NEEDS", (2, 8))
+    monkeypatch.setattr(model_training, "_choose", lambda figures: model_training.OWN_PARTS)
+    settings = ModelTrainSettings(parts=("skin", "descriptor", "ranker"), budget=90 * 3600)
+    trained = train_model(catalog, quick_matcher("generic", store), tmp_path / "model", settings)
+    assert not [step.name for step in trained.card.steps if step.skipped and "metric" not in step.name]
+    roles = {part.role: part.file for part in trained.model.parts}
+    assert roles["skin"] == "skin.safetensors" and roles["global"] == "descriptor.safetensors"
+    again = Matcher(store=store, workers=1, model=tmp_path / "model")
+    # What was trained is in use, the ranker is the one that was fitted with it, and the descriptor chooses too.
+    assert again.settings.describe.skin.model == str(tmp_path / "model" / "skin.safetensors")
+    assert again.settings.describe.descriptor.model == str(tmp_path / "model" / "descriptor.safetensors")
+    assert again.ranker is not None and again.settings.shortlist.cosine_weight == 1.0
+    head = again.model.classifier
+    assert head is not None and set(TrainedHead(head).names) == set(catalog.table["individual_id"])
+    answers = again.match([str(catalog.table["path"].iloc[0])], trained.index, top=3)
+    assert len(answers) == 3 and answers["probability"].between(0, 1).all()
 
 
 def test_the_simplest_way_that_no_other_beats_is_chosen() -> None:
