@@ -17,6 +17,7 @@ from features.body_frame import CODE_VERSION as BODY_FRAME_VERSION
 from features.body_frame import BodyFrame, find_body_frame
 from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
 from features.keypoints.detectors import KeypointExtractor, KeypointSettings
+from features.known_files import KnownFiles
 from features.packing import pack_local, unpack_local
 from features.photo import PhotoError, canonical_frame, photo_digest, read_photo
 from features.records import Description, Failure, FloatArray, Frame, LocalFeatures, Photo, PhotoRef, Regions
@@ -25,6 +26,7 @@ from features.regions import RegionSettings, find_regions
 from features.skin.descriptors import KIND as SKIN
 from features.skin.descriptors import SkinExtractor, SkinSettings
 from features.store import FeatureStore, LostEntryError
+from features.store.feature_store import digests_of
 from scarmatch.settings import Settings
 
 
@@ -192,7 +194,11 @@ class Describer:
         """
         if self.store is None:
             return None
-        key = content_key(ref)
+        return self._known(ref, content_key(ref))
+
+    def _known(self, ref: PhotoRef, key: str) -> Description | None:
+        if self.store is None:
+            return None
         vector = self.store.get(self._global_key(key))
         summary = self.store.get(self._summary_key(key))
         if vector is None or summary is None:
@@ -200,6 +206,50 @@ class Describer:
         if not all(self.store.has(name(key)) for name in (self._local_key, self._skin_key, self._body_key)):
             return None
         return _description(ref, key, vector["vector"], summary["summary"])
+
+    def lookup_many(
+        self, refs: Sequence[PhotoRef], files: KnownFiles, verify: bool = False
+    ) -> list[Description | Failure | None]:
+        """Return what the store knows of many photographs, None where anything is missing.
+
+        Unlike :meth:`lookup` it asks the store's index alone whether local features are there, and reads the summary
+        and the vector: a damaged record of the others is found when it is used, and named and computed anew then. The
+        descriptions' vectors are rows of one matrix.
+
+        Args:
+            refs: the photographs.
+            files: the digests of files that have not changed.
+            verify: read the local features too, as :meth:`lookup` does.
+        """
+        if self.store is None:
+            return [None] * len(refs)
+        found: list[Description | Failure | None] = [None] * len(refs)
+        keys: dict[int, str] = {}
+        for row, ref in enumerate(refs):
+            try:
+                keys[row] = content_key(ref, files.digest(ref.path))
+            except PhotoError as error:
+                found[row] = Failure(ref.image_id, ref.path, str(error))
+        names = [name for key in keys.values() for name in self.store_keys(key)]
+        known_parts = np.zeros(len(names), bool) if verify else self.store.contains(digests_of(names))
+        matrix: FloatArray | None = None
+        for position, (row, key) in enumerate(keys.items()):
+            parts = len(names) // len(keys)
+            if not known_parts[
+                position * parts : (position + 1) * parts
+            ].all():  # or in files of the earlier layout, which the index does not know
+                thorough = verify or self.store.has_entry_files()
+                found[row] = self._known(refs[row], key) if thorough else None
+                continue
+            vector, summary = self.store.get(self._global_key(key)), self.store.get(self._summary_key(key))
+            if vector is None or summary is None:
+                continue
+            if matrix is None:
+                matrix = np.empty((len(keys), vector["vector"].size), np.float32)
+            if vector["vector"].shape == matrix.shape[1:]:
+                matrix[position] = vector["vector"]
+                found[row] = _description(refs[row], key, matrix[position], summary["summary"])
+        return found
 
     def _describe_batch(self, refs: Sequence[PhotoRef]) -> list[Description | Failure]:
         answers: dict[int, Description | Failure] = {}
@@ -293,12 +343,16 @@ def _description(
     )
 
 
-def content_key(ref: PhotoRef) -> str:
+def content_key(ref: PhotoRef, digest: str | None = None) -> str:
     """Return the key under which a photograph's content is known: its bytes, its box and its viewpoint.
+
+    Args:
+        ref: the photograph.
+        digest: of its file's bytes, where it is known; None reads the file.
 
     Raises:
         PhotoError: the file cannot be read.
     """
-    digest = photo_digest(ref.path)
+    digest = digest if digest is not None else photo_digest(ref.path)
     box = ",".join(map(str, ref.box)) if ref.box is not None else ""
     return f"{digest}:{box}:{ref.viewpoint or ''}"

@@ -16,6 +16,7 @@ from engine.catalogue.problems import Problems
 from engine.catalogue.sizes import compare_sizes
 from engine.workers import run_tasks
 from features.describe import Describer, DescribeSettings
+from features.known_files import KnownFiles
 from features.photo import PhotoError, image_size
 from features.records import Description, Failure, FloatArray, PhotoRef
 from features.store import FeatureStore
@@ -50,7 +51,13 @@ class CatalogIndex:
         """(N, D) float32 global descriptors, L2-normalised."""
         if not self.descriptions:
             return np.zeros((0, 0), np.float32)
-        return np.stack([item.vector for item in self.descriptions])
+        rows = [item.vector for item in self.descriptions]
+        whole = rows[0].base
+        if isinstance(whole, np.ndarray) and whole.shape == (len(rows), rows[0].size):
+            places = (whole[number].ctypes.data for number in range(len(rows)))
+            if all(row.ctypes.data == place for row, place in zip(rows, places, strict=True)):
+                return whole  # they lie as they were read: a copy would double what a large catalogue takes
+        return np.stack(rows)
 
     @cached_property
     def contents(self) -> npt.NDArray[np.object_]:
@@ -103,6 +110,7 @@ def describe_catalog(
     workers: int = 1,
     progress: Progress | None = None,
     device: str | None = None,
+    verify: bool = False,
 ) -> CatalogIndex:
     """Describe every photograph once; what the store already knows is not computed again.
 
@@ -113,32 +121,27 @@ def describe_catalog(
         workers: processes; the result does not depend on it.
         progress: called as photographs are done.
         device: "cpu", "cuda" or None to choose.
+        verify: read every stored record and compare its checksums, instead of its entry in the store's index.
 
     Returns:
         The index. A photograph that cannot be read is reported in ``failures`` and left out; it stops nothing.
     """
     compare_stated_sizes(catalog)
     refs = refs_of(catalog)
-    describer = Describer(settings, FeatureStore(store), device)
-    outcomes: dict[int, Description | Failure] = {}
-    missing: list[int] = []
-    for position, ref in enumerate(refs):
-        stored: Description | Failure | None
-        try:
-            stored = describer.lookup(ref)
-        except PhotoError as error:
-            stored = Failure(ref.image_id, ref.path, str(error))
-        if stored is None:
-            missing.append(position)
-        else:
-            outcomes[position] = stored
+    kept = FeatureStore(store)
+    describer = Describer(settings, kept, device)
+    files = KnownFiles(kept, catalog.root)
+    stored = describer.lookup_many(refs, files, verify)
+    outcomes = {row: item for row, item in enumerate(stored) if item is not None}
+    missing = [row for row, item in enumerate(stored) if item is None]
     _report(progress, len(outcomes), len(refs))
     size = Describer.BATCH
     chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
-    make = partial(Describer, settings, FeatureStore(store), device)
+    make = partial(Describer, settings, kept, device)
     for number, results in run_tasks(_describe, make, [[refs[row] for row in chunk] for chunk in chunks], workers):
         outcomes.update(zip(chunks[number], results, strict=True))
         _report(progress, len(outcomes), len(refs))
+    files.save()
     good = [row for row in range(len(refs)) if isinstance(outcomes[row], Description)]
     failures = tuple(item for row in range(len(refs)) if isinstance(item := outcomes[row], Failure))
     for failure in failures:

@@ -17,6 +17,7 @@ from engine.commands.console import ProgressBar, say
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import Command, add_engine_options, add_format, matcher_from
 from features.describe import Describer, content_key
+from features.known_files import KnownFiles
 from features.photo import PhotoError
 from features.store import FeatureStore, StoreError, default_store
 from features.store.feature_store import digests_of
@@ -103,14 +104,17 @@ def _root_of(options: argparse.Namespace, catalogs: list[Catalog]) -> Path:
 
 def _wanted(options: argparse.Namespace, catalogs: list[Catalog], store: FeatureStore) -> npt.NDArray[np.uint64]:
     """Return the digests of all records that the catalogues need with these settings."""
-    describer = Describer(matcher_from(options).settings.describe, store, options.device)
     keys: list[str] = []
     unread = 0
-    for ref in (ref for catalog in catalogs for ref in refs_of(catalog)):
-        try:
-            keys += describer.store_keys(content_key(ref))
-        except PhotoError:
-            unread += 1
+    for catalog in catalogs:
+        # Each catalogue is described by the model that suits it.
+        describer = Describer(matcher_from(options, catalog).settings.describe, store, options.device)
+        keys.append(KnownFiles(store, catalog.root).key)
+        for ref in refs_of(catalog):
+            try:
+                keys += describer.store_keys(content_key(ref))
+            except PhotoError:
+                unread += 1
     if unread:
         say(f"{unread:,} photographs cannot be read now: if the store knows them, they are dropped")
     return digests_of(keys)

@@ -27,7 +27,7 @@ from engine.search.candidates import ShortlistSettings
 from engine.search.pair_evidence import PairEvidence, Prefetched, read_pair_evidence
 from engine.workers import default_workers
 from features.global_descriptor.descriptor import same_descriptor
-from features.store import default_store
+from features.store import LostEntryError, default_store
 from reranker.explanation import Explanation, explain_pairs
 from reranker.individual_model import IndividualModel
 from reranker.local_evidence import LocalEvidence
@@ -168,11 +168,21 @@ class Matcher:
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self._store_of(database)
         described = self._as_index(queries, database, progress)
-        rules, pool = candidates or CandidateFilter(), self.pair_pool(store)
+        rules, pool, shortlist = candidates or CandidateFilter(), self.pair_pool(store), self.settings.shortlist
         wanted = neighbours if neighbours is not None else self.ranker is not None and self.ranker.rescoring is not None
-        return pipeline.search(
-            described, database, rules, self.settings.shortlist, pool, progress, include, self.first_stage, wanted
-        )
+        asked = (described, database, rules, shortlist, pool, progress, include, self.first_stage, wanted)
+        try:
+            return pipeline.search(*asked)
+        except LostEntryError:
+            # A record was found damaged when it was used: whatever else is damaged is found and computed anew, once.
+            for index in (described, database):
+                self._describe_again(index, store)
+            return pipeline.search(*asked)
+
+    def _describe_again(self, index: CatalogIndex, store: Path) -> None:
+        """Read every record of an index's photographs, and compute anew what the store lost."""
+        settings = self.settings.describe
+        describe_catalog(index.catalog, settings, store, self.workers, None, self.device, verify=True)
 
     def compare(
         self,

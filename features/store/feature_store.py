@@ -176,7 +176,7 @@ class FeatureStore:
                 entries = shard.table.entries
                 halves.append(entries["digest0"][alive(entries)])
             total = sum(shard.size for shard in self._shards.values())
-            files = list(entry_paths(self.root)) if self._has_entry_files() else []
+            files = list(entry_paths(self.root)) if self.has_entry_files() else []
         distinct = {f"{int(half).to_bytes(8, 'little').hex()}" for half in np.unique(np.concatenate(halves))}
         distinct.update(f"{path.parent.name}{path.stem}"[:16] for path in files)
         return StoreSize(len(distinct), total + sum(path.stat().st_size for path in files))
@@ -215,7 +215,7 @@ class FeatureStore:
                 for place in damaged:
                     with contextlib.suppress(OSError):  # a folder that is read-only
                         place.shard.take_out(place.offset, digest)
-            return self._from_entry_file(digest) if self._has_entry_files() else None
+            return self._from_entry_file(digest) if self.has_entry_files() else None
 
     def _read(self, place: _Place, digest: bytes) -> bytes | None:
         try:
@@ -240,7 +240,8 @@ class FeatureStore:
             return None
         return None if found is None else found[1]
 
-    def _has_entry_files(self) -> bool:
+    def has_entry_files(self) -> bool:
+        """Say whether entries of the earlier layout lie here too."""
         if self._entry_files is None:
             self._entry_files = has_entry_files(self.root)
             if self._entry_files:

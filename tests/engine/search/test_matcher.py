@@ -268,3 +268,24 @@ def test_queries_described_in_a_store_of_their_own_are_matched(
     assert len(evidence.features0) and len(evidence.features1)
     elsewhere = matcher.index(database.catalog, store=tmp_path / "elsewhere")
     assert len(matcher.evidence("new", "old", queries, elsewhere).features1)
+
+
+def test_a_record_that_is_found_damaged_in_the_search_is_computed_anew(
+    made_up_dir: Path, small_settings: MatcherSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog.read(made_up_dir).take(range(4))
+    matcher = Matcher(small_settings, tmp_path / "whole", ranker="fusion", workers=1)
+    whole = matcher.match(matcher.index(catalog).subset(catalog.ids[:1]), matcher.index(catalog))
+    store = tmp_path / "damaged"
+    matcher = Matcher(small_settings, store, ranker="fusion", workers=1)
+    index = matcher.index(catalog)
+    (shard,) = (store / "shards").glob("*.shard")
+    data = bytearray(shard.read_bytes())
+    for kind, number in (("skin", 1), ("local", 2)):
+        place = data.index(f"{kind}:{index.descriptions[number].key}".encode())
+        data[place + 1000] ^= 1
+    shard.write_bytes(data)
+    again = Matcher(small_settings, store, ranker="fusion", workers=1)
+    index = again.index(catalog)
+    pd.testing.assert_frame_equal(again.match(index.subset(catalog.ids[:1]), index), whole, check_exact=True)
+    assert sum("is damaged" in line for line in caplog.messages) == 2
