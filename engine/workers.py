@@ -23,7 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from scarmatch.errors import ScarmatchError
 
@@ -45,6 +45,31 @@ def default_workers() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, min(8, len(os.sched_getaffinity(0))))
     return max(1, min(8, os.cpu_count() or 1))
+
+
+class Pool(Protocol):
+    """Who does tasks: :class:`TaskPool`'s processes, or :class:`engine.cluster.cluster.ClusterPool`'s machines."""
+
+    def run(self, function: Callable[[Any, Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+        """Run ``function(state, task)`` for every task and yield (task's index, result) as they finish."""
+        ...
+
+    def close(self, at_once: bool = False) -> None:
+        """Drop what has not begun, and with ``at_once`` also what has."""
+        ...
+
+
+class Workforce(Protocol):
+    """What makes pools where more than this machine's processes work (:class:`engine.cluster.cluster.Cluster`)."""
+
+    def pool(self, make_state: Callable[[], Any]) -> Pool:
+        """Return a pool whose tasks have what ``make_state`` makes, once for each of those who work."""
+        ...
+
+
+def pool_of(make_state: Callable[[], Any], workers: int | Workforce) -> Pool:
+    """Return a pool of so many processes of this machine, or of a cluster."""
+    return TaskPool(make_state, workers) if isinstance(workers, int) else workers.pool(make_state)
 
 
 class TaskPool:
@@ -123,10 +148,13 @@ class TaskPool:
 
 
 def run_tasks(
-    function: Callable[[Any, Task], Result], make_state: Callable[[], Any], tasks: Sequence[Task], workers: int = 1
+    function: Callable[[Any, Task], Result],
+    make_state: Callable[[], Any],
+    tasks: Sequence[Task],
+    workers: int | Workforce = 1,
 ) -> Iterator[tuple[int, Result]]:
-    """Run tasks once in a :class:`TaskPool` of their own."""
-    pool = TaskPool(make_state, min(workers, max(1, len(tasks))))
+    """Run tasks once in a pool of their own."""
+    pool = pool_of(make_state, min(workers, max(1, len(tasks))) if isinstance(workers, int) else workers)
     try:
         yield from pool.run(function, tasks)
     finally:
@@ -211,8 +239,7 @@ def _initialise(make_state: Callable[[], Any]) -> None:
     threading.Thread(target=_end_with_the_program, name="end-with-the-program", daemon=True).start()
     if not hasattr(signal, "pthread_sigmask"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_large_blocks()
-    _limit_threads(1)
+    one_thread_for_good()
     try:
         _STATE["state"] = make_state()
     except Exception as error:  # an initialiser's error would break the pool without a word of what it was
@@ -261,6 +288,12 @@ def single_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         cv2.setNumThreads(before_cv)
+
+
+def one_thread_for_good() -> None:
+    """Make a process that only works, and for nobody but us, do so on one thread, with an allocator that suits it."""
+    keep_large_blocks()
+    _limit_threads(1)
 
 
 def _limit_threads(count: int) -> None:

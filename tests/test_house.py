@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("scarmatch", "features", "reranker", "engine", "bench")
 
 _BELOW_SEARCH = {"features", "engine.records", "engine.workers", "engine.catalogue", "engine.geometry"}
-_SEARCH = _BELOW_SEARCH | {"engine.matching", "engine.models", "engine.search", "reranker"}
+_SEARCH = _BELOW_SEARCH | {"engine.cluster", "engine.matching", "engine.models", "engine.search", "reranker"}
 _PRODUCT = _SEARCH | {"engine.competitions", "engine.report", "engine.training", "engine.demo", "engine.commands"}
 _PRODUCT |= {"engine.exports", "engine.review", "engine.review.server"}
 #: What each room may import besides itself and `scarmatch` (errors, settings and the version, free for all).
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reranker": set(),
     "engine.records": {"features"},
     "engine.workers": set(),
+    "engine.cluster": {"features", "engine.workers"},
     "engine.catalogue": {"features", "engine.records", "engine.workers"},
     "engine.geometry": {"features", "engine.records"},
     "engine.matching": _BELOW_SEARCH,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import Problems
 from engine.catalogue.sizes import compare_sizes
-from engine.workers import run_tasks
+from engine.workers import Workforce, run_tasks
 from features.describe import Describer, DescribeSettings
 from features.known_files import KnownFiles
 from features.photo import PhotoError, image_size
@@ -107,7 +107,7 @@ def describe_catalog(
     catalog: Catalog,
     settings: DescribeSettings,
     store: Path,
-    workers: int = 1,
+    workers: int | Workforce = 1,
     progress: Progress | None = None,
     device: str | None = None,
     verify: bool = False,
@@ -118,7 +118,7 @@ def describe_catalog(
         catalog: the photographs.
         settings: options of the stages.
         store: the store's folder. A run that was killed goes on where it was.
-        workers: processes; the result does not depend on it.
+        workers: processes, or a cluster; the result does not depend on it.
         progress: called as photographs are done.
         device: "cpu", "cuda" or None to choose.
         verify: read every stored record and compare its checksums, instead of its entry in the store's index.

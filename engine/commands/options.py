@@ -126,6 +126,12 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
         "--workers", type=positive, help="processes (default: one per core); answers do not depend on it"
     )
     group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="let a dask cluster work instead: tcp://HOST:8786 of its scheduler, or local:N for one of its own with N "
+        "processes; store and photographs lie where all workers see them; answers do not depend on it",
+    )
+    group.add_argument(
         "--device", choices=("cpu", "cuda"), help="where networks run (default: a GPU where there is one)"
     )
     group.add_argument("--keypoints", choices=("aliked", "disk", "xfeat", "sift"), help="keypoint type")
@@ -207,11 +213,15 @@ def with_overrides(settings: AnySettings, overrides: Sequence[str]) -> AnySettin
 def matcher_from(options: argparse.Namespace, catalog: Catalog | None = None) -> Matcher:
     """Return the matcher that the command line asks for; ``catalog`` as for :func:`model_from`."""
     model = model_from(options, catalog)
-    return Matcher(
+    matcher = Matcher(
         settings_from(options, model),
         store=options.store,
         ranker=getattr(options, "ranker", None),
         workers=options.workers,
         device=options.device,
         model=model,
+        cluster=options.cluster,
     )
+    if matcher.cluster is not None:
+        say(f"cluster: {matcher.cluster.workers} workers; dashboard: {matcher.cluster.dashboard or 'none'}")
+    return matcher

@@ -33,7 +33,7 @@ from engine.matching.pair_worker import (
 )
 from engine.matching.table_file import read_table, write_table
 from engine.records import Correspondences, Verification
-from engine.workers import TaskPool
+from engine.workers import Pool, Workforce, pool_of
 from features.records import BoolArray, FloatArray
 
 #: Pairs per task: large enough to fill batches, small enough that progress moves and a stop loses little.
@@ -52,14 +52,16 @@ class PairPool:
     Args:
         settings: of the measurements.
         store: folder of the descriptions; ``pairs.sqlite`` in it keeps the measurements.
-        workers: processes. Measurements do not depend on it.
+        workers: processes, or a cluster. Measurements do not depend on it.
         device: "cpu", "cuda" or None to choose.
     """
 
-    def __init__(self, settings: PairSettings, store: Path, workers: int = 1, device: str | None = None) -> None:
+    def __init__(
+        self, settings: PairSettings, store: Path, workers: int | Workforce = 1, device: str | None = None
+    ) -> None:
         self.store = store
         self._make_worker = partial(PairWorker, settings, store, device)
-        self._pool = TaskPool(self._make_worker, workers)
+        self._pool: Pool = pool_of(self._make_worker, workers)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property

@@ -15,6 +15,7 @@ import pandas as pd
 from engine.catalogue.catalog import CandidateFilter, Catalog, FilterReport
 from engine.catalogue.index import CatalogIndex, Progress, describe_catalog
 from engine.catalogue.queries import query_catalog
+from engine.cluster.cluster import Cluster
 from engine.matching.measurements import MATCHERS, columns, unmeasured
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairSettings, PairTask
@@ -61,9 +62,15 @@ class Matcher:
         model: what is particular to the animals, by name (``scarmatch models`` lists them) or by the folder that
             ``scarmatch train`` wrote. A matcher is made before it sees a catalogue, and serves several, so that none of
             them can choose for it; :meth:`for_catalog` chooses as the command line does.
+        cluster: who works instead of processes of this program: the address of a dask scheduler
+            ("tcp://host:8786"), "local:N" for a cluster of its own with N processes, or a
+            :class:`engine.cluster.cluster.Cluster`; None for none. Answers do not depend on it. The store and the
+            photographs lie where all workers see them.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing or damaged.
+        ClusterError: the cluster cannot be used.
+        VersionError: a worker of it would give other answers.
 
     Example:
         >>> matcher = Matcher()                                                     # doctest: +SKIP
@@ -78,12 +85,17 @@ class Matcher:
         workers: int | None = None,
         device: str | None = None,
         model: str | Path | Model = DEFAULT_MODEL,
+        cluster: str | Cluster | None = None,
     ) -> None:
         self.model = load_model(model)
         self.settings = self.model.applied(settings or MatcherSettings())
         self.workers = workers if workers is not None else default_workers()
         self.device = device
         self._store = Path(store) if store is not None else None
+        if self._store is not None and cluster is not None:
+            self._store = self._store.absolute()  # workers have folders of their own
+        self._cluster_address = cluster if isinstance(cluster, str) else None
+        self._cluster = Cluster(cluster) if isinstance(cluster, str) else cluster
         self._ranker_choice = ranker
         self._pool: PairPool | None = None
 
@@ -110,7 +122,18 @@ class Matcher:
         """Describe every photograph of a catalogue once; see :func:`engine.catalogue.index.describe_catalog`."""
         catalog = catalog if isinstance(catalog, Catalog) else Catalog.read(catalog)
         where = store if store is not None else self.store_for(catalog)
-        return describe_catalog(catalog, self.settings.describe, where, self.workers, progress, self.device)
+        if self.cluster is not None:
+            self.cluster.check_folder(catalog.root)
+            self.cluster.check_folder(where, written=True)
+        workforce = self.cluster or self.workers
+        return describe_catalog(catalog, self.settings.describe, where, workforce, progress, self.device)
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster that works, None where processes of this program do."""
+        if self._cluster is None and self._cluster_address is not None:  # closed, and used again
+            self._cluster = Cluster(self._cluster_address)
+        return self._cluster
 
     def match(
         self,
@@ -181,8 +204,8 @@ class Matcher:
 
     def _describe_again(self, index: CatalogIndex, store: Path) -> None:
         """Read every record of an index's photographs, and compute anew what the store lost."""
-        settings = self.settings.describe
-        describe_catalog(index.catalog, settings, store, self.workers, None, self.device, verify=True)
+        workforce, settings = self.cluster or self.workers, self.settings.describe
+        describe_catalog(index.catalog, settings, store, workforce, None, self.device, verify=True)
 
     def compare(
         self,
@@ -329,7 +352,7 @@ class Matcher:
             queries, catalog: as for :meth:`evidence`.
         """
         matched: dict[tuple[str, str], tuple[Correspondences, Verification]] = {}
-        if self.workers <= 1:
+        if self.cluster is None and self.workers <= 1:
             return matched
         queries = self._as_index(queries, catalog)
         candidates: dict[str, list[str]] = {}
@@ -348,12 +371,20 @@ class Matcher:
     def pair_pool(self, store: Path) -> PairPool:
         """Return what measures pairs described in a store; its processes stay until another store is used."""
         if self._pool is None or self._pool.store != store:
-            self.close()
-            self._pool = PairPool(self.settings, store, self.workers, self.device)
+            self._close_pool()
+            if self.cluster is not None:
+                self.cluster.check_folder(store, written=True)
+            self._pool = PairPool(self.settings, store, self.cluster or self.workers, self.device)
         return self._pool
 
     def close(self) -> None:
-        """End the worker processes (they end by themselves with the program)."""
+        """End the worker processes, or leave the cluster (they end by themselves with the program)."""
+        self._close_pool()
+        if self._cluster is not None and self._cluster_address is not None:
+            self._cluster.close()
+            self._cluster = None
+
+    def _close_pool(self) -> None:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
