@@ -147,6 +147,7 @@ const review = (() => {
       await ask("POST", "/api/session", { who });
       body.dataset.who = who;
       byId("who").textContent = who;
+      byId("who").setAttribute("aria-label", `Reviewer: ${who}`);
       document.cookie = `scarmatch_reviewer=${encodeURIComponent(who)}; path=/; max-age=31536000; samesite=strict`;
     } catch (error) { toast(error.message, true); }
   });

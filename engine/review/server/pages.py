@@ -115,8 +115,7 @@ async def queue_page(request: Request) -> HTMLResponse:
         shown=len(shown),
         offset=offset,
         rows=[_row(hall, one, given) for one in part],
-        before=address("/", **given, offset=offset - _PAGE) if offset > 0 else "",
-        behind=address("/", **given, offset=offset + _PAGE) if offset + _PAGE < len(shown) else "",
+        **_pages("/", offset, len(shown), given),
     )
     keep(shown_page, request, wanted)
     return shown_page
@@ -128,6 +127,16 @@ def _first(shown: list[Standing]) -> str:
 
 
 _KINDS = {OPEN: "open", NO_MATCH: "none", CONTRADICTORY: "odd", DECIDED: "done", WAITING: "wait"}
+
+
+def _pages(
+    path: str, offset: int, total: int, asked: dict[str, str] | None = None, step: int = _PAGE
+) -> dict[str, str]:
+    """Return the addresses of what comes before and behind a part of a list, "" where nothing does."""
+    return {
+        "before": address(path, **(asked or {}), offset=offset - step) if offset > 0 else "",
+        "behind": address(path, **(asked or {}), offset=offset + step) if offset + step < total else "",
+    }
 
 
 def _offset(request: Request, total: int) -> int:
@@ -184,14 +193,31 @@ async def contradictions(request: Request) -> HTMLResponse:
     """Show what cannot all be true, with the photographs side by side."""
     hall = hall_of(request)
     review = hall.now()
-    items = [_contradiction(hall, one) for one in review.state.contradictions()[:_PAGE]]
-    return page(request, "contradictions.html", items=items)
+    found = review.state.contradictions()
+    offset = _offset(request, len(found))
+    return page(
+        request,
+        "contradictions.html",
+        items=[_contradiction(hall, one) for one in found[offset : offset + _PAGE]],
+        total=len(found),
+        offset=offset,
+        **_pages("/contradictions", offset, len(found)),
+    )
 
 
 _TITLES = {
     "linked and different": "Said to be different, and linked all the same",
     "two names": "Two names for one animal",
     "reviewers disagree": "Reviewers disagree",
+}
+
+
+#: (said to be the same, said to be different) -> what stands between two photographs, and what is read aloud.
+_BETWEEN = {
+    (True, False): {"sign": "=", "said": "said to be the same animal as"},
+    (False, True): {"sign": "≠", "said": "said to be another animal than"},
+    (True, True): {"sign": "= or ≠", "said": "said to be the same animal as, and another than"},
+    (False, False): {"sign": "one name", "said": "of one name with"},
 }
 
 
@@ -202,7 +228,7 @@ def _contradiction(hall: Hall, one: Contradiction) -> dict[str, Any]:
     between = []
     for first, second in zip(one.images, one.images[1:], strict=False):
         votes = {vote.kind for vote in review.state.pair_votes(first, second)}
-        between.append("=" if "same" in votes else "≠" if "different" in votes else "one name")
+        between.append(_BETWEEN["same" in votes, "different" in votes])
     return {
         "title": _TITLES[one.kind] + (f": {' and '.join(one.names)}" if one.names else ""),
         "images": images,
@@ -276,8 +302,7 @@ async def individuals(request: Request) -> HTMLResponse:
         text=text,
         total=len(found),
         offset=offset,
-        before=address("/individuals", text=text, offset=offset - _PAGE) if offset > 0 else "",
-        behind=address("/individuals", text=text, offset=offset + _PAGE) if offset + _PAGE < len(found) else "",
+        **_pages("/individuals", offset, len(found), {"text": text}),
     )
 
 
@@ -321,8 +346,7 @@ async def decisions(request: Request) -> HTMLResponse:
         "decisions.html",
         rows=rows,
         total=len(newest),
-        before=address("/decisions", offset=offset - _ROWS) if offset > 0 else "",
-        behind=address("/decisions", offset=offset + _ROWS) if offset + _ROWS < len(newest) else "",
+        **_pages("/decisions", offset, len(newest), step=_ROWS),
     )
 
 

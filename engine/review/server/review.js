@@ -134,10 +134,16 @@
     section.replaceWith(made);
     section = made;
     if (push && address !== window.location.pathname + window.location.search) window.history.pushState(null, "", address);
+    shownAt = address;
     document.title = `${section.querySelector("h2").textContent} · ${document.querySelector(".brand").textContent}`;
     start();
   }
-  window.addEventListener("popstate", () => show(window.location.pathname + window.location.search, false).catch((error) => toast(error.message, true)));
+  // A link within the page ("To the decisions") changes no address but its end, and is none of ours.
+  let shownAt = window.location.pathname + window.location.search;
+  window.addEventListener("popstate", () => {
+    const address = window.location.pathname + window.location.search;
+    if (address !== shownAt) show(address, false).catch((error) => toast(error.message, true));
+  });
 
   function start() {
     for (const image of section.querySelectorAll("img[data-ref]")) comparison.show(image);
