@@ -294,6 +294,6 @@ MEASUREMENT = Measurement(
     full=full,
     short=short,
     add_options=add_options,
-    queries=160,
+    queries=400,
     folds=True,
 )
