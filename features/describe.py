@@ -131,13 +131,13 @@ class Describer:
         """Return body and mark regions of a photograph."""
         return find_regions(photo, frame, self.settings.regions)
 
-    def local(self, key: str) -> LocalFeatures:
-        """Return the stored local features of a described photograph, with their places on the body.
+    def local(self, key: str, on_body: bool = True) -> LocalFeatures:
+        """Return the stored local features of a described photograph; ``on_body`` with their places on the body.
 
         Raises:
             LostEntryError: they are not in the store (describe the photograph again).
         """
-        return self._stored(key, self._local_key(key), self.settings.keypoints.kind)
+        return self._stored(key, self._local_key(key), self.settings.keypoints.kind, on_body)
 
     def skin(self, key: str) -> LocalFeatures:
         """Return the stored dense skin descriptors of a described photograph, with their places on the body.
@@ -158,11 +158,13 @@ class Describer:
             raise LostEntryError(key)
         return BodyFrame.from_array(arrays["body"])
 
-    def _stored(self, key: str, name: str, kind: str) -> LocalFeatures:
+    def _stored(self, key: str, name: str, kind: str, on_body: bool = True) -> LocalFeatures:
         arrays = self.store.get(name) if self.store is not None else None
         if arrays is None:
             raise LostEntryError(key)
         features = unpack_local(arrays, kind)
+        if not on_body:
+            return features
         return replace(features, body_xy=self.body_frame(key).to_body(features.canonical_xy))
 
     def _body_key(self, key: str) -> str:

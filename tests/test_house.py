@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("scarmatch", "features", "reranker", "engine", "bench")
 
 _BELOW_SEARCH = {"features", "engine.records", "engine.workers", "engine.catalogue", "engine.geometry"}
-_SEARCH = _BELOW_SEARCH | {"engine.cluster", "engine.matching", "engine.models", "engine.search", "reranker"}
+_SEARCH = _BELOW_SEARCH | {"engine.cluster", "engine.matching", "engine.models", "engine.retrieval", "reranker"}
+_SEARCH |= {"engine.search"}
 _PRODUCT = _SEARCH | {"engine.competitions", "engine.report", "engine.training", "engine.demo", "engine.commands"}
 _PRODUCT |= {"engine.exports", "engine.review", "engine.review.server"}
 #: What each room may import besides itself and `scarmatch` (errors, settings and the version, free for all).
@@ -35,6 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine.geometry": {"features", "engine.records"},
     "engine.matching": _BELOW_SEARCH,
     "engine.models": {"features", "engine.catalogue"},
+    # Knows arrays and digests, and nothing of catalogues.
+    "engine.retrieval": {"features", "engine.matching"},
     "engine.search": _SEARCH,
     "engine.competitions": _SEARCH,
     "engine.report": _SEARCH,

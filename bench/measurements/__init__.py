@@ -31,6 +31,7 @@ NAMES = (
     "first_stage",
     "verification",
     "kernels",
+    "scale",
     "choice",
     "species",
     "generality",

@@ -16,6 +16,7 @@ from engine.catalogue.index import refs_of
 from engine.commands.console import ProgressBar, say
 from engine.commands.exit_status import EXIT_DATA
 from engine.commands.options import Command, add_engine_options, add_format, matcher_from
+from engine.search.large import take_out_damaged_indexes
 from features.describe import Describer, content_key
 from features.known_files import KnownFiles
 from features.photo import PhotoError
@@ -70,6 +71,7 @@ def _store(options: argparse.Namespace) -> int:
         return _print(options, store_contents(store), _sizes_as_text(store_contents(store), store.root))
     if options.action == "verify":
         check = verify_store(store, bar)
+        check = dataclasses.replace(check, damaged=(*check.damaged, *take_out_damaged_indexes(store.root)))
         _print(options, check, _check_as_text(check))
         return 0 if check.ok else EXIT_DATA
     if options.action == "compact":

@@ -28,6 +28,7 @@ from engine.matching.pair_worker import (
     codes_task,
     match_task,
     measure_task,
+    score_keys_task,
     score_rows_task,
     score_task,
 )
@@ -40,6 +41,9 @@ from features.records import BoolArray, FloatArray
 _TASK_PAIRS = 200
 #: Candidates that all queries are compared with before the next ones: a worker keeps them, and some queries, in memory.
 _BLOCK = 2 * _TASK_PAIRS
+#: Photographs of a catalogue that are all scored by their keypoints: 10 s a query and core, 1.6 GB of descriptors. An
+#: index of keypoints chooses who is scored in a larger one (:mod:`engine.search.large`).
+EXHAUSTIVE_UP_TO = 50_000
 #: Photographs whose descriptors one task quantises.
 _TABLE_CHUNK = 64
 
@@ -132,20 +136,41 @@ class PairPool:
         """
         if not tasks:
             return []
+        if len(database) > EXHAUSTIVE_UP_TO:
+            return self.score_keys([(key, [database[row] for row in rows]) for key, rows in tasks])
         folder, name = self._table_of(database)
         jobs = [RowsTask(key, folder, name, rows) for key, rows in tasks]
         scores = dict(self._pool.run(score_rows_task, jobs))
         return [scores[number] for number in range(len(jobs))]
 
+    def score_keys(self, tasks: Sequence[tuple[str, Sequence[str]]]) -> list[FloatArray]:
+        """Score photographs against others, all by content key, without a table of the whole database."""
+        jobs, of_job = [], []
+        for number, (key, others) in enumerate(tasks):
+            for start in range(0, len(others), _TASK_PAIRS):
+                jobs.append(PairTask(key, tuple(others[start : start + _TASK_PAIRS])))
+                of_job.append(number)
+        scores: list[list[FloatArray]] = [[] for _ in tasks]
+        for job, part in sorted(self._pool.run(score_keys_task, jobs), key=lambda item: item[0]):
+            scores[of_job[job]].append(part)
+        return [np.concatenate([np.zeros(0, np.float32), *parts]) for parts in scores]
+
+    def codes(self, keys: Sequence[str]) -> list[Codes]:
+        """Return the quantised descriptors of described photographs, (n, D) each."""
+        chunks = [tuple(keys[start : start + _TABLE_CHUNK]) for start in range(0, len(keys), _TABLE_CHUNK)]
+        codes: dict[int, list[Codes]] = dict(self._pool.run(codes_task, chunks))
+        return [item for number in range(len(chunks)) for item in codes[number]]
+
+    def codes_fingerprint(self) -> str:
+        """Return what changes whenever quantised descriptors could."""
+        return f"{self.worker.fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
+
     def _table_of(self, keys: Sequence[str]) -> tuple[Path, str]:
         """Return folder and name of the database's quantised descriptors, which are made if need be."""
-        fingerprint = f"{self.worker.fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
-        name = hashlib.blake2b("\n".join([fingerprint, *keys]).encode(), digest_size=16).hexdigest()
+        name = hashlib.blake2b("\n".join([self.codes_fingerprint(), *keys]).encode(), digest_size=16).hexdigest()
         folder = self.store / "descriptors"
         if read_table(folder, name) is None:
-            chunks = [tuple(keys[start : start + _TABLE_CHUNK]) for start in range(0, len(keys), _TABLE_CHUNK)]
-            codes: dict[int, list[Codes]] = dict(self._pool.run(codes_task, chunks))
-            table = DescriptorTable.of([item for number in range(len(chunks)) for item in codes[number]])
+            table = DescriptorTable.of(self.codes(keys))
             try:
                 write_table(folder, name, table)
             except OSError as error:

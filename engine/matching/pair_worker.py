@@ -93,6 +93,9 @@ class PairWorker:
     #: Photographs prepared for a matcher of the first stage (0.4 MB each): preparing one takes as long as matching
     #: it, so that the pairs of many queries are measured in blocks of candidates that are all kept.
     KEEP_PREPARED = 512
+    #: Photographs whose quantised descriptors are kept (32 KB each): what all queries of a large catalogue are compared
+    #: with is read once.
+    KEEP_CODES = 1024
 
     def __init__(self, settings: PairSettings, store: Path, device: str | None = None) -> None:
         kind = settings.describe.keypoints.kind
@@ -109,6 +112,7 @@ class PairWorker:
         self.skin = LruCache(self.describer.skin, self.KEEP)
         # One memory for both: the queries are gone through for one matcher, then for the other.
         self._prepared = LruCache(self._prepare, self.KEEP_PREPARED)
+        self.kept_codes = LruCache(self.codes, self.KEEP_CODES)
         self.tables = LruCache(_open_table, 1)
         self._device = device
 
@@ -176,7 +180,7 @@ class PairWorker:
 
     def codes(self, key: str) -> Codes:
         """Return the quantised descriptors of a described photograph (LostEntryError if the store lost it)."""
-        return self._mutual_nn.codes(self.describer.local(key))
+        return self._mutual_nn.codes(self.describer.local(key, on_body=False))
 
     def fingerprint(self, matcher: MatcherName) -> str:
         """Return what changes whenever a matcher's measurements could."""
@@ -241,6 +245,14 @@ def score_rows_task(worker: PairWorker, task: RowsTask) -> FloatArray:
     allowed = np.zeros(len(table), bool)
     allowed[task.rows] = True
     return mutual_nn_scores(worker.codes(task.query), table, allowed, worker.product_device)[task.rows]
+
+
+def score_keys_task(worker: PairWorker, task: PairTask) -> FloatArray:
+    """Return the (candidates,) local scores of a task's pairs; runs in a worker process."""
+    if not task.candidates:
+        return np.zeros(0, np.float32)
+    table = DescriptorTable.of([worker.kept_codes(key) for key in task.candidates])
+    return mutual_nn_scores(worker.kept_codes(task.query), table, None, worker.product_device)
 
 
 def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray[Any]:

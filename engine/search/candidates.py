@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -178,6 +178,38 @@ def _znorm(scores: FloatArray, among: BoolArray) -> FloatArray:
     return ((scores - known.mean()) / spread).astype(np.float32)
 
 
+class Search(Protocol):
+    """What finds candidates: :class:`Retrieval`, or for large catalogues :class:`engine.search.large.LargeRetrieval`.
+
+    Attributes:
+        queries: (Q, D) float32 global descriptors.
+    """
+
+    queries: FloatArray
+
+    def best(self, size: int) -> Candidates:
+        """Return the best allowed rows of every query, at most ``size`` each."""
+        ...
+
+    def missing(self, candidates: Candidates, named: npt.NDArray[np.int64]) -> Candidates:
+        """Return, for every list of candidates, those named rows of the database that it lacks."""
+        ...
+
+    def allowed(self, query: int) -> BoolArray:
+        """Return the (N,) mask of the rows that a query may have, the caller's own."""
+        ...
+
+    def likes(
+        self, leaders: npt.NDArray[np.int64], weights: FloatArray, outside: BoolArray, size: int
+    ) -> npt.NDArray[np.int64]:
+        """Return the best rows ``outside`` by the largest of their weighted cosines with leaders, at most ``size``."""
+        ...
+
+    def listed(self, query: int, rows: npt.NDArray[np.int64]) -> Candidates:
+        """Return the list of a query that holds these rows."""
+        ...
+
+
 class Retrieval:
     """The exhaustive search: every allowed photograph, as every query sees it.
 
@@ -200,6 +232,21 @@ class Retrieval:
         self.queries, self.database = queries, database
         self._allowed, self._local, self._weight = allowed, local, cosine_weight
 
+    def allowed(self, query: int) -> BoolArray:
+        """Return the (N,) mask of the rows that a query may have."""
+        return np.array(self._allowed(query))
+
+    def listed(self, query: int, rows: npt.NDArray[np.int64]) -> Candidates:
+        """Return the list of a query that holds these rows."""
+        return self.scored(query).candidates(query, rows, self.database)
+
+    def likes(
+        self, leaders: npt.NDArray[np.int64], weights: FloatArray, outside: BoolArray, size: int
+    ) -> npt.NDArray[np.int64]:
+        """Return the best rows ``outside`` by the largest of their weighted cosines with leaders, at most ``size``."""
+        worth = ((self.database[leaders] @ self.database.T) * weights[:, None]).max(axis=0)
+        return best_rows(worth, outside & (worth > 0), size)
+
     def scored(self, query: int) -> ScoredDatabase:
         """Return the database as one query sees it."""
         # One product per query: a matrix product's last bits depend on how many rows share it, and an answer may not
@@ -217,22 +264,20 @@ class Retrieval:
             scored = self.scored(number)
             most = size or len(self.database)
             lists.append(scored.candidates(number, best_rows(scored.fused, scored.allowed, most), self.database))
-        return _stacked(lists)
+        return stacked(lists)
 
     def missing(self, candidates: Candidates, named: npt.NDArray[np.int64]) -> Candidates:
         """Return, for every list of candidates, those named rows of the database that it lacks."""
         if not len(named):
-            return _stacked([])
+            return stacked([])
         lists = []
         for number, part in enumerate(candidates.lists(len(self.queries))):
             rows = named[~np.isin(named, candidates.row[part])]
             lists.append(self.scored(number).candidates(number, rows, self.database))
-        return _stacked(lists)
+        return stacked(lists)
 
 
-def expand(
-    candidates: Candidates, probability: npt.NDArray[np.floating], retrieval: Retrieval, size: int
-) -> Candidates:
+def expand(candidates: Candidates, probability: npt.NDArray[np.floating], retrieval: Search, size: int) -> Candidates:
     """Return, for every list, rows outside it that resemble its candidates that match.
 
     A row is worth the largest product of a candidate's probability and its similarity to that candidate.
@@ -243,19 +288,17 @@ def expand(
         retrieval: the search that they come from.
         size: at most so many rows per query.
     """
-    lists, database = [], retrieval.database
+    lists = []
     for number, part in enumerate(candidates.lists(len(retrieval.queries))):
-        scored = retrieval.scored(number)
-        rows, outside = candidates.row[part], scored.allowed.copy()
+        rows, outside = candidates.row[part], retrieval.allowed(number)
         outside[rows] = False
         if not size or not len(rows) or not outside.any():
             continue
         # The others could add nothing: all similarities are of one size, and these are the largest probabilities.
         leaders = np.lexsort((rows, -probability[part]))[:_LEADERS]
-        worth = (database[rows[leaders]] @ database.T) * probability[part][leaders, None].astype(np.float32)
-        best = worth.max(axis=0)
-        lists.append(scored.candidates(number, best_rows(best, outside & (best > 0), size), database))
-    return _stacked(lists)
+        likes = retrieval.likes(rows[leaders], probability[part][leaders].astype(np.float32), outside, size)
+        lists.append(retrieval.listed(number, likes))
+    return stacked(lists)
 
 
 def requery_scores(cosine: FloatArray, database: FloatArray, mask: npt.NDArray[np.bool_]) -> FloatArray:
@@ -273,9 +316,14 @@ def requery_scores(cosine: FloatArray, database: FloatArray, mask: npt.NDArray[n
     Returns:
         (N,) float32 scores.
     """
+    return requery_of(cosine, [database @ database[helper] for helper in best_rows(cosine, mask, 2)])
+
+
+def requery_of(cosine: FloatArray, helpers: Sequence[FloatArray]) -> FloatArray:
+    """Return :func:`requery_scores` of (N,) similarities to a query, and to its best photographs, best first."""
     total = _REQUERY_WEIGHTS[0] * np.maximum(cosine, 0.0) ** _REQUERY_POWER
-    for weight, helper in zip(_REQUERY_WEIGHTS[1:], best_rows(cosine, mask, 2), strict=False):
-        total = total + weight * np.maximum(database @ database[helper], 0.0) ** _REQUERY_POWER
+    for weight, helper in zip(_REQUERY_WEIGHTS[1:], helpers, strict=False):
+        total = total + weight * np.maximum(helper, 0.0) ** _REQUERY_POWER
     return np.asarray(total, np.float32)
 
 
@@ -306,7 +354,8 @@ def best_rows(scores: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_], siz
     return rows[order].astype(np.int64)
 
 
-def _stacked(lists: Sequence[Candidates]) -> Candidates:
+def stacked(lists: Sequence[Candidates]) -> Candidates:
+    """Return one table of the lists of several queries, in their order."""
     rows, no_scores = np.zeros(0, np.int64), dict.fromkeys(_SCORES, np.zeros(0, np.float32))
     every = [Candidates(query=rows, row=rows, **cast(Any, no_scores)), *lists]
     columns: dict[str, Any] = {

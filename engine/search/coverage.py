@@ -8,6 +8,7 @@ import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex
+from engine.matching import pair_pool
 from engine.search.allowed import AllowedCandidates
 from engine.search.same_skin import comparable_by_view
 
@@ -19,7 +20,8 @@ class Coverage:
     Attributes:
         queries, photographs: of the search.
         allowed: pairs that the candidate filter allows; all of them are compared by their global descriptors.
-        scored: of these, pairs that show the same skin; all of them have a local score.
+        scored: of these, pairs that show the same skin; all of them have a local score, unless
+        indexed: an index of keypoints chose whom to score, as the catalogue is large.
         matched: pairs of the lists that were matched and verified.
         rescored: of these, pairs that LightGlue re-scored.
     """
@@ -30,12 +32,14 @@ class Coverage:
     scored: int
     matched: int
     rescored: int
+    indexed: bool = False
 
     def __str__(self) -> str:
+        by = "an index of keypoints" if self.indexed else "keypoints"
         text = (
             f"{self.queries:,} queries x {self.photographs:,} photographs: {self.allowed:,} pairs compared by global "
         )
-        text += f"descriptor, {self.scored:,} of them by keypoints; {self.matched:,} matched and verified, "
+        text += f"descriptor, {self.scored:,} of them by {by}; {self.matched:,} matched and verified, "
         text += f"{self.rescored:,} re-scored by LightGlue"
         apart = self.allowed - self.scored
         return f"{text} ({apart:,} pairs show different sides, which share no skin)" if apart else text
@@ -65,4 +69,5 @@ def coverage(
         int(raw[name].notna().sum()) if name in raw else 0 for name in ("mutual_nn_matches", "lightglue_matches")
     )
     every = sum(int(mask.sum()) for mask in masks)
-    return Coverage(len(queries), len(database), every, scored, matched, rescored)
+    indexed = len(database) > pair_pool.EXHAUSTIVE_UP_TO
+    return Coverage(len(queries), len(database), every, scored, matched, rescored, indexed)

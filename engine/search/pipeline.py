@@ -8,6 +8,7 @@ however many processes work.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex, Progress
+from engine.matching import pair_pool
 from engine.matching.measurements import FIRST_STAGE, LIGHTGLUE, MatcherName, columns, unmeasured
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairTask
@@ -24,17 +26,21 @@ from engine.search.allowed import AllowedCandidates
 from engine.search.candidates import (
     Candidates,
     Retrieval,
+    Search,
     ShortlistSettings,
     best_rows,
     expand,
     reciprocal_rank_fusion,
 )
+from engine.search.large import LargeIndex, LargeRetrieval
 from engine.search.neighbours import find_neighbours
 from engine.search.pair_table import pair_table
 from engine.search.same_skin import comparable_by_view, same_skin
 from features.records import FloatArray
 from reranker.calibration import log_odds, sigmoid
 from reranker.local_evidence import LocalEvidence
+
+logger = logging.getLogger(__name__)
 
 #: Share of a list's candidates that are right, roughly: local evidence is for even odds.
 _PRIOR = 0.1
@@ -59,12 +65,10 @@ def search(
     """
     named = np.array([database.catalog.position(image_id) for image_id in include], np.int64)
     allowed = AllowedCandidates(queries, database, candidate_filter)
-    vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
     first_stage = weights or LocalEvidence.shipped_first_stage()
     stage = Matching(queries, database, pool, first_stage, settings.flanks_apart, progress)
 
-    local = stage.score_all(allowed, named)
-    retrieval = Retrieval(queries.vectors, vectors, allowed.mask, local, settings.cosine_weight)
+    retrieval = stage.retrieval(allowed, named, settings.cosine_weight)
     candidates = stage.first(retrieval.best(settings.size))
     # Unmatched candidates get probability 0.
     probability = np.nan_to_num(sigmoid(candidates.evidence + log_odds(_PRIOR)))
@@ -98,14 +102,36 @@ class Matching:
     flanks_apart: bool = False
     progress: Progress | None = None
 
+    def retrieval(self, allowed: AllowedCandidates, named: npt.NDArray[np.int64], cosine_weight: float) -> Search:
+        """Return what finds candidates: all photographs are scored, or an index chooses them in a large catalogue."""
+        queries, database = self.queries, self.database
+        if len(database) <= pair_pool.EXHAUSTIVE_UP_TO:
+            vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
+            return Retrieval(queries.vectors, vectors, allowed.mask, self.score_all(allowed, named), cosine_weight)
+        logger.warning(
+            "%s photographs are more than the %s whose keypoints are all compared: an index chooses candidates "
+            "(docs/scale.md says what it misses)",
+            f"{len(database):,}",
+            f"{pair_pool.EXHAUSTIVE_UP_TO:,}",
+        )
+        index = LargeIndex.of(database, self.pool, self.progress)
+        comparable, views0 = self._comparable()
+        return LargeRetrieval(
+            queries, database, index, allowed.mask, lambda q: comparable[views0[q]], self.pool, cosine_weight, named
+        )
+
+    def _comparable(self) -> tuple[dict[str | None, npt.NDArray[np.bool_]], npt.NDArray[np.object_]]:
+        """Return by viewpoint which photographs show the same skin, and the viewpoints of the queries."""
+        views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (self.queries, self.database))
+        return comparable_by_view(views0, views1, self.flanks_apart), views0
+
     def score_all(self, allowed: AllowedCandidates, named: npt.NDArray[np.int64]) -> list[FloatArray]:
         """Return by query the (N,) local scores of the photographs that it may have and whose skin can be compared.
 
         Those in the rows ``named`` get a score too.
         """
         queries, database = ([item.key for item in index.descriptions] for index in (self.queries, self.database))
-        views0, views1 = (index.catalog.table["viewpoint"].to_numpy(object) for index in (self.queries, self.database))
-        comparable = comparable_by_view(views0, views1, self.flanks_apart)
+        comparable, views0 = self._comparable()
         wanted = np.isin(np.arange(len(database)), named)
         return self.pool.score(
             queries, database, lambda query: (allowed.mask(query) | wanted) & comparable[views0[query]], self.progress

@@ -90,3 +90,21 @@ def test_a_matcher_that_the_keypoints_do_not_have_measures_nothing(tmp_path: Pat
     (records,) = PairPool(PairSettings(), tmp_path).measure("lightglue", [PairTask("q", numbered([1, 2]))])
     assert len(records) == 2 and np.isnan(records["inliers"]).all()
     assert done == []
+
+
+def test_scores_by_key_come_back_to_their_places(tmp_path: Path, done: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def score(worker: NumberedWorker, task: PairTask) -> npt.NDArray[np.float32]:
+        asked.append(len(task.candidates))
+        return np.array([float(key[1:]) + (1000 if task.query == "r" else 0) for key in task.candidates], np.float32)
+
+    monkeypatch.setattr(pair_pool, "score_keys_task", score)
+    pool = PairPool(PairSettings(), tmp_path)
+    first, nobody, second = pool.score_keys([("q", numbered(range(450))), ("s", ()), ("r", numbered([9, 4]))])
+    assert first.tolist() == list(range(450)) and second.tolist() == [1009.0, 1004.0]
+    assert len(nobody) == 0 and nobody.dtype == np.float32
+    assert asked == [200, 200, 50, 2], "in parts, so that several processes share a query"
+    monkeypatch.setattr(pair_pool, "EXHAUSTIVE_UP_TO", 5)
+    (rows,) = pool.score_rows([("q", np.array([3, 0]))], numbered(range(6)))
+    assert rows.tolist() == [3.0, 0.0], "without a table of a large catalogue"

@@ -1,0 +1,188 @@
+"""Arrays about photographs in folders that are written once: what the large search reads, through memory maps.
+
+A segment tells of some photographs: a folder of arrays whose ``digests`` say whom. It is written under another name and
+renamed when it is whole, so that a killed writer leaves nothing, and several writers do not wait for each other. New
+photographs are a further segment; small ones are joined, so that their number grows with the logarithm of the
+catalogue and each photograph is copied that often at most. All of it can be made again from the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Digests = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+
+#: Names the arrays of a segment, their bytes and checksums; the last file that is written.
+_CONTENTS = "segment.json"
+#: Half-written segments older than this many seconds are nobody's.
+_ABANDONED = 24 * 3600.0
+#: A segment is joined with those before it while it has at least this share of their photographs.
+_JOIN_SHARE = 0.5
+#: Photographs of one segment at most: they are joined in memory, about 1 GB of vectors.
+MOST = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Arrays about some photographs.
+
+    Attributes:
+        path: its folder.
+        arrays: by name; ``digests`` is (n, 2) uint64.
+    """
+
+    path: Path
+    arrays: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.arrays["digests"])
+
+    @cached_property
+    def digests(self) -> Digests:
+        """(n, 2) of the photographs' keys, in memory."""
+        return np.array(self.arrays["digests"], np.uint64)
+
+    @cached_property
+    def _order(self) -> Rows:
+        return np.argsort(self.digests[:, 0], kind="stable")
+
+    def rows_of(self, wanted: Digests) -> Rows:
+        """Return the row of each of (M, 2) photographs, -1 for one that is not here."""
+        if not len(self):
+            return np.full(len(wanted), -1, np.int64)
+        first = self.digests[self._order, 0]
+        rows = self._order[np.minimum(np.searchsorted(first, wanted[:, 0]), len(first) - 1)]
+        # Sixty-four bits hardly ever collide, and the other half says so where they do.
+        return np.where((self.digests[rows] == wanted).all(1), rows, -1).astype(np.int64)
+
+
+def write_segment(folder: Path, arrays: Mapping[str, Array]) -> Path:
+    """Write a segment at once or not at all; return its folder.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+    partial = folder / f".{name}.tmp"
+    partial.mkdir()
+    try:
+        contents = {}
+        for part, array in arrays.items():
+            whole = np.ascontiguousarray(array)
+            np.save(partial / f"{part}.npy", whole)
+            contents[part] = {"bytes": (partial / f"{part}.npy").stat().st_size, "crc32": _crc(whole)}
+        (partial / _CONTENTS).write_text(json.dumps(contents))
+        partial.replace(folder / name)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder / name
+
+
+def read_segments(folder: Path) -> list[Segment]:
+    """Return the segments of a folder, the oldest first, their arrays mapped; one that is not whole is no segment."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in sorted(os.scandir(folder), key=lambda item: item.name):
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > _ABANDONED:
+                        shutil.rmtree(path, ignore_errors=True)
+                continue
+            segment = _read(path)
+            if segment is not None:
+                found.append(segment)
+    return found
+
+
+def _read(path: Path) -> Segment | None:
+    try:
+        contents = json.loads((path / _CONTENTS).read_text())
+        arrays = {}
+        for part, expected in contents.items():
+            file = path / f"{part}.npy"
+            if file.stat().st_size != expected["bytes"]:
+                return None
+            arrays[part] = np.load(file, mmap_mode="r", allow_pickle=False)
+        return Segment(path, arrays) if "digests" in arrays else None
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return None
+
+
+def take_out_damaged(folder: Path) -> list[Path]:
+    """Read all segments of a folder; take those out whose bytes are not as they were written, and return the files.
+
+    What goes is made again from the store when it is needed.
+    """
+    found: list[Path] = []
+    names: list[str] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    for path in (folder / name for name in names):
+        segment = _read(path)
+        wrong = [path / _CONTENTS] if segment is None else _wrong_files(segment)
+        if wrong:
+            found += wrong
+            shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+def _wrong_files(segment: Segment) -> list[Path]:
+    contents = json.loads((segment.path / _CONTENTS).read_text())
+    return [
+        segment.path / f"{part}.npy" for part, array in segment.arrays.items() if _crc(array) != contents[part]["crc32"]
+    ]
+
+
+def to_join(lengths: Sequence[int]) -> int:
+    """Return how many of the last segments, by their numbers of photographs, are to become one; 0 or 1 for none."""
+    count, total = 0, 0
+    for length in reversed(lengths):
+        if count and (total < _JOIN_SHARE * length or total + length > MOST):
+            break
+        count, total = count + 1, total + length
+    return count
+
+
+def remove(segments: Sequence[Segment]) -> None:
+    """Take segments away that were joined; a process that has them mapped keeps what it has (not on Windows)."""
+    for segment in segments:
+        # Without its contents it is no segment: a removal that is cut short leaves nothing that is read twice.
+        with contextlib.suppress(OSError):
+            (segment.path / _CONTENTS).unlink()
+            shutil.rmtree(segment.path)
+
+
+def placed(segments: Sequence[Segment], digests: Digests) -> tuple[Rows, Rows]:
+    """Return in which segment each of (N, 2) photographs lies, -1 for none, and in which of its rows.
+
+    One that several writers added lies in the oldest that has it.
+    """
+    number, place = np.full(len(digests), -1, np.int64), np.zeros(len(digests), np.int64)
+    for current, segment in enumerate(segments):
+        open_ = np.flatnonzero(number < 0)
+        rows = segment.rows_of(digests[open_])
+        number[open_[rows >= 0]], place[open_[rows >= 0]] = current, rows[rows >= 0]
+    return number, place
+
+
+def _crc(array: Array) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

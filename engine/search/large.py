@@ -1,0 +1,262 @@
+"""The candidates of queries in a catalogue that is too large to score every photograph by its keypoints.
+
+The exhaustive search (:mod:`engine.search.candidates`) compares a query's keypoints with those of all photographs,
+which takes a fifth of a millisecond each. Here two files choose whom to compare: the coded global descriptors give the
+best by cosine, exactly (:mod:`engine.retrieval.vectors`), and the words of keypoints give the best by votes
+(:mod:`engine.retrieval.word_index`). Both choices are scored as the exhaustive search scores them, and lists are made
+by the same sum. Means and deviations are of all allowed photographs for the cosine (of its codes), and of a sample of
+them for the local score, the same for every query and order of rows.
+
+A list is that of the exhaustive search but for photographs that neither file chose, and for the last digits of the
+Z-normalised scores. It depends on its query, the catalogue and the words of the index alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.catalogue.index import CatalogIndex, Progress
+from engine.matching.exhaustive import Codes
+from engine.matching.pair_pool import PairPool
+from engine.retrieval.segments import Digests, take_out_damaged
+from engine.retrieval.vectors import Nearest, VectorFiles, VectorView
+from engine.retrieval.word_index import WordIndex, WordView
+from engine.search.candidates import Allowed, Candidates, best_rows, requery_of, stacked
+from features.records import BoolArray, FloatArray
+from features.store.errors import StoreError
+from features.store.feature_store import digests_of
+
+logger = logging.getLogger(__name__)
+
+#: Folders of the store.
+VECTORS, WORDS = "vectors", "words"
+#: The best by cosine and by votes that are scored by their keypoints: a list holds 200 of them.
+BY_COSINE, BY_WORDS = 300, 700
+#: Photographs whose local scores tell what an impostor's is.
+LOCAL_SAMPLE = 512
+#: Photographs that are indexed together, and that the words are learned from.
+_CHUNK, _VOCABULARY_SAMPLE = 8192, 1024
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LargeIndex:
+    """What lies beside the store of a catalogue's photographs, in the catalogue's order.
+
+    Attributes:
+        vectors: their global descriptors. words: their keypoints.
+        sampled: (N,) rows in the order of their contents, from which samples are taken.
+    """
+
+    vectors: VectorView
+    words: WordView
+    sampled: Rows
+
+    @classmethod
+    def of(cls, database: CatalogIndex, pool: PairPool, progress: Progress | None = None) -> LargeIndex:
+        """Open the files, and add the photographs that they lack.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        keys = [item.key for item in database.descriptions]
+        digests = digests_of(keys)
+        sampled = np.lexsort((digests[:, 1], digests[:, 0]))
+        try:
+            files = VectorFiles(pool.store / VECTORS / _short(pool.worker.describer.global_fingerprint()))
+            missing = np.flatnonzero(files.missing(digests))
+            for start in range(0, len(missing), _CHUNK):
+                rows = missing[start : start + _CHUNK]
+                files.add(digests[rows], database.vectors[rows])
+            words = _indexed(keys, digests, sampled, pool, progress)
+        except OSError as error:
+            raise StoreError(
+                f"the index of a large catalogue cannot be written into {pool.store} ({error}): give another --store"
+            ) from error
+        return cls(files.view(digests), words.view(digests), sampled)
+
+    def chosen(
+        self, query: FloatArray, codes: Codes, allowed: BoolArray, comparable: BoolArray
+    ) -> tuple[Nearest, Rows]:
+        """Return the best photographs by cosine, and the rows of these and of the best by votes, rising.
+
+        Args:
+            query: (D,) float32 global descriptor.
+            codes: (n, D) of the query's keypoints.
+            allowed, comparable: (N,) bool, which photographs it may have, and which show its skin.
+        """
+        near = self.vectors.nearest(query, BY_COSINE, allowed)
+        votes = self.words.votes(codes, allowed & comparable)
+        return near, np.union1d(near.rows, best_rows(votes.astype(np.float64), votes > 0, BY_WORDS))
+
+
+def take_out_damaged_indexes(store: Path) -> list[str]:
+    """Read the indexes of large catalogues beside a store; take out, and name, what is not as it was written."""
+    folders = [*sorted((store / VECTORS).glob("*")), *sorted((store / WORDS).glob("*/*"))]
+    found = [path for folder in folders if folder.is_dir() for path in take_out_damaged(folder)]
+    return [path.relative_to(store).as_posix() for path in found]
+
+
+def _indexed(
+    keys: Sequence[str], digests: Digests, sampled: Rows, pool: PairPool, progress: Progress | None
+) -> WordIndex:
+    words = WordIndex(pool.store / WORDS / _short(pool.codes_fingerprint()))
+    if words.vocabulary is None:
+        words.learn(pool.codes([keys[row] for row in sampled[:_VOCABULARY_SAMPLE]]))
+    missing = np.flatnonzero(words.missing(digests))
+    for start in range(0, len(missing), _CHUNK):
+        rows = missing[start : start + _CHUNK]
+        words.add(digests[rows], pool.codes([keys[row] for row in rows]))
+        if progress is not None:
+            progress(start + len(rows), len(missing))
+    return words
+
+
+def _short(fingerprint: str) -> str:
+    return hashlib.blake2b(fingerprint.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """What one query knows of the catalogue before anything is matched.
+
+    Attributes:
+        rows: (n,) chosen photographs. local: (n,) float32 their local scores, NaN where the skin cannot be compared.
+        helpers: the best two by cosine.
+        cosine, spread: mean and deviation of the cosines of all allowed.
+        local_mean, local_spread: of the local scores of the sample.
+    """
+
+    rows: Rows
+    local: FloatArray
+    helpers: Rows
+    cosine: float
+    spread: float
+    local_mean: float
+    local_spread: float
+
+
+class LargeRetrieval:
+    """The indexed search, in place of :class:`engine.search.candidates.Retrieval`.
+
+    Args:
+        queries, database: described photographs.
+        index: of the database.
+        allowed: which candidates a query may have.
+        comparable: which of the database show a query's skin.
+        pool: scores pairs.
+        cosine_weight: of the cosine beside the local score.
+        named: rows of the database that get a local score whether they are chosen or not.
+    """
+
+    def __init__(
+        self,
+        queries: CatalogIndex,
+        database: CatalogIndex,
+        index: LargeIndex,
+        allowed: Allowed,
+        comparable: Allowed,
+        pool: PairPool,
+        cosine_weight: float,
+        named: Rows,
+    ) -> None:
+        self.queries = queries.vectors
+        self._keys = [[item.key for item in part.descriptions] for part in (queries, database)]
+        self._index, self._allowed, self._comparable = index, allowed, comparable
+        self._pool, self._weight, self._named = pool, cosine_weight, named
+        self._chosen = self._choose()
+
+    def _choose(self) -> list[_Chosen]:
+        found, asked = [], []
+        codes = self._pool.codes(self._keys[0])
+        for number, query in enumerate(self.queries):
+            allowed, comparable = self._allowed(number), self._comparable(number)
+            near, rows = self._index.chosen(query, codes[number], allowed, comparable)
+            rows = np.union1d(rows, self._named)
+            sample = self._index.sampled[(allowed & comparable)[self._index.sampled]][:LOCAL_SAMPLE]
+            known = comparable[rows]
+            asked.append((self._keys[0][number], [self._keys[1][row] for row in [*rows[known], *sample]]))
+            found.append((rows, known, near))
+        chosen = []
+        for (rows, known, near), scores in zip(found, self._pool.score_keys(asked), strict=True):
+            local = np.full(len(rows), np.nan, np.float32)
+            local[known] = scores[: known.sum()]
+            sample_scores = scores[known.sum() :].astype(np.float64)
+            mean, spread = (sample_scores.mean(), sample_scores.std()) if len(sample_scores) else (0.0, 0.0)
+            chosen.append(_Chosen(rows, local, near.rows[:2], near.mean, near.spread, float(mean), float(spread)))
+        return chosen
+
+    def best(self, size: int) -> Candidates:
+        """Return the best allowed of every query's chosen photographs by cosine and local score together."""
+        lists = []
+        for number, chosen in enumerate(self._chosen):
+            scored = self._scored(number, chosen.rows)
+            fused = self._weight * scored.cosine_znorm + np.nan_to_num(scored.local_znorm)
+            best = best_rows(fused, self._allowed(number)[chosen.rows], size or len(chosen.rows))
+            lists.append(self._scored(number, chosen.rows[best]))
+        return stacked(lists)
+
+    def missing(self, candidates: Candidates, named: Rows) -> Candidates:
+        """Return, for every list of candidates, those named rows of the database that it lacks."""
+        lists = []
+        for number, part in enumerate(candidates.lists(len(self.queries))):
+            lists.append(self._scored(number, named[~np.isin(named, candidates.row[part])]))
+        return stacked(lists)
+
+    def allowed(self, query: int) -> BoolArray:
+        """Return the (N,) mask of the photographs that a query may have."""
+        return np.array(self._allowed(query))
+
+    def likes(self, leaders: Rows, weights: FloatArray, outside: BoolArray, size: int) -> Rows:
+        """Return the best rows ``outside`` by the largest of their weighted cosines with leaders, at most ``size``."""
+        # A row's best leader has it among its own best.
+        vectors = self._index.vectors
+        own = vectors.take(leaders)
+        rows = np.unique(np.concatenate([vectors.nearest(vector, size, outside).rows for vector in own]))
+        worth = np.stack([vectors.scores(v, rows) * w for v, w in zip(own, weights, strict=True)]).max(axis=0)
+        return rows[best_rows(worth, worth > 0, size)]
+
+    def listed(self, query: int, rows: Rows) -> Candidates:
+        """Return the list of a query that holds these rows."""
+        return self._scored(query, rows)
+
+    def _scored(self, query: int, rows: Rows) -> Candidates:
+        chosen, vectors = self._chosen[query], self._index.vectors
+        cosine = vectors.scores(self.queries[query], rows)
+        local = self._local(query, rows)
+        others = [vectors.scores(vector, rows) for vector in vectors.take(chosen.helpers)]
+        return Candidates(
+            query=np.full(len(rows), query, np.int64),
+            row=rows,
+            cosine=cosine,
+            requery=requery_of(cosine, others),
+            local=local,
+            cosine_znorm=_znorm(cosine, chosen.cosine, chosen.spread),
+            local_znorm=_znorm(local, chosen.local_mean, chosen.local_spread),
+        )
+
+    def _local(self, query: int, rows: Rows) -> FloatArray:
+        """Return local scores, of photographs that were not chosen too."""
+        chosen, found = self._chosen[query], np.full(len(rows), np.nan, np.float32)
+        place = np.minimum(np.searchsorted(chosen.rows, rows), max(len(chosen.rows) - 1, 0))
+        known = chosen.rows[place] == rows if len(chosen.rows) else np.zeros(len(rows), bool)
+        found[known] = chosen.local[place[known]]
+        fresh = np.flatnonzero(~known & self._comparable(query)[rows])
+        if len(fresh):
+            asked = [(self._keys[0][query], [self._keys[1][row] for row in rows[fresh]])]
+            found[fresh] = self._pool.score_keys(asked)[0]
+        return found
+
+
+def _znorm(scores: FloatArray, mean: float, spread: float) -> FloatArray:
+    if not spread:
+        return np.where(np.isnan(scores), np.float32(np.nan), np.float32(0.0))
+    return ((scores.astype(np.float64) - mean) / spread).astype(np.float32)
