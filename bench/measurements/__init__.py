@@ -32,6 +32,7 @@ NAMES = (
     "verification",
     "kernels",
     "scale",
+    "gpu",
     "choice",
     "species",
     "generality",

@@ -40,6 +40,12 @@ QUICKLY = {
     "review": ["--ranker=fusion", "--queries=6"],
     "review_server": ["--clients=2", "--decisions=20", "--questions=5", "--rounds=2", "--kills=1"],
     "verification": ["--pairs=12", "--rounds=1", "--time-limit=0.01"],
+    "gpu": [
+        "--photographs=4",
+        "--set=describe.descriptor.model=efficientnet_lite0",
+        "--set=describe.keypoints.max_keypoints=64",
+        "--set=describe.keypoints.long_side=256",
+    ],
     "scale": ["--queries=3", "--sizes=1100,1500"],
     "kernels": ["--pairs=2", "--rounds=1"],
 }
