@@ -5,7 +5,8 @@
     python -m bench.made_up_species --output engine/models/generic --work FOLDER
 
 Its networks are ImageNet's and the keypoints' own; the ranker, its calibration and the weights of the first stage learn
-from the made-up animals alone. What was computed is in the work folder: a stopped run goes on.
+from the made-up animals alone. What was computed is in the work folder: a stopped run goes on. ``--compare`` fits it
+with the belugas' dense skin network and without any too, and writes no model.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,11 +26,13 @@ from engine.demo.species import HELD_BACK, SPECIES, SpeciesSettings, make_specie
 from engine.models.bundle import Model, file_part, registered_part, write_model
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.model_figures import Answers, figures_of, out_of_fold_answers
+from features.training.skin_settings import SkinTrainSettings
 from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence
 from reranker.ranker import RankerSettings
 from reranker.training import TrainedRanker, train_ranker
 from reranker.training_settings import TrainingSettings
 from scarmatch import __version__
+from scarmatch.metrics import paired_bootstrap
 
 #: Animals and photographs of each in a train part and in a test part.
 SIZES = {"train": (8, 6), "test": (8, 6)}
@@ -40,6 +44,8 @@ GENERIC_SETTINGS = {
     "shortlist.rescore": 0,
     "shortlist.flanks_apart": True,
 }
+#: Its dense skin network, which nobody trained on animals.
+SKIN_NAME = "imagenet-skin.safetensors"
 #: Kinds of evidence that its ranker reads: none that depends on what a global network was trained on, on dates, or on
 #: views that only belugas are photographed from.
 GENERIC_GROUPS = ("mutual_nn", "skin")
@@ -110,22 +116,38 @@ def teaching_pairs(draft: Model, work: Path, workers: int | None = None) -> pd.D
 
 def draft_model(folder: Path) -> Model:
     """Return the general model without a ranker of its own."""
-    parts = (registered_part("global", "efficientnet_lite0"), registered_part("skin", "beluga-marks"))
+    source = "EfficientNet-Lite0, ImageNet (rwightman / Google), its channels at strides 4 and 8 as they are"
+    parts = (registered_part("global", "efficientnet_lite0"), file_part("skin", SKIN_NAME, _LICENCE, source))
     summary = "Any animal with marks: keypoints choose and judge, and no ranker knows dates or views of one species."
     return Model("generic", folder, summary, _LICENCE, __version__, parts, GENERIC_SETTINGS)
 
 
-def fit_generic(output: Path, work: Path, workers: int | None = None) -> tuple[Model, TrainedRanker]:
-    """Fit the general model's ranker and first-stage weights, and write it."""
-    draft = write_model(draft_model(work / "draft"), {}, "# generic, without its ranker\n")
-    raw = teaching_pairs(draft, work, workers)
-    trained = train_ranker(
+def imagenet_skin(work: Path) -> dict[str, Path]:
+    """Write the dense skin network that nobody trained on animals; return its name in a model -> where it lies."""
+    # torch
+    from features.skin.network import imagenet_skin_network, save_skin_network
+
+    work.mkdir(parents=True, exist_ok=True)
+    save_skin_network(work / SKIN_NAME, imagenet_skin_network(), {"input_size": SkinTrainSettings().input_size}, True)
+    return {SKIN_NAME: work / SKIN_NAME}
+
+
+def _fit(raw: pd.DataFrame, groups: tuple[str, ...]) -> TrainedRanker:
+    return train_ranker(
         raw,
         TrainingSettings(rescoring=False),
-        RankerSettings(groups=GENERIC_GROUPS),
+        RankerSettings(groups=groups),
         keypoint_kind=MatcherSettings().describe.keypoints.kind,
         descriptor="efficientnet_lite0",
     )
+
+
+def fit_generic(output: Path, work: Path, workers: int | None = None) -> tuple[Model, TrainedRanker]:
+    """Fit the general model's ranker and first-stage weights, and write it."""
+    skin = imagenet_skin(work)
+    draft = write_model(draft_model(work / "draft"), skin, "# generic, without its ranker\n")
+    raw = teaching_pairs(draft, work, workers)
+    trained = _fit(raw, GENERIC_GROUPS)
     seen = raw[raw["skin_matches"].notna()]
     same = (seen["individual0"] == seen["individual1"]).to_numpy(bool)
     about = {"pairs": len(seen), "matches": int(same.sum()), "animals": "made up: spots, stripes, scars"}
@@ -142,7 +164,7 @@ def fit_generic(output: Path, work: Path, workers: int | None = None) -> tuple[M
         }
     }
     model = Model("generic", output, draft.summary, _LICENCE, __version__, parts, GENERIC_SETTINGS, {}, measured)
-    files = {name: work / name for name in names.values()}
+    files = skin | {name: work / name for name in names.values()}
     return write_model(model, files, _CARD), trained
 
 
@@ -154,8 +176,11 @@ The model for animals that no other model was made for. `scarmatch train` starts
 |---|---|
 | global network | EfficientNet-Lite0 as ImageNet left it; it neither chooses candidates nor speaks in the ranker |
 | keypoints | ALIKED's own descriptors, without a metric |
-| dense skin network | `beluga-marks`, which finds marks on other skins too (`python -m bench species`) |
+| dense skin network | EfficientNet-Lite0's channels at strides 4 and 8, as ImageNet left them |
 | first-stage weights, ranker, calibration | fitted on made-up animals with spots, stripes, and scars on a fin |
+
+Nothing in it has seen a beluga. On the train parts of the made-up species the belugas' skin network was worth no more
+than ImageNet's, and neither more than none (`bench/NOTES.md`).
 
 Candidates are chosen by keypoints alone, out of the whole catalogue. A left flank is never matched with a right one.
 The ranker reads what was found on the skin: no date, no viewpoint, no global descriptor. No LightGlue
@@ -166,13 +191,41 @@ photographs each.
 """
 
 
+def compare_skin(work: Path, workers: int | None = None) -> list[str]:
+    """Return a line for each dense skin network: figures of the train parts, out of fold, and mAP@20 over none."""
+    own = draft_model(work / "draft")
+    marks = replace(own, parts=(own.of_role("global")[0], registered_part("skin", "beluga-marks")))
+    skin = imagenet_skin(work)
+    ways = {"ImageNet's": (own, skin, GENERIC_GROUPS), "the belugas'": (marks, {}, GENERIC_GROUPS)}
+    found: dict[str, Answers] = {}
+    for name, (model, files, groups) in (ways | {"none": (own, skin, ("mutual_nn",))}).items():
+        raw = teaching_pairs(write_model(model, files, "# generic, without its ranker\n"), work, workers)
+        found[name] = out_of_fold_answers(_fit(raw, groups), raw, "all", raw)
+    lines = []
+    for name, answers in found.items():
+        f, without = figures_of(answers), found["none"].average_precisions()
+        gain = paired_bootstrap(answers.average_precisions(), without, answers.truth.to_numpy(object))
+        more = f"{gain.mean:+.3f}, {gain.low:+.3f} to {gain.high:+.3f}"
+        lines.append(
+            f"{name}: mAP@20 {f.map20[0]:.3f} ({more}), top-1 {f.top1:.3f}, new AUROC {f.new_auroc:.3f}, "
+            f"calibration error {f.calibration_error:.3f}"
+        )
+    return lines
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit the general model; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--output", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--output", type=Path, help="the model's folder")
+    parser.add_argument("--compare", action="store_true", help="compare dense skin networks instead")
     parser.add_argument("--work", type=Path, required=True, help="photographs and store, kept")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     options = parser.parse_args(arguments)
+    if options.compare:
+        print("\n".join(compare_skin(options.work, options.workers)))
+        return 0
+    if options.output is None:
+        parser.error("--output names the model's folder")
     model, trained = fit_generic(options.output, options.work, options.workers)
     print(f"{model.folder}: {trained.report['kind']}; {trained.report['reason']}")
     for name, value in model.measured.items():

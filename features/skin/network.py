@@ -30,6 +30,10 @@ FINE_BLOCK = 2
 """The last block at stride 4."""
 
 
+#: Channels of Lite0 at strides 4 and 8.
+_FINE, _COARSE = 24, 40
+
+
 class SkinNetwork(nn.Module):
     """(N, 3, H, W) normalised flattened skin -> (N, dim, H / 4, W / 4) descriptors, not normalised.
 
@@ -45,9 +49,8 @@ class SkinNetwork(nn.Module):
         self.dim, self.width, self.frozen_blocks = dim, width, frozen_blocks
         self.stem, self.stem_norm = trunk.stem, trunk.stem_norm
         self.blocks = nn.ModuleList(list(trunk.blocks)[:BLOCKS])
-        fine, coarse = 24, 40  # channels of Lite0 at strides 4 and 8
-        self.fine = nn.Conv2d(fine, width, 1)
-        self.coarse = nn.Conv2d(coarse, width, 1, bias=False)
+        self.fine = nn.Conv2d(_FINE, width, 1)
+        self.coarse = nn.Conv2d(_COARSE, width, 1, bias=False)
         self.spread = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.project = nn.Conv2d(width, dim, 1)
         #: Logarithm of the factor on cosines in training's loss.
@@ -89,6 +92,35 @@ class SkinNetwork(nn.Module):
         self.stem_norm.load_state_dict(trunk.stem_norm.state_dict())
         for own, published in zip(self.blocks, list(trunk.blocks)[:BLOCKS], strict=True):
             own.load_state_dict(published.state_dict())
+
+
+def imagenet_skin_network() -> SkinNetwork:
+    """Return the network that nobody trained on animals: ImageNet's channels at strides 4 and 8, side by side.
+
+    Each channel is brought to mean 0 and deviation 1 by what its batch normalisation says of it, and passes the head as
+    it is (``relu(x) - relu(-x) = x``).
+    """
+    network = SkinNetwork(_FINE + _COARSE, 2 * (_FINE + _COARSE))
+    network.start_from_imagenet()
+    head = (network.fine, network.coarse, network.spread, network.project)
+    with torch.no_grad():
+        for layer in head:
+            for parameter in layer.parameters():
+                parameter.zero_()
+        assert network.fine.bias is not None
+        start, trunk = 0, list[Any](network.blocks)
+        # A block that adds its input to its output adds its statistics too.
+        for layer, channels, blocks in ((network.fine, _FINE, (2, 1)), (network.coarse, _COARSE, (4, 3))):
+            norms = [trunk[block]._bn2 for block in blocks]
+            mean = norms[0].bias + norms[1].bias
+            deviation = (norms[0].weight ** 2 + norms[1].weight ** 2).sqrt()
+            for channel in range(channels):
+                for sign, row in ((1.0, start + channel), (-1.0, start + channels + channel)):
+                    layer.weight[row, channel] = sign / deviation[channel]
+                    network.fine.bias[row] = -sign * mean[channel] / deviation[channel]
+                    network.project.weight[start // 2 + channel, row] = sign
+            start += 2 * channels
+    return network.eval()
 
 
 def save_skin_network(path: Path, network: SkinNetwork, header: dict[str, Any], half: bool = False) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from engine.catalogue.catalog import Catalog
 from engine.commands.main import main
@@ -177,6 +178,22 @@ def test_options_of_another_version_are_refused_with_the_way_out(tmp_path: Path)
     model = made_model(tmp_path / "zebra", settings={"verification.bending": True}, made_with="0.0.9")
     with pytest.raises(ModelError, match=r"bending.*made with scarmatch 0\.0\.9.*train it again"):
         model.applied(MatcherSettings())
+
+
+def test_the_general_model_has_learned_nothing_from_belugas() -> None:
+    # torch
+    from features.skin.network import imagenet_skin_network, load_skin_network
+
+    model = load_model("generic")
+    assert [part.registered for part in model.parts if part.registered] == ["efficientnet_lite0"]
+    options = model.options()
+    assert options["mutual_nn.metric"] == "none" and "beluga" not in str(options["describe.skin.model"])
+    shipped, _ = load_skin_network(Path(options["describe.skin.model"]))
+    for name, weights in imagenet_skin_network().state_dict().items():
+        assert torch.equal(shipped.state_dict()[name], weights.half().to(weights.dtype)), name
+    ranker = Matcher(model=model).ranker
+    assert ranker is not None and ranker.individuals is not None
+    assert not [name for name in ranker.feature_names if name.startswith(("cosine", "date", "lightglue_i"))]
 
 
 def test_a_model_of_an_older_version_still_answers(made_up_dir: Path, shared_store: Path) -> None:
