@@ -26,6 +26,7 @@ from engine.commands.options import (
     with_overrides,
 )
 from engine.review.decisions import ReviewError
+from engine.review.labels import DecidedLabels
 from engine.review.reviewed import reviewed_catalog
 from engine.training.keypoint_training import train_keypoint_metric
 from engine.training.ranker_training import render_report, train_on_catalog
@@ -53,7 +54,7 @@ def _train_ranker_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_ranker(options: argparse.Namespace) -> int:
-    catalog = _with_decisions(Catalog.read(options.catalog, options.format), options.decisions)
+    catalog, labels = _with_decisions(Catalog.read(options.catalog, options.format), options.decisions)
     trained = train_on_catalog(
         catalog,
         matcher_from(options, catalog),
@@ -61,6 +62,7 @@ def _train_ranker(options: argparse.Namespace) -> int:
         seed=options.seed,
         kind=options.kind,
         progress=ProgressBar("training"),
+        further=labels,
     )
     trained.ranker.save(options.output)
     print(json.dumps(trained.report, indent=2) if options.json else render_report(trained.report))
@@ -68,14 +70,15 @@ def _train_ranker(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_decisions(catalog: Catalog, file: Path | None) -> Catalog:
-    """Return a catalogue under the names that reviewers gave, with the photographs that they were asked about.
+def _with_decisions(catalog: Catalog, file: Path | None) -> tuple[Catalog, DecidedLabels | None]:
+    """Return a catalogue under the names that reviewers gave, with the photographs that they were asked about, and what
+    their decisions say of pairs.
 
     Raises:
         ReviewError: the file is not there, or is no review's.
     """
     if file is None:
-        return catalog
+        return catalog, None
     if not file.is_file():
         raise ReviewError(f"{file}: there is no such file of decisions; `scarmatch review` writes one")
     reviewed, state = reviewed_catalog(catalog, file)
@@ -83,7 +86,13 @@ def _with_decisions(catalog: Catalog, file: Path | None) -> Catalog:
     say(f"{named} photographs are named otherwise than in the catalogue, by {len(state.active())} decisions")
     if state.contradictions():
         say(f"{len(state.contradictions())} contradictions: what they leave without a name teaches nothing")
-    return reviewed
+    labels = DecidedLabels.of(state)
+    same, different = labels.counts()
+    say(
+        f"{same} pairs were said to be the same animal and {different} to be different ones; "
+        f"{len(labels.groups)} photographs without a name teach by them"
+    )
+    return labels.named(reviewed), labels
 
 
 def _train_descriptor_arguments(parser: argparse.ArgumentParser) -> None:

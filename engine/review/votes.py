@@ -98,6 +98,10 @@ class Votes:
                 self.disputed.discard(pair)
         return settled
 
+    def verdict(self, pair: Pair) -> str:
+        """Return what holds of a pair, as :meth:`settle` found it; "" where nothing was said."""
+        return self._verdicts.get(pair, "")
+
     def _counted_together(self, pairs: Iterable[Pair]) -> dict[Pair, None]:
         """Put pairs where they are counted now; return all that are counted with them, there and where they were."""
         units: dict[frozenset[Node], None] = {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 
 from engine.catalogue.catalog import CandidateFilter, Catalog, CatalogError
+from features.records import BoolArray
 from reranker.training import TrainedRanker, train_ranker
 from reranker.training_settings import TrainingSettings
 
@@ -70,6 +72,17 @@ def labelled_pairs(
     return both
 
 
+class FurtherLabels(Protocol):
+    """What is known of pairs beyond the names that a catalogue's photographs bear."""
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """Photographs to ask although nobody may bear their name."""
+
+    def unknown(self, pairs: pd.DataFrame) -> BoolArray:
+        """Return (rows,) True where the names of query_id and candidate_id do not tell whether they are one animal."""
+
+
 def train_on_catalog(
     catalog: Catalog,
     matcher: Matcher,
@@ -77,6 +90,7 @@ def train_on_catalog(
     seed: int = 0,
     kind: RankerKind = "auto",
     progress: Progress | None = None,
+    further: FurtherLabels | None = None,
 ) -> TrainedRanker:
     """Fit and calibrate a ranker on a labelled catalogue.
 
@@ -87,13 +101,19 @@ def train_on_catalog(
         seed: of the choice of queries and of the folds.
         kind: "auto" chooses by out-of-fold mAP.
         progress: called with (done, total) of whatever is at work.
+        further: what is known of pairs beyond names; its photographs are asked whatever ``queries`` says.
 
     Raises:
         CatalogError: the catalogue has too few labels.
     """
     index = matcher.index(catalog, progress)
-    asked = index.subset(choose_queries(index.catalog, queries, seed))
-    raw = labelled_pairs(asked, index, matcher, progress)
+    asked = choose_queries(index.catalog, queries, seed)
+    if further is not None:
+        more = {image for image in further.asked if image in index.catalog}
+        asked = sorted({*asked, *more}, key=index.catalog.position)
+    raw = labelled_pairs(index.subset(asked), index, matcher, progress)
+    if further is not None:  # a row without a name teaches nothing, but stays in its list
+        raw["individual1"] = raw["individual1"].astype(object).mask(further.unknown(raw), None)
     return train_on_pairs(raw, matcher, TrainingSettings(kind=kind, seed=seed))
 
 

@@ -51,10 +51,13 @@ def test_a_ranker_learns_from_todays_names(tmp_path: Path, new: Catalog, capsys:
     with ReviewFile(tmp_path / "r") as review:
         review.add_photographs((row["image_id"], record_of(row)) for row in new.table.to_dict("records"))
         review.append([Decision("same", "Ada", ("n1", "a")), Decision("different", "Ada", ("n2", "a"))])
-    assert _with_decisions(old, None) is old
-    taught = _with_decisions(old, tmp_path / "r")
-    assert taught.table["individual_id"].tolist() == ["A", "A", None]
-    assert "1 photographs are named otherwise" in capsys.readouterr().err
+    assert _with_decisions(old, None) == (old, None)
+    taught, labels = _with_decisions(old, tmp_path / "r")
+    assert taught.table["individual_id"].tolist() == ["A", "A", "no name yet, like n2"]
+    assert labels is not None and labels.asked == ("n2",)
+    said = capsys.readouterr().err
+    assert "1 photographs are named otherwise" in said
+    assert "1 pairs were said to be the same animal and 1 to be different ones" in said
     with pytest.raises(ReviewError, match="no such file"):
         _with_decisions(old, tmp_path / "nothing")
 
