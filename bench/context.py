@@ -32,6 +32,7 @@ _ASIDE = {
     "answers",
     "save_ranker",
     "save_evidence",
+    "evidence",
 }
 
 

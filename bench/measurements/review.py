@@ -6,14 +6,18 @@ individual's photographs lead, rejected ones leave. The reviewer says of the bes
 the same animal: truthfully, or wrong in 3 % of the cases. Questions come in the queue's order ("settles most", renewed
 after every decision) or at random among those that are open.
 
+Answers are out of fold: the ranker is fitted on the questions' own pairs, and ranks each whale without having seen
+it. ``--evidence FILE`` keeps the pairs that were measured, and takes them from there when the file exists.
+
 Figures after k decisions: mAP@20 over photographs and the share of questions whose first individual is the right one,
 over all questions, decided or not; intervals over whales. A question whose animal no other photograph shows is none.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +28,18 @@ from bench import markdown
 from bench.context import Context
 from bench.figures import Figures
 from bench.measurement import Measurement
+from bench.protocols import select
 from bench.results import Result
-from engine.catalogue.catalog import Catalog
+from engine.catalogue.catalog import Catalog, CatalogError
 from engine.review.decision_table import ReviewFile
 from engine.review.decisions import Decision
 from engine.review.matching import KEPT
 from engine.review.queue import Wanted
 from engine.review.session import Review
 from engine.review.standing import DECIDED, OPEN, Standing
-from engine.training.ranker_training import choose_queries
+from engine.training.ranker_training import choose_queries, labelled_pairs, train_on_pairs
+from reranker.cross_fitting import cross_fitted_probabilities
+from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import Interval, average_precision, bootstrap_by_group
 
 ORDERS = ("settles most", "at random")
@@ -66,17 +73,43 @@ class ReviewFigures(Figures):
 
 def measure(context: Context) -> ReviewFigures:
     """Match once, then let every made-up reviewer decide."""
-    index = context.top
-    asked = choose_queries(index.catalog, context.queries, context.seed)
-    context.say(f"{len(asked)} questions among {len(index):,} photographs")
-    answers = context.rankers.answers(index.subset(asked), index, "all", KEPT)
+    catalog = context.catalog.subset(select(context.catalog))
+    asked = choose_queries(catalog, context.queries, context.seed)
+    context.say(f"{len(asked)} questions among {len(catalog):,} photographs")
+    answers = out_of_fold(gathered(context, asked), context)
     points = []
     for order in ORDERS:
         for errors in ERRORS:
             context.say(f"deciding {order}, {errors:.0%} errors")
-            points += decide(index.catalog, asked, answers, order, errors, context.seed)
-    whales = {index.catalog.row(image)["individual_id"] for image in asked}
-    return ReviewFigures(len(asked), len(whales), len(index), tuple(points))
+            points += decide(catalog, asked, answers, order, errors, context.seed)
+    whales = {catalog.row(image)["individual_id"] for image in asked}
+    return ReviewFigures(len(asked), len(whales), len(catalog), tuple(points))
+
+
+def gathered(context: Context, asked: Sequence[str]) -> pd.DataFrame:
+    """Return the labelled raw pairs of the questions, from the file that keeps them where there is one."""
+    file: Path | None = context.options.evidence
+    if file is not None and file.is_file():
+        raw = pd.read_pickle(file)
+        if set(raw["query_id"]) != set(asked):
+            raise CatalogError(f"{file} holds the pairs of other questions: name another file, or remove it")
+        return raw
+    raw = labelled_pairs(context.top.subset(list(asked)), context.top, context.matcher, context.progress("pairs"))
+    if file is not None:
+        raw.to_pickle(file)
+    return raw
+
+
+def out_of_fold(raw: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Return query_id, image_id and probability, by rankers and calibrations that saw nothing of the query's whale."""
+    context.say(f"fitting a ranker on {len(raw):,} pairs")
+    trained = train_on_pairs(raw, context.matcher, TrainingSettings(seed=context.seed))
+    frame, kind = trained.scores["all"], trained.report["kind"]
+    scored = frame.dropna(subset=[kind]).reset_index(drop=True)
+    scored["probability"] = cross_fitted_probabilities(scored, frame, kind)
+    best = scored.dropna(subset=["probability"]).sort_values("probability", ascending=False, kind="stable")
+    shown = best.groupby("query_id", sort=False).head(KEPT)
+    return shown.rename(columns={"candidate_id": "image_id"})[["query_id", "image_id", "probability"]]
 
 
 def decide(
@@ -189,11 +222,17 @@ def full(result: Result[ReviewFigures]) -> str:
     return f"{markdown.table(heads, rows)}\n\n{footing}"
 
 
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--evidence", type=Path, metavar="FILE", help="keep the measured pairs here, or take them from here (pickle)"
+    )
+
+
 MEASUREMENT = Measurement(
     title="What decisions bring",
     figures=ReviewFigures,
     measure=measure,
     full=full,
-    queries=120,
-    ranker=True,
+    queries=160,
+    add_options=_options,
 )

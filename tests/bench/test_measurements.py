@@ -37,7 +37,7 @@ QUICKLY = {
     "species": ["--species=spots", "--animals=4", "--photographs=4", "--no-training", "--workers=1"],
     "choice": [],
     "generality": ["--ranker=fusion", "--queries=3"],
-    "review": ["--ranker=fusion", "--queries=6"],
+    "review": ["--queries=12"],
     "review_server": ["--clients=2", "--decisions=20", "--questions=5", "--rounds=2", "--kills=1"],
     "verification": ["--pairs=12", "--rounds=1", "--time-limit=0.01"],
     "gpu": [
