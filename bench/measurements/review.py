@@ -3,8 +3,8 @@
 Photographs of whales that were seen more than once lose their names and are asked about, against all the others. After
 every decision the list of every question is what its answers and all decisions so far make of it: a confirmed
 individual's photographs lead, rejected ones leave. The reviewer says of the best candidate of a question whether it is
-the same animal: truthfully, or wrong in 3 % of the cases. Questions come in the queue's order ("settles most", renewed
-after every decision) or at random among those that are open.
+the same animal: truthfully, or wrong in 3 % of the cases. Questions come in an order of the queue ("settles most" or
+"most certain", renewed after every decision) or at random among those that are open.
 
 Answers are out of fold: the ranker is fitted on the questions' own pairs, and ranks each whale without having seen
 it. ``--evidence FILE`` keeps the pairs that were measured, and takes them from there when the file exists.
@@ -42,7 +42,7 @@ from reranker.cross_fitting import cross_fitted_probabilities
 from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import Interval, average_precision, bootstrap_by_group
 
-ORDERS = ("settles most", "at random")
+ORDERS = ("settles most", "most certain", "at random")
 ERRORS = (0.0, 0.03)
 #: Decisions after which the answers are judged, as shares of the number of questions.
 _STEPS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -148,8 +148,8 @@ def decide(
 
 def _next(review: Review, order: str, rng: np.random.Generator) -> Standing | None:
     """Return the question that is answered next, None if none is open."""
-    if order == ORDERS[0]:
-        return next(iter(review.queue.wanted(Wanted(status=OPEN))), None)
+    if order != "at random":
+        return next(iter(review.queue.wanted(Wanted(order, status=OPEN))), None)
     waiting = [one for one in review.queue.all() if one.status == OPEN]
     return waiting[int(rng.integers(len(waiting)))] if waiting else None
 

@@ -85,17 +85,15 @@ class Standing:
 
     @cached_property
     def settles(self) -> float:
-        """How much an answer would settle: the entropy of who it may be, in bits, for each photograph of the question.
+        """How much an answer about the best candidate would settle: its entropy in bits, for each photograph asked.
 
-        0 for what is decided.
+        An even chance settles most; what is as good as certain settles little, and so does the first of many candidates
+        none of which is likely, although who it is would be open indeed. 0 for what is decided.
         """
-        if self.status not in (OPEN, CONTRADICTORY):
+        if self.status not in (OPEN, CONTRADICTORY) or self.best is None:
             return 0.0
-        shares = [one.probability for one in self.candidates if one.name is not None] or [
-            one.probability for one in self.candidates[:1]
-        ]
-        shares = [*shares, max(1.0 - sum(shares), 0.0)]
-        bits = -sum(p * math.log2(p) for p in shares if p > 0)
+        yes = self.best.probability
+        bits = -sum(p * math.log2(p) for p in (yes, 1.0 - yes) if p > 0)
         return bits * (len(self.question.images) + len(self.linked))
 
 

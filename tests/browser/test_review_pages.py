@@ -64,6 +64,8 @@ def test_nothing_is_cut_off_or_covered(page: Page, width: int, height: int) -> N
     told = page.locator(".deciding .below").bounding_box()
     assert bar and told and bar["y"] + bar["height"] <= height + 1
     assert told["y"] + told["height"] <= bar["y"] + 1, "the keys cover what is told of the candidate"
+    others = page.locator("#others").bounding_box()
+    assert others and (width < 1000 or others["y"] + others["height"] <= bar["y"] + 1), "the keys cover photographs"
     for button in page.locator("#decide button").all():
         assert button.evaluate("one => one.scrollWidth <= one.clientWidth"), button.inner_text()
 

@@ -160,6 +160,14 @@ def test_a_catalogues_table_is_replayed_on() -> None:
     assert state.names() == {"a": "A", "b": "A", "c": "A"}
 
 
+def test_who_was_rejected_without_a_name_is_rejected_under_the_name_that_comes_later() -> None:
+    state = state_of(says("different", "r", "q1"))
+    assert state.rejected("r") == (set(), {"q1"})
+    touched = state.extend([says("same", "q2", "a1").replace(number=2)])
+    assert state.rejected("r") == ({"A"}, set())
+    assert "r" in touched.spoken_of and touched.linked >= {"q1", "q2"}
+
+
 def test_photographs_that_come_later_take_part() -> None:
     state = state_of(says("same", "r", "new"))
     state.add_photographs({"new": "D"})

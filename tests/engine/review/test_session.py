@@ -113,6 +113,7 @@ def test_orders(review: Review) -> None:
     assert keys("oldest") == ["q1", "q2", "q3"]
     doubts = [review.standing(key).settles for key in keys("settles most")]
     assert doubts == sorted(doubts, reverse=True)
+    assert keys("settles most") == ["q2", "q1", "q3"]  # nearest to an even chance first, hopeless ones last
     assert set(ORDERS) == {"settles most", "most certain", "newest", "oldest"}
 
 

@@ -81,5 +81,7 @@ def test_who_asks_is_told_that_the_disk_refused(review: Review, monkeypatch: pyt
 
 def test_who_reads_does_not_wait_for_who_writes(review: Review) -> None:
     with review.file._writing():
+        review.file._insert(says("skip", "q1"))
         review.refresh()
         assert review.file.last() == 0 and review.file.decisions() == []
+    assert review.file.last() == 1
