@@ -134,3 +134,15 @@ def test_the_nearest_words_come_first(filled, photographs: list[Codes]) -> None:
     centre = np.concatenate([vocabulary.centres[0, first // count], vocabulary.centres[1, first % count]])
     np.testing.assert_array_equal(bits[7, 0], signs(descriptor.astype(np.float32) - centre))
     assert signs(np.array([[1.0] * 70]))[0].tolist() == [2**64 - 1, 0b111111 << 2]
+
+
+def test_of_entries_that_repeat_each_other_the_best_counts(filled, photographs: list[Codes]) -> None:
+    index, digests = filled
+    assert index.vocabulary is not None
+    rng = np.random.default_rng(3)
+    repeated = codes_of(photographs[0][:1] + rng.uniform(1, 14, (20, 1)) * rng.standard_normal((20, D)))
+    alone = [by_definition(index.vocabulary, photographs[0][:1], repeated[k : k + 1]) for k in range(20)]
+    assert np.count_nonzero(alone) > 2, "several agree"
+    index.add(digests[:1] + 1, [repeated[np.argsort(alone)]])  # the best comes last
+    vote = index.view(digests[:1] + 1).votes(photographs[0][:1], np.ones(1, bool))[0]
+    assert vote == max(alone)
