@@ -83,9 +83,9 @@ class _Run:
     taken: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @contextmanager
-    def step(self, step: Step) -> Iterator[None]:
-        """Say that a step begins, and note its time."""
-        self.announce(step.name)
+    def step(self, step: Step, label: str = "") -> Iterator[None]:
+        """Say that a step, or the piece of it that has a label, begins, and note its time."""
+        self.announce(label or step.name)
         started = time.monotonic()
         yield
         self.taken[step.name] = self.taken.get(step.name, 0.0) + time.monotonic() - started
@@ -206,8 +206,8 @@ def _train_parts(
         some = catalog.subset(catalog.table.loc[teaches, "image_id"].tolist())
         options[name] = {}
         for part in plan.parts:
-            with run.step(by_part[part]):
-                label = f"{part}, all" if name == "all" else f"{part}, fold {int(name) + 1} of {plan.folds}"
+            label = f"{part}, all" if name == "all" else f"{part}, fold {int(name) + 1} of {plan.folds}"
+            with run.step(by_part[part], label):
                 path = train_part(part, some, base, work / f"fold-{name}", recipe, run.records(label))
             if path is not None:
                 options[name][PHOTOGRAPH_PARTS[part]] = str(path)

@@ -120,6 +120,11 @@ def test_a_fold_s_parts_never_see_its_individuals_and_a_stopped_run_goes_on(
     assert len(taught) == 3 and taught[2] == everybody
     assert taught[0] | taught[1] == everybody and not taught[0] & taught[1]
     assert said[0].startswith("plan: about ")
+    assert [line for line in said if line.startswith("keypoints")] == [
+        "keypoints, fold 1 of 2",
+        "keypoints, fold 2 of 2",
+        "keypoints, all",
+    ]
     assert set(trained.card.methods) == {"generic", model_training.OWN_RANKER, model_training.OWN_PARTS}
     assert trained.model == load_model(output)
     assert trained.matcher.ranker is not None
