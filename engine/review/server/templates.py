@@ -42,6 +42,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # a page is asked for many times, and its template never changes while it serves
     )
     made.filters["json_block"] = json_block
     made.filters["chance"] = chance
