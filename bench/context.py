@@ -32,7 +32,6 @@ _ASIDE = {
     "answers",
     "save_ranker",
     "save_evidence",
-    "evidence",
 }
 
 

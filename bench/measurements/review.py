@@ -7,7 +7,7 @@ the same animal: truthfully, or wrong in 3 % of the cases. Questions come in an 
 "most certain", renewed after every decision) or at random among those that are open.
 
 Answers are out of fold: the ranker is fitted on the questions' own pairs, and ranks each whale without having seen
-it. ``--evidence FILE`` keeps the pairs that were measured, and takes them from there when the file exists.
+it.
 
 Figures after k decisions: mAP@20 over photographs and the share of questions whose first individual is the right one,
 over all questions, decided or not; intervals over whales. A question whose animal no other photograph shows is none.
@@ -15,9 +15,8 @@ over all questions, decided or not; intervals over whales. A question whose anim
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from bench.figures import Figures
 from bench.measurement import Measurement
 from bench.protocols import select
 from bench.results import Result
-from engine.catalogue.catalog import Catalog, CatalogError
+from engine.catalogue.catalog import Catalog
 from engine.review.decision_table import ReviewFile
 from engine.review.decisions import Decision
 from engine.review.matching import KEPT
@@ -76,7 +75,8 @@ def measure(context: Context) -> ReviewFigures:
     catalog = context.catalog.subset(select(context.catalog))
     asked = choose_queries(catalog, context.queries, context.seed)
     context.say(f"{len(asked)} questions among {len(catalog):,} photographs")
-    answers = out_of_fold(gathered(context, asked), context)
+    pairs = labelled_pairs(context.top.subset(list(asked)), context.top, context.matcher, context.progress("pairs"))
+    answers = out_of_fold(pairs, context)
     points = []
     for order in ORDERS:
         for errors in ERRORS:
@@ -84,20 +84,6 @@ def measure(context: Context) -> ReviewFigures:
             points += decide(catalog, asked, answers, order, errors, context.seed)
     whales = {catalog.row(image)["individual_id"] for image in asked}
     return ReviewFigures(len(asked), len(whales), len(catalog), tuple(points))
-
-
-def gathered(context: Context, asked: Sequence[str]) -> pd.DataFrame:
-    """Return the labelled raw pairs of the questions, from the file that keeps them where there is one."""
-    file: Path | None = context.options.evidence
-    if file is not None and file.is_file():
-        raw = pd.read_pickle(file)
-        if set(raw["query_id"]) != set(asked):
-            raise CatalogError(f"{file} holds the pairs of other questions: name another file, or remove it")
-        return raw
-    raw = labelled_pairs(context.top.subset(list(asked)), context.top, context.matcher, context.progress("pairs"))
-    if file is not None:
-        raw.to_pickle(file)
-    return raw
 
 
 def out_of_fold(raw: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -222,17 +208,10 @@ def full(result: Result[ReviewFigures]) -> str:
     return f"{markdown.table(heads, rows)}\n\n{footing}"
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--evidence", type=Path, metavar="FILE", help="keep the measured pairs here, or take them from here (pickle)"
-    )
-
-
 MEASUREMENT = Measurement(
     title="What decisions bring",
     figures=ReviewFigures,
     measure=measure,
     full=full,
     queries=160,
-    add_options=_options,
 )
