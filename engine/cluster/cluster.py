@@ -158,6 +158,27 @@ class Cluster:
                 return done
             self._finished.wait(_LOOK)
 
+    def result(self, future: Any) -> Any:
+        """Return a future's result.
+
+        One that is done may be lost with the worker that holds it, and is then computed again: whoever waits for it
+        without looking after the workers waits for good.
+
+        Raises:
+            ClusterError: the scheduler went away, or there are no workers any more.
+        """
+        from distributed import TimeoutError as TooLongError
+
+        patience = _LOOK
+        while True:
+            try:
+                return future.result(timeout=patience)
+            except TooLongError:
+                if future.status == "error":  # of the task itself
+                    raise
+                self._look_after()
+                patience *= 2  # a large result may take its time
+
     def _look_after(self) -> None:
         """Look, now and then, whether scheduler and workers are there; start workers of one's own again."""
         if self._client.status != "running":
@@ -260,7 +281,7 @@ class ClusterPool:
         from distributed import KilledWorker
 
         try:
-            return future.result()
+            return self._cluster.result(future)
         except KilledWorker as error:
             raise WorkerError(
                 f"several workers of {self._cluster.where} were lost over the same task, most likely because memory "

@@ -47,6 +47,10 @@ def die_once(state, task):
         (Path(folder) / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number * number
+def once_more(task):
+    folder, number = task
+    (Path(folder) / f"by-{os.getpid()}").touch()
+    return number * number
 def die(state, task): os.kill(os.getpid(), signal.SIGKILL)
 def refuse(state, task): raise ScarmatchError(f"{task} is no photograph")
 """
@@ -279,6 +283,18 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(own: Cluster, tasks, tmp
     found = dict(run_tasks(tasks.die_once, partial(tasks.state, str(tmp_path)), work, own))
     assert (tmp_path / "died").exists()
     assert found == {number: number * number for number in range(12)}, "by the process that was started in its place"
+
+
+@pytest.mark.slow
+def test_a_result_that_is_lost_with_its_worker_is_computed_again(own: Cluster, tasks, tmp_path: Path) -> None:
+    """The task is done, and nobody has fetched what it returned."""
+    assert own._own is not None
+    future = own.submit(tasks.once_more, (str(tmp_path), 7))
+    wait_until(future.done)
+    own._own._processes[0].kill()
+    wait_until(lambda: not future.done())
+    assert own.result(future) == 49
+    assert len(list(tmp_path.iterdir())) == 2, "by two processes"
 
 
 @pytest.mark.slow
