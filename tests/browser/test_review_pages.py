@@ -105,6 +105,6 @@ def test_the_page_of_a_decision_speaks_and_its_order_makes_sense(page: Page) -> 
     page.keyboard.press("x")
     expect(page.locator("#toast")).to_contain_text("Not comparable")
     assert page.locator("#toast").get_attribute("role") == "status"
-    assert page.evaluate("document.activeElement.id") == "question"
+    expect(page.locator("#question")).to_be_focused()
     page.keyboard.press("u")
     expect(page.locator("#toast")).to_contain_text("Taken back")

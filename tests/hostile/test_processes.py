@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,10 @@ def start_sleeping(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
         "from engine.workers import run_tasks\nimport hostile_tasks\n"
         "list(run_tasks(hostile_tasks.sleep, hostile_tasks.none, [600] * 8, 2))\n"
     )
-    program = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
+    # A shell lets what it starts in the background ignore SIGINT, and so the tests, if it started them.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    program = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, preexec_fn=heeding, **pipes)
     assert program.stdout is not None
     return program, [int(program.stdout.readline()) for _ in range(2)]
 
