@@ -172,10 +172,14 @@ class ScoredDatabase:
 
 def _znorm(scores: FloatArray, among: BoolArray) -> FloatArray:
     known = scores[among].astype(np.float64)
-    spread = known.std() if len(known) else 0.0
+    return znorm(scores, *((known.mean(), known.std()) if len(known) else (0.0, 0.0)))
+
+
+def znorm(scores: FloatArray, mean: float, spread: float) -> FloatArray:
+    """Return how far scores lie above a mean, in a spread of float64; 0 where there is no spread, and NaN stays NaN."""
     if not spread:
         return np.where(np.isnan(scores), np.float32(np.nan), np.float32(0.0))
-    return ((scores - known.mean()) / spread).astype(np.float32)
+    return ((scores.astype(np.float64) - mean) / spread).astype(np.float32)
 
 
 class Search(Protocol):
@@ -189,10 +193,6 @@ class Search(Protocol):
 
     def best(self, size: int) -> Candidates:
         """Return the best allowed rows of every query, at most ``size`` each."""
-        ...
-
-    def missing(self, candidates: Candidates, named: npt.NDArray[np.int64]) -> Candidates:
-        """Return, for every list of candidates, those named rows of the database that it lacks."""
         ...
 
     def allowed(self, query: int) -> BoolArray:
@@ -266,16 +266,6 @@ class Retrieval:
             lists.append(scored.candidates(number, best_rows(scored.fused, scored.allowed, most), self.database))
         return stacked(lists)
 
-    def missing(self, candidates: Candidates, named: npt.NDArray[np.int64]) -> Candidates:
-        """Return, for every list of candidates, those named rows of the database that it lacks."""
-        if not len(named):
-            return stacked([])
-        lists = []
-        for number, part in enumerate(candidates.lists(len(self.queries))):
-            rows = named[~np.isin(named, candidates.row[part])]
-            lists.append(self.scored(number).candidates(number, rows, self.database))
-        return stacked(lists)
-
 
 def expand(candidates: Candidates, probability: npt.NDArray[np.floating], retrieval: Search, size: int) -> Candidates:
     """Return, for every list, rows outside it that resemble its candidates that match.
@@ -299,6 +289,14 @@ def expand(candidates: Candidates, probability: npt.NDArray[np.floating], retrie
         likes = retrieval.likes(rows[leaders], probability[part][leaders].astype(np.float32), outside, size)
         lists.append(retrieval.listed(number, likes))
     return stacked(lists)
+
+
+def lacking(candidates: Candidates, named: npt.NDArray[np.int64], retrieval: Search) -> Candidates:
+    """Return, for every list of candidates, those named rows of the database that it lacks."""
+    if not len(named):
+        return stacked([])
+    lists = enumerate(candidates.lists(len(retrieval.queries)))
+    return stacked([retrieval.listed(query, named[~np.isin(named, candidates.row[part])]) for query, part in lists])
 
 
 def requery_scores(cosine: FloatArray, database: FloatArray, mask: npt.NDArray[np.bool_]) -> FloatArray:

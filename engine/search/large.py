@@ -28,7 +28,7 @@ from engine.matching.pair_pool import PairPool
 from engine.retrieval.segments import Digests, take_out_damaged
 from engine.retrieval.vectors import Nearest, VectorFiles, VectorView
 from engine.retrieval.word_index import WordIndex, WordView
-from engine.search.candidates import Allowed, Candidates, best_rows, requery_of, stacked
+from engine.search.candidates import Allowed, Candidates, best_rows, requery_of, stacked, znorm
 from features.records import BoolArray, FloatArray
 from features.store.errors import StoreError
 from features.store.feature_store import digests_of
@@ -198,17 +198,10 @@ class LargeRetrieval:
         """Return the best allowed of every query's chosen photographs by cosine and local score together."""
         lists = []
         for number, chosen in enumerate(self._chosen):
-            scored = self._scored(number, chosen.rows)
+            scored = self.listed(number, chosen.rows)
             fused = self._weight * scored.cosine_znorm + np.nan_to_num(scored.local_znorm)
             best = best_rows(fused, self._allowed(number)[chosen.rows], size or len(chosen.rows))
-            lists.append(self._scored(number, chosen.rows[best]))
-        return stacked(lists)
-
-    def missing(self, candidates: Candidates, named: Rows) -> Candidates:
-        """Return, for every list of candidates, those named rows of the database that it lacks."""
-        lists = []
-        for number, part in enumerate(candidates.lists(len(self.queries))):
-            lists.append(self._scored(number, named[~np.isin(named, candidates.row[part])]))
+            lists.append(self.listed(number, chosen.rows[best]))
         return stacked(lists)
 
     def allowed(self, query: int) -> BoolArray:
@@ -226,9 +219,6 @@ class LargeRetrieval:
 
     def listed(self, query: int, rows: Rows) -> Candidates:
         """Return the list of a query that holds these rows."""
-        return self._scored(query, rows)
-
-    def _scored(self, query: int, rows: Rows) -> Candidates:
         chosen, vectors = self._chosen[query], self._index.vectors
         cosine = vectors.scores(self.queries[query], rows)
         local = self._local(query, rows)
@@ -239,8 +229,8 @@ class LargeRetrieval:
             cosine=cosine,
             requery=requery_of(cosine, others),
             local=local,
-            cosine_znorm=_znorm(cosine, chosen.cosine, chosen.spread),
-            local_znorm=_znorm(local, chosen.local_mean, chosen.local_spread),
+            cosine_znorm=znorm(cosine, chosen.cosine, chosen.spread),
+            local_znorm=znorm(local, chosen.local_mean, chosen.local_spread),
         )
 
     def _local(self, query: int, rows: Rows) -> FloatArray:
@@ -254,9 +244,3 @@ class LargeRetrieval:
             asked = [(self._keys[0][query], [self._keys[1][row] for row in rows[fresh]])]
             found[fresh] = self._pool.score_keys(asked)[0]
         return found
-
-
-def _znorm(scores: FloatArray, mean: float, spread: float) -> FloatArray:
-    if not spread:
-        return np.where(np.isnan(scores), np.float32(np.nan), np.float32(0.0))
-    return ((scores.astype(np.float64) - mean) / spread).astype(np.float32)

@@ -30,6 +30,7 @@ from engine.search.candidates import (
     ShortlistSettings,
     best_rows,
     expand,
+    lacking,
     reciprocal_rank_fusion,
 )
 from engine.search.large import LargeIndex, LargeRetrieval
@@ -74,7 +75,7 @@ def search(
     probability = np.nan_to_num(sigmoid(candidates.evidence + log_odds(_PRIOR)))
     added = expand(candidates, probability, retrieval, settings.expansion)
     candidates = candidates.followed_by(stage.first(added))
-    candidates = candidates.followed_by(stage.first(retrieval.missing(candidates, named)))
+    candidates = candidates.followed_by(stage.first(lacking(candidates, named, retrieval)))
     candidates = stage.rescore(candidates, settings.rescore)
     neighbours = None
     if with_neighbours:
