@@ -20,7 +20,7 @@ from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.known_files import KnownFiles
 from features.packing import pack_local, unpack_local
 from features.photo import PhotoError, canonical_frame, photo_digest, read_photo
-from features.records import Description, Failure, FloatArray, Frame, LocalFeatures, Photo, PhotoRef, Regions
+from features.records import BoolArray, Description, Failure, FloatArray, Frame, LocalFeatures, Photo, PhotoRef, Regions
 from features.regions import CODE_VERSION as REGIONS_VERSION
 from features.regions import RegionSettings, find_regions
 from features.skin.descriptors import KIND as SKIN
@@ -232,14 +232,14 @@ class Describer:
                 keys[row] = content_key(ref, files.digest(ref.path))
             except PhotoError as error:
                 found[row] = Failure(ref.image_id, ref.path, str(error))
-        names = [name for key in keys.values() for name in self.store_keys(key)]
-        known_parts = np.zeros(len(names), bool) if verify else self.store.contains(digests_of(names))
+        complete: BoolArray = np.zeros(len(keys), bool)
+        if keys and not verify:
+            names = [name for key in keys.values() for name in self.store_keys(key)]
+            complete = np.all(self.store.contains(digests_of(names)).reshape(len(keys), -1), axis=1)
         matrix: FloatArray | None = None
         for position, (row, key) in enumerate(keys.items()):
-            parts = len(names) // len(keys)
-            if not known_parts[
-                position * parts : (position + 1) * parts
-            ].all():  # or in files of the earlier layout, which the index does not know
+            if not complete[position]:
+                # It may lie in files of the earlier layout, which the index does not know.
                 thorough = verify or self.store.has_entry_files()
                 found[row] = self._known(refs[row], key) if thorough else None
                 continue
