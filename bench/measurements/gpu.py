@@ -162,13 +162,22 @@ def _global(material: _Material, device: str) -> PartFigures:
 
 
 def _keypoints(material: _Material, device: str) -> PartFigures:
+    what = f"least share of keypoints at the same place with a cosine above {_SAME_DESCRIPTOR}"
+    settings = material.settings.describe.keypoints
+    return _local(material, device, lambda where: KeypointExtractor(settings, device=where), what)
+
+
+def _local(
+    material: _Material, device: str, extractor_on: Callable[[str], KeypointExtractor | SkinExtractor], what: str
+) -> PartFigures:
+    """Compare what an extractor of local features finds on either device; ``what`` says what is counted."""
+
     def make(where: str) -> Callable[[], list[LocalFeatures]]:
-        extractor = KeypointExtractor(material.settings.describe.keypoints, device=where)
+        extractor = extractor_on(where)
         return lambda: [extractor.extract(*one) for one in material.together]
 
     first, second, cpu, other = _both(make, device, len(material.photos))
     worst = min(_same_keypoints(a, b) for a, b in zip(first, second, strict=True))
-    what = f"least share of keypoints at the same place with a cosine above {_SAME_DESCRIPTOR}"
     return PartFigures(worst, _SAME_KEYPOINTS, what, cpu, other, "photographs")
 
 
@@ -184,14 +193,9 @@ def _same_keypoints(first: LocalFeatures, second: LocalFeatures) -> float:
 
 
 def _skin(material: _Material, device: str) -> PartFigures:
-    def make(where: str) -> Callable[[], list[LocalFeatures]]:
-        extractor = SkinExtractor(material.settings.describe.skin, device=where)
-        return lambda: [extractor.extract(*one) for one in material.together]
-
-    first, second, cpu, other = _both(make, device, len(material.photos))
-    worst = min(_same_keypoints(a, b) for a, b in zip(first, second, strict=True))
     what = f"least share of skin places with a cosine above {_SAME_DESCRIPTOR}"
-    return PartFigures(worst, _SAME_KEYPOINTS, what, cpu, other, "photographs")
+    settings = material.settings.describe.skin
+    return _local(material, device, lambda where: SkinExtractor(settings, device=where), what)
 
 
 def _local_features(material: _Material) -> list[LocalFeatures]:
