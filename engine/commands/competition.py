@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from engine.catalogue.catalog import Catalog
@@ -30,6 +31,7 @@ from engine.competitions.running_time import HOURS, challenge_estimate, read_rat
 from engine.competitions.scenarios import read_scenarios
 from engine.competitions.submission import read_answers, read_submission, score_submission
 from engine.competitions.submission_check import check_submission
+from engine.models.decision import Decision
 from engine.search.individuals import IdentifySettings, KnnSettings
 
 
@@ -44,7 +46,7 @@ def _identify_arguments(parser: argparse.ArgumentParser) -> None:
         "--head", choices=("ranker", "knn"), default="ranker", help="whole engine, or nearest photographs (ranker)"
     )
     rule.add_argument(
-        "--new-odds", type=finite, default=1.0, metavar="W", help="ranker: odds of a new animal beforehand (1)"
+        "--new-odds", type=finite, metavar="W", help="ranker: odds of a new animal beforehand (the model's; else 1)"
     )
     rule.add_argument(
         "--classifier",
@@ -54,11 +56,11 @@ def _identify_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: the model's head, where it has one that knows some of them)",
     )
     rule.add_argument(
-        "--classifier-weight", type=share, default=0.5, metavar="W", help="ranker: of what that head says (0.5)"
+        "--classifier-weight", type=share, metavar="W", help="ranker: of what that head says (the model's; else 0.5)"
     )
-    rule.add_argument("--neighbours", type=positive, default=50, help="knn: photographs that vote (50)")
-    rule.add_argument("--max-distance", type=finite, default=0.62, help="knn: beyond it the animal is new (0.62)")
-    rule.add_argument("--min-confidence", type=finite, default=0.38, help="knn: below it the animal is new (0.38)")
+    rule.add_argument("--neighbours", type=positive, help="knn: photographs that vote (the model's; else 50)")
+    rule.add_argument("--max-distance", type=finite, help="knn: beyond it the animal is new (the model's; else 0.62)")
+    rule.add_argument("--min-confidence", type=finite, help="knn: below it the animal is new (the model's; else 0.38)")
     add_engine_options(parser)
 
 
@@ -74,16 +76,18 @@ def _identify(options: argparse.Namespace) -> int:
             classifier = own
         else:
             say(f"the trained head of the model {matcher.model.name!r} knows none of these individuals: left out")
+    named = {field.name: getattr(options, field.name) for field in fields(Decision)}
+    decision = matcher.model.decision.replace(**{name: value for name, value in named.items() if value is not None})
     run = identify_photographs(
         read_test_photographs(options.test, catalog),
         catalog,
         matcher,
-        IdentifySettings(new_odds=options.new_odds),
+        IdentifySettings(new_odds=decision.new_odds),
         head=options.head,
-        knn=KnnSettings(options.neighbours, options.max_distance, options.min_confidence),
+        knn=KnnSettings(decision.neighbours, decision.max_distance, decision.min_confidence),
         by_encounter=options.by_encounter,
         classifier=classifier,
-        classifier_weight=options.classifier_weight,
+        classifier_weight=decision.classifier_weight,
         progress=ProgressBar("identifying"),
     )
     write_happywhale(run.predictions, options.output)

@@ -9,6 +9,7 @@ from typing import Any
 from engine.commands.console import printable
 from engine.commands.options import Command
 from engine.models.bundle import Model
+from engine.models.decision import Decision
 from engine.models.library import FOLDER_VARIABLE, load_model, model_folders
 from scarmatch.errors import ScarmatchError
 
@@ -63,6 +64,9 @@ def render_model(model: Model) -> str:
         lines.append(f"{name}: {', '.join(values)}")
     for option, value in model.settings.items():
         lines.append(f"option: {option} = {json.dumps(value)}")
+    for name, value in model.decision.to_dict().items():
+        if value != Decision().to_dict()[name]:
+            lines.append(f"identify: {name} = {json.dumps(value)}")
     for part in model.parts:
         place = part.file or f"{part.registered} (comes with scarmatch or its packages)"
         numbers = f"{part.role:<20} {part.size / 1e6:6.1f} MB  {part.sha256[:16]}  {part.licence:<12}"

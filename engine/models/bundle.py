@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from engine.models.decision import Decision
 from features.global_descriptor.descriptor import default_model, same_descriptor
 from features.keypoints.metric import AUTO, DEFAULTS, NONE
 from features.weights import weight_file
@@ -25,7 +26,7 @@ from scarmatch.settings import Settings, SettingsError
 
 FORMAT = "scarmatch-model"
 #: Raised whenever a folder of before would mean something else. Models of every version up to this one are read.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME, CARD_NAME = "model.json", "card.md"
 #: The models that ship. Their registered parts are what the program has, so they need not repeat its hashes.
 SHIPPED_FOLDER = Path(__file__).parent
@@ -94,6 +95,7 @@ class Model:
         settings: options of the engine that it needs, by dotted name, e.g. ``{"verification.max_rotation": 180.0}``.
         animals: what it is for: ``species`` (names in lower case) and ``viewpoints``; empty for any.
         measured: the figures that it was measured with.
+        decision: what ``scarmatch identify`` was tuned to; models of format version 1 have the defaults.
         ignored: dotted names of options that the caller decides, whatever the model says of them.
     """
 
@@ -106,6 +108,7 @@ class Model:
     settings: Mapping[str, Any] = field(default_factory=dict)
     animals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
+    decision: Decision = field(default_factory=Decision)
     ignored: frozenset[str] = frozenset()
 
     def of_role(self, role: str) -> list[Part]:
@@ -205,6 +208,7 @@ class Model:
             "settings": dict(self.settings),
             "animals": {name: list(values) for name, values in self.animals.items()},
             "measured": dict(self.measured),
+            "decision": self.decision.to_dict(),
         }
 
     @classmethod
@@ -302,6 +306,7 @@ def _fields(data: Mapping[str, Any], ships: bool) -> dict[str, Any]:
     known = {
         *("format", "version", "name", "summary", "licence", "made_with"),
         *("parts", "settings", "animals", "measured"),
+        *(["decision"] if data["version"] > 1 else []),
     }
     if set(data) != known:
         raise ValueError(f"its values are not those of a model: {', '.join(sorted(set(data) ^ known))[:80]}")
@@ -323,7 +328,8 @@ def _fields(data: Mapping[str, Any], ships: bool) -> dict[str, Any]:
         raise ValueError("a trained head needs both its network and its centres")
     settings = {str(name): tuple(v) if isinstance(v, list) else v for name, v in dict(data["settings"]).items()}
     animals = {str(name): tuple(map(str, values)) for name, values in dict(data["animals"]).items()}
-    return {**texts, "parts": parts, "settings": settings, "animals": animals, "measured": dict(data["measured"])}
+    tables = {"settings": settings, "animals": animals, "measured": dict(data["measured"])}
+    return {**texts, "parts": parts, **tables, "decision": Decision.from_dict(data.get("decision", {}))}
 
 
 def _check_entry(part: Part) -> None:

@@ -33,6 +33,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.models.bundle import GLOBAL_OPTION, Model
 from engine.models.card import MethodFigures, ReportCard, Step, duration
 from engine.search.matcher import Matcher, MatcherSettings
+from engine.training.decision import tuned_decision
 from engine.training.fold_parts import PHOTOGRAPH_PARTS, FoldSettings, train_part
 from engine.training.model_figures import Answers, figures_of, out_of_fold_answers, reliability_of, worst_answers
 from engine.training.model_writing import write_trained
@@ -161,8 +162,9 @@ def train_model(
     weights = _first_stage(raw.get(chosen, raw[OWN_RANKER]), base, folds) if chosen in fitted else None
     card = _card(folder.name, index, base, plan, run, protocol, answers, figures, chosen)
     ranker = fitted[chosen].ranker if chosen in fitted else None
+    decision = tuned_decision(raw.get(chosen, raw[OWN_RANKER]), base.model.decision)
     beside = base.model.options_beside(base.settings) | _beside(own)
-    model = write_trained(folder, base.model, own, ranker, weights, card, recipe, beside)
+    model = write_trained(folder, base.model, own, ranker, weights, card, recipe, beside, decision)
     plain = base.model.removed_from(base.settings)
     matcher = Matcher(plain, base.store_for(catalog), None, base.workers, base.device, model)
     return TrainedModel(model, card, matcher.index(catalog, progress("describing")), matcher)
@@ -247,7 +249,7 @@ def _fold_pairs(
         own = [image for image in asked if str(int(fold_of[image])) == name]
         if not own:
             continue
-        matcher = _with_parts(base, options[name])
+        matcher = with_parts(base, options[name])
         database = matcher.index(index.catalog, progress("describing"), index.store)
         tables.append(_pairs(database.subset(own), database, matcher, progress("matching")))
         matcher.close()
@@ -259,7 +261,13 @@ def _beside(options: Mapping[str, str]) -> dict[str, Any]:
     return {"shortlist.cosine_weight": 1.0} if GLOBAL_OPTION in options else {}
 
 
-def _with_parts(base: Matcher, options: Mapping[str, str]) -> Matcher:
+def with_parts(base: Matcher, options: Mapping[str, str]) -> Matcher:
+    """Return a matcher as another, with trained parts in place of its model's and no ranker.
+
+    Args:
+        base: whose model and store serve.
+        options: the engine's option of every part that was trained -> its file.
+    """
     settings: MatcherSettings = base.settings
     for name, value in {**options, **_beside(options)}.items():
         settings = settings.with_option(name, str(value))

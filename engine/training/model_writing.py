@@ -20,6 +20,7 @@ from engine.models.bundle import (
     write_model,
 )
 from engine.models.card import ReportCard
+from engine.models.decision import Decision
 from engine.training.fold_parts import FoldSettings
 from reranker.local_evidence import LocalEvidence
 from reranker.ranker import Ranker
@@ -45,6 +46,7 @@ def write_trained(
     card: ReportCard,
     recipe: FoldSettings,
     settings: Mapping[str, Any],
+    decision: Decision,
 ) -> Model:
     """Write the model that a training made.
 
@@ -57,6 +59,7 @@ def write_trained(
         card: the figures.
         recipe: how the parts were trained.
         settings: options of the engine that all was measured with, by dotted name.
+        decision: what ``scarmatch identify`` decides by.
     """
     # torch
     from features.global_descriptor.classifier import CENTRES, FOLDER, NETWORK
@@ -104,6 +107,7 @@ def write_trained(
             settings,
             {},
             {"cross-validated": card.to_dict()["methods"][card.chosen], "base": card.base, "verdict": card.verdict},
+            decision,
         )
         return write_model(model, files, _card_text(card, recipe))
 

@@ -12,6 +12,8 @@ from engine.catalogue.catalog import Catalog, CatalogError
 from engine.commands.main import main
 from engine.competitions.happywhale import check_happywhale, read_happywhale_submission
 from engine.competitions.identification import identify_photographs, read_test_photographs
+from engine.models.bundle import Model, registered_part, write_model
+from engine.models.decision import Decision
 from engine.search.individuals import NEW_INDIVIDUAL
 from engine.search.matcher import Matcher
 from scarmatch.settings import SettingsError
@@ -70,6 +72,23 @@ def test_a_submission_in_one_command(
         truth = pd.read_csv(world / "answers.csv").set_index("image")["individual_id"]
         found = [predictions[name].index(who) < 3 for name, who in truth.items() if who in predictions[name]]
         assert sum(found) >= 3
+
+
+def test_the_model_s_bounds_decide_and_options_replace_them(
+    world: Path, shared_store: Path, tmp_path: Path, quick_options: list[str]
+) -> None:
+    parts = (registered_part("global", "efficientnet_lite0"), registered_part("skin", "beluga-marks"))
+    everybody_is_new = Decision(max_distance=-1.0)
+    model = Model("strict", tmp_path / "strict", "", "Apache-2.0", "0.1.0", parts, decision=everybody_is_new)
+    write_model(model, {}, "# a card\n")
+    output = tmp_path / "submission.csv"
+    arguments = ["identify", str(world / "test_images"), f"--catalog={world / 'train.csv'}", f"--output={output}"]
+    arguments += ["--head=knn", f"--model={model.folder}", f"--store={shared_store}", *quick_options]
+    assert main(arguments) == 0
+    assert {row[0] for row in read_happywhale_submission(output).values()} == {NEW_INDIVIDUAL}
+    assert main([*arguments, "--max-distance=2.5", "--min-confidence=-2"]) == 0
+    found = read_happywhale_submission(output)
+    assert [name for name, row in found.items() if row[0] == NEW_INDIVIDUAL] == ["broken.jpg"]
 
 
 def test_labels_give_a_score_and_encounters_one_answer(made_up_dir: Path, small_settings, shared_store: Path) -> None:

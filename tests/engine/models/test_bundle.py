@@ -24,6 +24,7 @@ from engine.models.bundle import (
     registered_part,
     write_model,
 )
+from engine.models.decision import Decision
 from engine.models.library import FOLDER_VARIABLE, load_model, model_folders
 from engine.search.individuals import rank_individuals
 from engine.search.matcher import Matcher, MatcherSettings
@@ -77,6 +78,16 @@ def test_a_model_comes_back_as_it_was_written_wherever_its_folder_goes(tmp_path:
     assert settings.verification.max_rotation == 180.0
     assert settings.skin_verification.kinds == ("similarity",)
     assert moved.removed_from(settings) == MatcherSettings()
+
+
+def test_what_identify_was_tuned_to_travels_and_older_models_have_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned = Decision(neighbours=9, max_distance=0.4, min_confidence=0.6, new_odds=2.0, classifier_weight=0.25)
+    assert made_model(tmp_path / "zebra", decision=tuned).decision == tuned
+    assert main(["models", str(tmp_path / "zebra")]) == 0
+    assert "identify: max_distance = 0.4" in capsys.readouterr().out
+    assert load_model(Path(__file__).parent / "older-model").decision == Decision()
 
 
 def test_what_the_caller_decides_is_left_to_the_caller(tmp_path: Path) -> None:
@@ -150,9 +161,11 @@ def outside(folder: Path) -> None:
         (lambda folder: (folder / FILE_NAME).unlink(), "holds no model.json"),
         (outside, "a link that leads out of the model's folder"),
         (rewritten(lambda data: data.update(format="other")), "not a model of scarmatch's"),
-        (rewritten(lambda data: data.update(version=2, made_with="9.9")), "made by a newer scarmatch (9.9; format 2"),
+        (rewritten(lambda data: data.update(version=3, made_with="9.9")), "made by a newer scarmatch (9.9; format 3"),
         (rewritten(lambda data: data.update(version=0)), "which no scarmatch ever wrote"),
         (rewritten(lambda data: data.update(more=1)), "its values are not those of a model: more"),
+        (rewritten(lambda data: data["decision"].update(neighbours=0)), "neighbours=0 must be at least 1"),
+        (rewritten(lambda data: data.pop("decision")), "its values are not those of a model: decision"),
         (rewritten(lambda data: data["parts"][2].update(file="../x")), "lies outside the folder"),
         (rewritten(lambda data: data["parts"][2].update(role="brain")), "no part has the role 'brain'"),
         (rewritten(lambda data: data["parts"].append(data["parts"][1])), "more than 1 part(s) of the role 'skin'"),
