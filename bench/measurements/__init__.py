@@ -35,6 +35,7 @@ NAMES = (
     "gpu",
     "choice",
     "species",
+    "parts",
     "generality",
     "review",
     "review_server",

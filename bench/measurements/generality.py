@@ -1,9 +1,9 @@
 """Belugas as if nobody had trained on them: the general model, and what one's own labels buy.
 
-Photographs from above of the held-out whales are asked against all the others: by the belugas' parts with rankers
-fitted out of fold, by the general model, and by models that ``scarmatch train`` makes of 20, 50, 100, ... whales of the
-other half, starting from the general one. Trainings take hours: ``--work`` keeps what is computed, and a stopped run
-goes on.
+Photographs from above of the held-out whales are asked against all the others: by the general model, by models that
+``scarmatch train`` makes of 20, 50, 100, ... whales of the other half, starting from it, and by the belugas' parts with
+a ranker fitted out of fold. Trainings take long, networks above all (``--parts``): ``--work`` keeps what is computed,
+and a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from bench.measurement import Measurement
 from bench.protocols import select
 from bench.results import Result
 from engine.catalogue.catalog import Catalog
+from engine.commands.model_training import parts
 from engine.models.bundle import FILE_NAME, Model
 from engine.models.library import load_model
 from engine.search.matcher import Matcher
-from engine.training.model_figures import Answers, figures_of
+from engine.training.model_figures import Answers, figures_of, out_of_fold_answers
 from engine.training.model_training import train_model
-from engine.training.plan import ModelTrainSettings
-from engine.training.ranker_training import choose_queries
+from engine.training.plan import PARTS, ModelTrainSettings
+from engine.training.ranker_training import choose_queries, labelled_pairs, train_on_pairs
+from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import paired_bootstrap
 
 
@@ -63,19 +65,14 @@ def measure(context: Context) -> GeneralityFigures:
 
 
 def _measure(context: Context, work: Path) -> GeneralityFigures:
-    top = context.index.catalog.subset(list(select(context.index.catalog)))
+    top = context.catalog.subset(list(select(context.catalog)))
     asked = choose_queries(top, context.queries, context.seed)
-    found: dict[str, tuple[int, int, Answers]] = {}
-    general = load_model("generic")
-    found["generic"] = (0, 0, _ask(general, top, asked, context))
-    database = context.top
-    raw = context.matcher.pairs(database.subset(asked), database, progress=context.progress("pairs"), neighbours=True)
-    ranked = context.rankers.rank(raw, len(database))
-    found["beluga"] = (0, 0, Answers.of_pairs(ranked, raw, context.rankers.individual_model))
+    found = {"generic": (0, 0, _ask(load_model("generic"), top, asked, context))}
     for count in context.options.whales or ():
         some = _others(context, count)
         model = _trained(some, work / f"whales-{count}", context)
         found[f"trained on {count} whales"] = (count, len(some), _ask(model, top, asked, context))
+    found["beluga"] = (0, 0, _by_belugas(asked, context))
     theirs = found["generic"][2].average_precisions()
     ways = []
     for name, (whales, photographs, answers) in found.items():
@@ -83,7 +80,16 @@ def _measure(context: Context, work: Path) -> GeneralityFigures:
         gain = paired_bootstrap(answers.average_precisions(), theirs, answers.truth.to_numpy(object))
         numbers = (f.map20, f.top1, f.individual_top1, f.new_auroc, (gain.mean, gain.low, gain.high))
         ways.append(Way(name, whales, photographs, *numbers))
-    return GeneralityFigures(len(asked), int(raw["individual0"].nunique()), tuple(ways))
+    return GeneralityFigures(len(asked), found["generic"][2].truth.nunique(), tuple(ways))
+
+
+def _by_belugas(asked: list[str], context: Context) -> Answers:
+    """Return what a ranker on the belugas' parts answers, fitted on folds of other whales."""
+    database = context.top
+    teach = choose_queries(database.catalog, max(len(asked), context.options.training_queries), context.seed)
+    raw = labelled_pairs(database.subset(teach), database, context.matcher, context.progress("pairs"))
+    trained = train_on_pairs(raw, context.matcher, TrainingSettings(seed=context.seed))
+    return out_of_fold_answers(trained, raw, "all", raw[raw["query_id"].isin(asked)])
 
 
 def _ask(model: Model, catalog: Catalog, asked: list[str], context: Context) -> Answers:
@@ -110,7 +116,7 @@ def _trained(catalog: Catalog, folder: Path, context: Context) -> Model:
     if (folder / FILE_NAME).is_file():
         return load_model(folder)
     base = Matcher(store=context.store, workers=context.options.workers, model="generic")
-    settings = ModelTrainSettings(budget=3600.0 * context.options.hours)
+    settings = ModelTrainSettings(context.options.parts, 3600.0 * context.options.hours)
     return train_model(catalog, base, folder, settings, context.say, context.progress).model
 
 
@@ -136,6 +142,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--whales", type=int, nargs="*", help="train on so many whales of the other half, e.g. 20 50 100"
     )
+    parser.add_argument("--parts", type=parts, default=PARTS, metavar="PART[,PART...]", help="train these (all)")
+    parser.add_argument(
+        "--training-queries", type=int, default=400, help="questions that the belugas' ranker is fitted on (400)"
+    )
     parser.add_argument("--hours", type=float, default=2.0, help="budget of each training (2)")
     parser.add_argument("--work", type=Path, help="keep trained models in this folder")
 
@@ -145,7 +155,7 @@ MEASUREMENT = Measurement(
     figures=GeneralityFigures,
     measure=measure,
     full=full,
+    short=full,
     add_options=add_options,
-    queries=150,
-    ranker=True,
+    queries=200,
 )

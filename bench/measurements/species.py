@@ -169,6 +169,7 @@ MEASUREMENT = Measurement(
     figures=SpeciesFigures,
     measure=measure,
     full=full,
+    short=full,
     add_options=add_options,
     catalog=False,
 )
