@@ -111,6 +111,16 @@ class ReportCard:
         return "every photograph against those of other encounters"
 
     @property
+    def planned_seconds(self) -> float:
+        """What all was expected to take."""
+        return sum(step.expected for step in self.steps if not step.skipped)
+
+    @property
+    def taken_seconds(self) -> float:
+        """What all that was timed took; a stopped run's time is not in it."""
+        return sum(step.taken for step in self.steps if not step.skipped and not math.isnan(step.taken))
+
+    @property
     def worth_using(self) -> bool:
         """True if it is better than the base model, and not by chance."""
         return self.gain[1] > 0

@@ -51,6 +51,7 @@ def test_a_report_card_fits(browser: Browser, tmp_path: Path, width: int) -> Non
     assert page.locator(".tiles dd").all_inner_texts() == ["58 %", "58 %", "58 %", "58 %", "0.58"]
     assert "43 %" in page.locator(".tiles").inner_text()
     assert page.locator("tr.chosen").inner_text().startswith("own parts and ranker")
+    assert page.locator("table tr").last.inner_text().split() == ["all", "2", "min", "2", "min"]
     # The text beside the dots is as large as a caption should be.
     label = page.locator("svg.methods text").first
     assert label.evaluate("one => one.getBoundingClientRect().height") > 9
