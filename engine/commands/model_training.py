@@ -14,7 +14,7 @@ from engine.models.bundle import PART_OPTIONS
 from engine.models.card import ReportCard
 from engine.report.report_card import write_report_card
 from engine.training.model_training import finish, train_model
-from engine.training.plan import PARTS, ModelTrainSettings
+from engine.training.plan import NETWORKS_FROM, PARTS, ModelTrainSettings
 from scarmatch.settings import SettingsError
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -29,11 +29,13 @@ def budget(text: str) -> float:
 
 
 def parts(text: str) -> tuple[str, ...]:
-    """Read names of parts that are separated by commas."""
+    """Read names of parts that are separated by commas, or "all"."""
+    if text.strip() == "all":
+        return PARTS
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in PARTS]
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'} is no part: {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'} is no part: {', '.join(PARTS)}, all")
     return names
 
 
@@ -52,9 +54,10 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parts",
         type=parts,
-        default=PARTS,
+        default=(),
         metavar="PART[,PART...]",
-        help=f"train these only: {', '.join(PARTS)} (default: all that the catalogue and the budget are enough for)",
+        help=f"train these: {', '.join(PARTS)}, or all (default: what is worth its time for so many animals: networks "
+        f"from {NETWORKS_FROM} individuals with two photographs on)",
     )
     parser.add_argument(
         "--backbone", default="", help="of the global descriptor: efficientnet_lite0 .. 2, or one of timm's by name"

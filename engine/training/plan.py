@@ -19,6 +19,8 @@ from scarmatch.settings import Settings, SettingsError
 PARTS = (*PHOTOGRAPH_PARTS, "ranker")
 #: Folds of individuals whose evidence comes from parts that never saw them.
 FOLDS = 3
+#: Parts that cost far more than all others together.
+_NETWORKS = ("skin", "descriptor")
 #: Seconds on one core: to describe a photograph, to match a pair by both cheap matchers, to train the metric of
 #: keypoints for a photograph and for the impostors of a run, for a step of the skin network, and for one photograph in
 #: one pass of the global descriptor's training.
@@ -27,6 +29,10 @@ _DESCRIBE, _PAIR, _METRIC, _IMPOSTORS, _SKIN_STEP, _SHOWN = 0.6, 0.006, 0.25, 8.
 FEWEST_TEACHERS = 4
 #: Fewest individuals with two photographs, and photographs, that teach a part more than they let it remember.
 _SKIN_NEEDS, _DESCRIPTOR_NEEDS = (20, 100), (40, 200)
+#: Individuals with two photographs from which on networks are trained unasked. A descriptor of 145 whales was worse
+#: than an untrained one, of 264 better (bench/NOTES.md, "Learning curve over whales"); a skin network of one's own has
+#: not been seen to help a smaller catalogue, and would take most of the time (`python -m bench parts`).
+NETWORKS_FROM = 250
 #: Steps and passes below which a network is not worth its time, and beyond which it gains nothing.
 _SKIN_STEPS, _EPOCHS = (150, 500), (6, 20)
 
@@ -37,13 +43,14 @@ class ModelTrainSettings(Settings):
 
     Attributes:
         parts: what is trained: "keypoints" (their metric), "skin" (dense descriptors), "descriptor" (the global one)
-            and "ranker" (local evidence, ranker and calibration, which always belongs to it).
+            and "ranker" (local evidence, ranker and calibration, which always belongs to it). Empty for what is worth
+            its time: everything, but the two networks from :data:`NETWORKS_FROM` individuals on only.
         budget: seconds that all may take; networks get what is left, or are skipped.
         backbone: of the global descriptor, as ``train-descriptor`` takes it; "" for EfficientNet-Lite0.
         seed: of everything random.
     """
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = ()
     budget: float = 7200.0
     backbone: str = ""
     seed: int = 0
@@ -130,8 +137,10 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
         ("descriptor", "global descriptor, per fold and for all"),
     ):
         reason, seconds = "", 0.0
-        if part not in settings.parts:
+        if settings.parts and part not in settings.parts:
             reason = "not asked for"
+        elif not settings.parts and part in _NETWORKS and len(teachers) < NETWORKS_FROM:
+            reason = f"rarely worth its time below {NETWORKS_FROM} individuals; --parts all trains it"
         elif part == "keypoints":
             seconds = (folds + 1) * (photographs * _METRIC + _IMPOSTORS)
             reason = "" if seconds <= left else f"would take {duration(seconds)}, {duration(max(left, 0))} are left"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ import pytest
 
 from engine.catalogue.catalog import Catalog, CatalogError
 from engine.commands.main import main
+from engine.competitions.happywhale import read_happywhale_submission
 from engine.demo.species import SpeciesSettings, make_species
+from engine.models.decision import Decision
 from engine.models.library import load_model
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training import fold_parts, model_training
 from engine.training import plan as plan_module
 from engine.training.fold_parts import FoldSettings
 from engine.training.model_training import train_model
-from engine.training.plan import ModelTrainSettings, Plan, make_plan
+from engine.training.plan import PARTS, ModelTrainSettings, Plan, make_plan
 from features.global_descriptor.classifier import TrainedHead
+from features.global_descriptor.timm_trunk import import_timm
+from features.model_file import read_header
 from features.training.settings import TrainSettings
 from features.training.skin_settings import SkinTrainSettings
 from scarmatch.settings import SettingsError
@@ -39,7 +44,7 @@ def labelled(individuals: int, photographs: int, known: int | None = None) -> Ca
 
 
 def test_a_small_catalogue_gets_metric_and_ranker_and_is_told_why_no_more() -> None:
-    plan = make_plan(labelled(10, 2), ModelTrainSettings(), 1, 19)
+    plan = make_plan(labelled(10, 2), ModelTrainSettings(PARTS), 1, 19)
     assert plan.parts == ("keypoints",)
     reasons = {step.name.split(",")[0]: step.skipped for step in plan.steps}
     assert reasons["dense skin network"] == (
@@ -54,9 +59,9 @@ def test_a_small_catalogue_gets_metric_and_ranker_and_is_told_why_no_more() -> N
 
 def test_networks_get_what_the_budget_leaves_or_nothing() -> None:
     catalog = labelled(60, 6)
-    short = make_plan(catalog, ModelTrainSettings(budget=1800), 2, 220)
+    short = make_plan(catalog, ModelTrainSettings(PARTS, 1800), 2, 220)
     assert "skin" not in short.parts and "of the budget are left" in short.steps[2].skipped
-    longer, longest = (make_plan(catalog, ModelTrainSettings(budget=hours * 3600), 2, 220) for hours in (2, 30))
+    longer, longest = (make_plan(catalog, ModelTrainSettings(PARTS, hours * 3600), 2, 220) for hours in (2, 30))
     assert 150 <= longer.skin_steps < longest.skin_steps == 500
     assert longest.epochs == 20 and longest.parts == ("keypoints", "skin", "descriptor")
     assert longest.seconds < 30 * 3600
@@ -64,6 +69,16 @@ def test_networks_get_what_the_budget_leaves_or_nothing() -> None:
     assert none.parts == () and none.steps[1].skipped == "not asked for"
     with pytest.raises(SettingsError, match="no part is called 'brain'"):
         ModelTrainSettings(parts=("brain",))
+
+
+def test_networks_are_left_to_those_who_ask_or_have_many_animals() -> None:
+    small, large = labelled(40, 5), labelled(250, 4)
+    plan = make_plan(small, ModelTrainSettings(), 2, 200)
+    assert plan.parts == ("keypoints",) and plan.seconds < 1800
+    told = "rarely worth its time below 250 individuals; --parts all trains it"
+    assert [step.skipped for step in plan.steps[1:4]] == ["", told, told]
+    assert make_plan(small, ModelTrainSettings(PARTS, 8 * 3600), 2, 200).parts == ("keypoints", "skin", "descriptor")
+    assert make_plan(large, ModelTrainSettings(budget=60 * 3600), 2, 220).parts == ("keypoints", "skin", "descriptor")
 
 
 def test_a_large_catalogue_asks_no_more_than_the_time_allows_and_everybody_in_turn() -> None:
@@ -170,6 +185,41 @@ def test_networks_are_trained_per_fold_and_go_into_the_model_with_their_head(
     assert len(answers) == 3 and answers["probability"].between(0, 1).all()
 
 
+def test_a_backbone_of_timm_is_trained_kept_in_a_model_loaded_and_asked(
+    catalog: Catalog, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        import_timm()
+    except SettingsError as error:
+        pytest.skip(str(error))
+
+    def tiny(plan: Plan, settings: ModelTrainSettings) -> FoldSettings:
+        recipe = tiny_networks(plan, settings)
+        small = {"input_size": (64, 64), "small_size": (64, 64)}
+        return dataclasses.replace(recipe, descriptor=recipe.descriptor.replace(backbone=settings.backbone, **small))
+
+    monkeypatch.setattr(model_training, "recipe_of", tiny)
+    monkeypatch.setattr(plan_module, "_DESCRIPTOR_NEEDS", (2, 8))
+    monkeypatch.setattr(model_training, "_choose", lambda figures: model_training.OWN_PARTS)
+    settings = ModelTrainSettings(("descriptor", "ranker"), 90 * 3600, "resnet18")
+    trained = train_model(catalog, quick_matcher("generic", store), tmp_path / "model", settings)
+    moved = (tmp_path / "model").rename(tmp_path / "elsewhere")
+    model = load_model(moved)
+    assert model.classifier is not None and model.decision == trained.model.decision != Decision()
+    network = model.path("global")
+    assert network is not None and read_header(network)["backbone"] == "resnet18"
+    # Both heads answer for animals that it was trained on, by the command that its owner's friends would give.
+    asked, output = tmp_path / "asked", tmp_path / "answers.csv"
+    asked.mkdir()
+    for path in catalog.table["path"].iloc[::4]:
+        shutil.copy(path, asked)
+    command = ["identify", str(asked), f"--catalog={catalog.root}", f"--output={output}", f"--model={moved}"]
+    for head in ("knn", "ranker"):
+        assert main([*command, f"--head={head}", f"--store={store}", "--workers=1"]) == 0
+        found = read_happywhale_submission(output)
+        assert len(found) == 4 and all(len(row) == 5 for row in found.values())
+
+
 def test_the_simplest_way_that_no_other_beats_is_chosen() -> None:
     def figures(**values: float) -> dict[str, Any]:
         one = model_training.MethodFigures(9, 3, (0, 0, 0), 0, 0, 0, 0, 0, 0)
@@ -208,6 +258,6 @@ def test_what_names_a_part_is_refused(catalog: Catalog, tmp_path: Path, capsys: 
     command = ["train", str(catalog.root), f"--output={tmp_path / 'm'}"]
     assert main([*command, "--set=mutual_nn.metric=none"]) == 1
     assert "--set mutual_nn.metric names a part" in capsys.readouterr().err
-    for wrong in ("--budget=soon", "--parts=brain", "--budget=0h"):
+    for wrong in ("--budget=soon", "--parts=brain", "--parts=", "--budget=0h"):
         with pytest.raises(SystemExit, match="2"):
             main([*command, wrong])
