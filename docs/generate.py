@@ -30,6 +30,7 @@ SETTINGS = {
     "CandidateFilter": ("Candidates", "options of `scarmatch match`; `Matcher.match(..., candidates)`"),
     "IdentifySettings": ("New individuals", "options of `scarmatch identify`; `identify_photographs(...)`"),
     "KnnSettings": ("The head of nearest neighbours", "options of `scarmatch identify --head knn`"),
+    "Decision": ("What a model decides by", "part of a model; options of `scarmatch identify` for one run"),
     "ExportSettings": ("Exports", "options of `scarmatch export`; `export_catalog(...)`"),
     "AuditSettings": ("Audits", "options of `scarmatch audit`; `audit_catalog(...)`"),
     "FusionSettings": ("Fusion without a ranker", "`reranker.fusion`"),
