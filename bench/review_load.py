@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -60,13 +61,17 @@ def _table(folder: Path, questions: int) -> pd.DataFrame:
     days = pd.Timestamp(2020, 1, 1) + pd.to_timedelta(np.arange(count) % 700, unit="D")
     return pd.DataFrame(
         {
-            "image_id": [f"photo{number:05d}" for number in range(count)],
+            "image_id": [_photograph(number) for number in range(count)],
             "path": str(folder / "one.jpg"),
             "individual_id": names,
             "viewpoint": "top",
             "date": days,
         }
     )
+
+
+def _photograph(number: int) -> str:
+    return f"photo{number:05d}"
 
 
 def start_server(folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -115,6 +120,49 @@ async def one_client(
             answer.raise_for_status()
             keys.append(key)
     return pages, decisions, keys
+
+
+async def decide_until_killed(
+    process: subprocess.Popen[str], address: str, clients: int, questions: list[str], prefix: str, seconds: float
+) -> dict[str, tuple[str, str]]:
+    """Decide from many clients at once until the server is killed (SIGKILL) under their hands.
+
+    Args:
+        process: the server. address: its own. clients: that decide at once, without a pause.
+        questions: what they decide about. prefix: of the decisions' keys.
+        seconds: from the first decision that it acknowledged until the kill.
+
+    Returns:
+        What it acknowledged: a decision's key -> its photographs.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    first = asyncio.Event()
+    async with httpx.AsyncClient(base_url=address.split("/enter")[0], timeout=60.0, follow_redirects=True) as client:
+        (await client.get(address)).raise_for_status()
+        token = (await client.get("/api/session")).json()
+        headers = {token["header"]: token["token"]}
+
+        async def decide(number: int) -> None:
+            rng, turn = np.random.default_rng(number), 0
+            while True:
+                key, pair = f"{prefix}-{number}-{turn}", (str(rng.choice(questions)), _photograph(turn))
+                decision = {"kind": "different", "images": pair, "key": key}
+                try:
+                    answer = await client.post("/api/decisions", json={"decisions": [decision]}, headers=headers)
+                except httpx.TransportError:  # killed before it answered
+                    return
+                answer.raise_for_status()
+                known[key], turn = pair, turn + 1
+                first.set()
+
+        async def kill() -> None:
+            await first.wait()
+            await asyncio.sleep(seconds)
+            process.kill()
+
+        await asyncio.gather(kill(), *(decide(number) for number in range(clients)))
+    process.wait()
+    return known
 
 
 async def invitations(address: str, count: int) -> list[str]:

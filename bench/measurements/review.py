@@ -208,10 +208,37 @@ def full(result: Result[ReviewFigures]) -> str:
     return f"{markdown.table(heads, rows)}\n\n{footing}"
 
 
+#: Decisions, as shares of the number of questions, of which the documents tell.
+_SHOWN = (0.0, 0.5, 1.0, 2.0)
+
+
+def short(result: Result[ReviewFigures]) -> str:
+    """Return some points of the learning curves as Markdown."""
+    figures = result.figures
+    steps = [round(share * figures.questions) for share in _SHOWN]
+    curves: dict[tuple[str, float], dict[int, CurvePoint]] = {}
+    for point in figures.curve:
+        curves.setdefault((point.order, point.errors), {})[point.decisions] = point
+    heads = ["order", "errors", *(f"mAP@20 after {step} decisions" for step in steps)]
+    heads += [f"first individual right after {step}" for step in steps]
+    rows = [
+        [
+            order,
+            f"{errors:.0%}",
+            *(f"{points[step].map20.mean:.3f}" if step in points else "" for step in steps),
+            *(f"{points[step].top1.mean:.2f}" if step in points else "" for step in steps),
+        ]
+        for (order, errors), points in curves.items()
+    ]
+    footing = f"{figures.questions} questions of {figures.whales} whales among {figures.photographs:,} photographs."
+    return f"{markdown.table(heads, rows)}\n\n{footing}"
+
+
 MEASUREMENT = Measurement(
     title="What decisions bring",
     figures=ReviewFigures,
     measure=measure,
     full=full,
+    short=short,
     queries=160,
 )

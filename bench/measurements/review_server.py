@@ -2,8 +2,9 @@
 
 Clients at once, each in a session of its own, walk through the queue of a review that has thousands of decisions in its
 table: a page, a decision, the next page, without a pause to think. The server runs in a process of its own, with
-questions and answers that are made up, so that nothing is measured but the server. Then a process that writes decisions
-is killed (SIGKILL) at random moments; every row that it had acknowledged must be in the file.
+questions and answers that are made up, so that nothing is measured but the server. Then it is killed (SIGKILL) at
+random moments while the clients decide, started again on the same file, and killed again; every decision that it had
+acknowledged to a client must be in the file, as it was made.
 
 Figures: milliseconds until a page and until a decision is answered (median and 95 of 100), decisions acknowledged and
 found again, and kills with the decisions that were acknowledged and lost.
@@ -13,10 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +25,11 @@ from bench.context import Context
 from bench.figures import Figures
 from bench.measurement import Measurement
 from bench.results import Result
-from bench.review_load import fill, invitations, one_client, start_server
+from bench.review_load import decide_until_killed, fill, invitations, one_client, start_server
 from engine.review.decision_table import ReviewFile
 
-#: Writes decisions until it is killed, and says which row is acknowledged as soon as it is.
-_WRITER = """
-import sys
-from engine.review.decision_table import ReviewFile
-from engine.review.decisions import Decision
-with ReviewFile(sys.argv[1]) as review:
-    for turn in range(1000000):
-        row, = review.append([Decision("same", sys.argv[2], (f"q{turn}", f"c{turn}"))])
-        print(row.number, f"q{turn}", flush=True)
-"""
+#: Seconds from the first decision that a server acknowledged until it is killed, at most.
+_LONGEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,8 +66,8 @@ def measure(context: Context) -> ReviewServerFigures:
             process.wait()
         with ReviewFile(folder / "review.sqlite") as file:
             rows = {one.key for one in file.decisions()}
-        context.say(f"killing a writer {options.kills} times")
-        known, lost = _kills(folder / "killed.sqlite", options.kills, context.seed)
+        context.say(f"killing the server {options.kills} times")
+        known, lost = _kills(folder, options.kills, options.clients, questions, context.seed)
     return ReviewServerFigures(
         clients=options.clients,
         decisions_before=options.decisions,
@@ -105,22 +95,17 @@ async def _load(
     return pages, decisions, keys  # type: ignore[return-value]
 
 
-def _kills(file: Path, kills: int, seed: int) -> tuple[int, int]:
-    """Kill a writer at random moments; return the rows that it acknowledged, and how many of them are not there."""
-    rng, known = np.random.default_rng(seed), []
+def _kills(folder: Path, kills: int, clients: int, questions: list[str], seed: int) -> tuple[int, int]:
+    """Kill the server at random moments; return how many decisions it acknowledged, and how many of them are lost."""
+    rng = np.random.default_rng(seed)
+    known: dict[str, tuple[str, str]] = {}
     for turn in range(kills):
-        command = [sys.executable, "-c", _WRITER, str(file), f"turn {turn}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            known.append((writer.stdout.readline().split(), turn))
-            time.sleep(float(rng.uniform(0.0, 0.08)))
-            writer.kill()
-            # The last line may be cut short: its row was not acknowledged to anybody.
-            known += [(line.split(), turn) for line in writer.stdout.read().splitlines(True) if line.endswith("\n")]
-    with ReviewFile(file) as review:
-        rows = {one.number: (one.images[0], one.who) for one in review.decisions()}
-    lost = sum(rows.get(int(number)) != (image, f"turn {turn}") for (number, image), turn in known)
-    return len(known), lost
+        process, address = start_server(folder)
+        seconds = float(rng.uniform(0.0, _LONGEST))
+        known |= asyncio.run(decide_until_killed(process, address, clients, questions, f"kill {turn}", seconds))
+    with ReviewFile(folder / "review.sqlite") as file:
+        there = {one.key: one.images for one in file.decisions()}
+    return len(known), sum(there.get(key) != images for key, images in known.items())
 
 
 def full(result: Result[ReviewServerFigures]) -> str:
@@ -134,7 +119,8 @@ def full(result: Result[ReviewServerFigures]) -> str:
     table = markdown.table(["", "answered", "median", "95 of 100", "lost"], rows)
     footing = (
         f"{f.clients} clients at once, without a pause to think, on a review of {f.questions:,} questions with "
-        f"{f.decisions_before:,} decisions in its table. Kills: a process that writes decisions, at random moments."
+        f"{f.decisions_before:,} decisions in its table. Kills (SIGKILL): of the server, at random moments, while they "
+        "decide."
     )
     return f"{table}\n\n{footing}"
 
@@ -144,7 +130,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decisions", type=int, default=10_000, help="decisions in the table beforehand (10,000)")
     parser.add_argument("--questions", type=int, default=500, help="questions in the queue (500)")
     parser.add_argument("--rounds", type=int, default=10, help="pages, and decisions, of each client (10)")
-    parser.add_argument("--kills", type=int, default=50, help="times that a writer is killed (50)")
+    parser.add_argument("--kills", type=int, default=50, help="times that the server is killed (50)")
 
 
 MEASUREMENT = Measurement(
@@ -152,6 +138,7 @@ MEASUREMENT = Measurement(
     figures=ReviewServerFigures,
     measure=measure,
     full=full,
+    short=full,
     add_options=_options,
     catalog=False,
 )

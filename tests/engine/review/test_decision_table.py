@@ -151,7 +151,7 @@ def test_a_decision_that_says_nothing_is_refused(change: dict[str, object], word
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
 def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     rng, file, known = np.random.default_rng(5), tmp_path / "review.sqlite", []
-    for turn in range(4):  # `python -m bench review_kills` does it fifty times
+    for turn in range(4):  # `python -m bench review_server` kills whole servers, fifty times
         writer = subprocess.Popen([sys.executable, "-c", WRITER, file, f"turn {turn}"], stdout=subprocess.PIPE)
         assert writer.stdout is not None
         known.append(writer.stdout.readline().decode().split())
