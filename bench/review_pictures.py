@@ -1,4 +1,4 @@
-"""The tutorial's pictures of a review, on a made-up catalogue: the queue, a question, a contradiction.
+"""The tutorial's pictures of a review, on a made-up catalogue: the queue, a question, a contradiction, the exports.
 
 ::
 
@@ -91,6 +91,10 @@ def photograph(page: Page, address: str) -> dict[str, bytes]:
     page.goto(f"{base}/contradictions")
     page.wait_for_timeout(2000)
     shots["review-contradictions"] = page.screenshot()
+    page.goto(f"{base}/exports")
+    page.locator("select[name=occasions]").select_option("month")
+    page.wait_for_timeout(2000)
+    shots["review-exports"] = page.screenshot()
     page.goto(f"{base}/question?image={sure[4]['images'][0] if len(sure) > 4 else questions[-1]['images'][0]}")
     page.wait_for_selector('[data-layer="inliers"]:enabled', timeout=_PATIENCE * 1000)
     page.keyboard.press("i")

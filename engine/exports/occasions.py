@@ -112,7 +112,7 @@ def _dated(catalog: Catalog, settings: ExportSettings) -> tuple[pd.DataFrame, li
         notes.append(f"{photographs(int((~dated).sum()))} left out: without a date")
     if not table.loc[dated, "individual_id"].notna().any():
         raise ExportError(
-            f"{catalog.root}: no dated photograph has a name; name individuals first, or give --decisions"
+            f"{catalog.root}: no dated photograph has a name; name some first, or add their decisions (--decisions)"
         )
     return table[dated], notes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,7 @@ from engine.catalogue.catalog import Catalog
 from engine.exports.records import ExportError, photographs
 from engine.review.decision_table import ReviewFile
 from engine.review.decisions import Decision
-from engine.review.replay import replay_on
+from engine.review.replay import ReviewState, replay_on
 from engine.review.reviewed import named_as_today, with_new_photographs
 
 CERTAINTIES = ("guessing", "fairly sure", "certain")
@@ -38,8 +37,7 @@ def catalogue_today(
         ExportError: there is no such file.
         ReviewError: the file is no review's.
     """
-    if min_certainty not in CERTAINTIES:
-        raise ExportError(f"there is no certainty {min_certainty!r}; choose among {', '.join(CERTAINTIES)}")
+    _refuse_unknown(min_certainty)
     if decisions is None:
         return catalog, ()
     if not decisions.is_file():
@@ -47,26 +45,45 @@ def catalogue_today(
     with ReviewFile(decisions) as review:
         rows = review.decisions()
         every = with_new_photographs(catalog, review)
-    state = replay_on(every.table, rows, votes)
+    return names_today(every, replay_on(every.table, rows, votes), min_certainty)
+
+
+def names_today(every: Catalog, state: ReviewState, min_certainty: str = "guessing") -> tuple[Catalog, tuple[str, ...]]:
+    """Return a catalogue under the names that a replay gives, and what there is to say of it.
+
+    Args:
+        every: the catalogue with the photographs that the review added.
+        state: the replay of all decisions.
+        min_certainty: as :func:`catalogue_today` takes it.
+
+    Raises:
+        ExportError: there is no such certainty.
+    """
+    _refuse_unknown(min_certainty)
     today = named_as_today(every, state)
     notes = []
     if state.contradictions():
         notes.append(
-            f"{len(state.contradictions()):,} contradictions stand in the review; what had no name before stays without"
+            f"contradictions that stand in the review: {len(state.contradictions()):,}; what had no name before stays "
+            "without"
         )
     if min_certainty != CERTAINTIES[0]:
-        today, more = _certain(every, today, rows, votes, min_certainty)
+        today, more = _certain(every, today, state, min_certainty)
         notes += more
     return today, tuple(notes)
 
 
-def _certain(
-    every: Catalog, today: Catalog, rows: Sequence[Decision], votes: int, min_certainty: str
-) -> tuple[Catalog, list[str]]:
+def _refuse_unknown(certainty: str) -> None:
+    if certainty not in CERTAINTIES:
+        raise ExportError(f"there is no certainty {certainty!r}; choose among {', '.join(CERTAINTIES)}")
+
+
+def _certain(every: Catalog, today: Catalog, state: ReviewState, min_certainty: str) -> tuple[Catalog, list[str]]:
     """Take away the names that rest on less certain decisions; return the catalogue left and notes."""
     least = CERTAINTIES.index(min_certainty)
+    rows = state.decisions
     sure = [one for one in rows if one.kind not in _NAMING or _certainty(one) >= least]
-    certain = replay_on(every.table, sure, votes)
+    certain = replay_on(every.table, sure, state.votes_needed)
     names = today.table["individual_id"]
     kept = [name if name == certain.name(image) else None for image, name in zip(today.ids, names, strict=True)]
     lost = sum(name is not None for name in names) - sum(name is not None for name in kept)

@@ -38,7 +38,7 @@ def write_wildbook(catalog: Catalog, output: Path, settings: ExportSettings) -> 
     """
     if not settings.location.strip():
         raise ExportError(
-            "Wildbook asks where every encounter was: give --location, one of the ids in its menu of locations"
+            "Wildbook asks where every encounter was: name the location (--location), an id of its menu of locations"
         )
     table, notes = those_there(catalog.table)
     dated = table["earliest"].notna() & (table["earliest"].dt.year == table["latest"].dt.year)
@@ -118,8 +118,8 @@ def _species(species: str | None, settings: ExportSettings) -> tuple[str, str]:
             return words[0].capitalize(), words[1].lower()
     unknown = "no species" if species is None else f"'{species}'"
     raise ExportError(
-        f"the catalogue gives {unknown}, Wildbook asks for genus and epithet: give --species, "
-        'as in --species "Delphinapterus leucas"'
+        f"the catalogue gives {unknown}, Wildbook asks for genus and epithet: name the species (--species), "
+        'as in "Delphinapterus leucas"'
     )
 
 

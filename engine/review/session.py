@@ -160,6 +160,14 @@ class Review:
         """Return an individual's photographs today, [] if there is none of that name."""
         return self.state.photographs_of(name)
 
+    def when(self, image: str) -> str:
+        """Return what is known of when a photograph was taken: YYYY-MM-DD, YYYY-MM or YYYY, "" if nothing is."""
+        row = self.rows[image]
+        if not is_known(row["earliest"]) or not is_known(row["latest"]):
+            return ""
+        first, last = (row[name].isoformat()[:10] for name in ("earliest", "latest"))
+        return next((first[:length] for length in (10, 7, 4) if first[:length] == last[:length]), "")
+
     def day(self, image: str) -> str:
         """Return the day on which a photograph was taken, YYYY-MM-DD, "" if it is not known."""
         date = self.rows[image]["date"]

@@ -141,7 +141,7 @@ def test_the_whole_way(browser: Browser, server: Server) -> None:
     expect(page.locator(".sheet .name", has_text="Sedna")).to_be_visible()
 
     with page.expect_download() as download:
-        page.goto(page.url.replace("/individuals", "/more"))
+        page.goto(page.url.replace("/individuals", "/exports"))
         page.get_by_text("names.csv").click()
     table = pd.read_csv(download.value.path())
     assert set(table.loc[table["image_id"] == second, "individual_id"]) == {"Sedna"}
@@ -160,7 +160,7 @@ def test_on_a_telephone_by_touch(browser: Browser, server: Server) -> None:
     expect(page.locator("#toast")).to_contain_text("Cannot tell")
     page.locator('[data-decide="undo"]').click()
     expect(page.locator("#question-name")).to_have_text(name)
-    for place in ("/contradictions", "/individuals", "/decisions", "/more", "/interface"):
+    for place in ("/contradictions", "/individuals", "/decisions", "/exports", "/interface"):
         page.goto(base_of(page) + place)
         assert fits(page), place
     context.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.review.server.hall import Hall
 
 pytestmark = pytest.mark.slow
-PAGES = ("/", "/question?image=q1", "/contradictions", "/individuals", "/individual?name=A", "/decisions", "/more")
+PAGES = ("/", "/question?image=q1", "/contradictions", "/individuals", "/individual?name=A", "/decisions", "/exports")
 LONG = "Quite a long name that somebody gave to an animal, without any thought of telephones"
 #: What a person can do something with; a screen reader tells its name.
 CONTROLS = "button|link|textbox|searchbox|combobox|checkbox|slider|spinbutton"

@@ -41,7 +41,7 @@ _TRIES, _PAUSE = 5, 30.0
 TOKEN_HEADER = "x-review-token"
 #: Set by the pages, when a reviewer says who it is.
 NAME_COOKIE = "scarmatch_reviewer"
-UPLOADS = ("/api/photographs",)
+UPLOADS = ("/api/photographs", "/api/names")
 
 
 @dataclass

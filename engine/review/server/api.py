@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, File, Form, Query, Request, Response, UploadFile
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from engine.catalogue.catalog import CatalogError
-from engine.exports.records import ExportError
 from engine.review.decisions import Decision, ReviewError
 from engine.review.naming import free_name, last_of, preview
 from engine.review.queue import ORDERS, Wanted
 from engine.review.server.access import TOKEN_HEADER
+from engine.review.server.exports import histories_of, today_of
 from engine.review.server.hall import Hall, asked, contradiction_out, hall_of, session_of
 from engine.review.server.interface import (
+    CaptureHistoriesOut,
     ContradictionOut,
     DecidedOut,
     DecisionIn,
     DecisionOut,
+    ExportWishes,
+    NamesOut,
     PreviewOut,
     ProgressOut,
     QuestionOut,
@@ -29,7 +35,9 @@ from engine.review.server.interface import (
     UploadOut,
 )
 from engine.review.server.kept_filters import wanted_of
+from engine.review.server.names_upload import decide_in_turn, names_in
 from engine.review.server.uploads import take_upload
+from engine.review.server.wording import decision_in_words
 from engine.review.standing import OPEN
 from features.photo import PhotoError
 
@@ -253,14 +261,41 @@ async def layer_picture(request: Request, name: str) -> Response:
 
 
 @routes.get("/api/exports/{name}", summary="Download the review")
-async def export(request: Request, name: str) -> Response:
-    """Return a file made from the decisions: see `/more` for those that there are."""
+async def export(request: Request, name: str, wishes: Annotated[ExportWishes, Query()]) -> Response:
+    """Return a file made from the decisions: see `/exports` for those that there are."""
     hall = hall_of(request)
     if name not in hall.exports:
         return JSONResponse({"error": f"there is no export {name!r}: {', '.join(hall.exports)}"}, 404)
-    file_name, kind, make = hall.exports[name]
+    offer = hall.exports[name]
+    folder = tempfile.TemporaryDirectory(prefix="scarmatch-download-")
+    file = Path(folder.name) / offer.name
     try:
-        content = make(hall.now())
-    except ExportError as why:
-        return JSONResponse({"error": str(why)}, 400)
-    return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{file_name}"'})
+        await run_in_threadpool(offer.prepare(hall.now(), wishes), file)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return FileResponse(file, media_type=offer.kind, filename=offer.name, background=BackgroundTask(folder.cleanup))
+
+
+@routes.get("/api/capture-histories", summary="Who was captured when")
+async def histories(request: Request, wishes: Annotated[ExportWishes, Query()]) -> CaptureHistoriesOut:
+    """Return what an export of capture histories would hold."""
+    today, notes = today_of(hall_of(request).now(), wishes)
+    return await run_in_threadpool(histories_of, today, notes, wishes)
+
+
+@routes.post("/api/names", summary="Names from a table")
+async def names(
+    request: Request,
+    files: Annotated[list[UploadFile], File(description="a CSV or Excel table, and its key if Wildbook has one")],
+    look: Annotated[bool, Form(description="only say what would be decided")] = False,
+) -> NamesOut:
+    """Turn a table of photographs and names, of Wildbook or a spreadsheet, into decisions that can be taken back."""
+    hall, who = hall_of(request), session_of(request).who
+    today, _ = today_of(hall.now(), ExportWishes())
+    sent = [(one.file, one.filename or "") for one in files]
+    found = await run_in_threadpool(names_in, sent, today, who)
+    if not look:
+        await decide_in_turn(hall.writing, found.decisions)
+    changes = [decision_in_words(one) for one in found.decisions]
+    return NamesOut(changes=changes, notes=list(found.notes), decided=not look)

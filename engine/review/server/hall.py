@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from engine.review.contradictions import Contradiction
 from engine.review.decisions import Decision
 from engine.review.matching import layers_file
 from engine.review.server.access import Access, Session
+from engine.review.server.exports import Offer
 from engine.review.server.interface import (
     CandidateOut,
     ContradictionOut,
@@ -50,7 +51,7 @@ class Hall:
         title: of the pages.
         confidence: whether pages ask how sure a reviewer is.
         largest: bytes of an upload.
-        exports: what else can be downloaded: name -> (file name, kind, what makes its content).
+        exports: what can be downloaded, by name.
         writing: makes decisions.
     """
 
@@ -62,7 +63,7 @@ class Hall:
     title: str
     confidence: bool
     largest: int
-    exports: dict[str, tuple[str, str, Callable[[Review], bytes]]]
+    exports: dict[str, Offer]
     writing: Writing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +76,7 @@ class Hall:
             if len(self._looks) >= _LOOKS:
                 self._looks.clear()
             row = self.review.rows[image]
-            meta = [self.review.day(image) or "date unknown", text_of(row["viewpoint"]) or "view unknown"]
+            meta = [self.review.when(image) or "date unknown", text_of(row["viewpoint"]) or "view unknown"]
             self._looks[image] = {
                 "image": image,
                 "name": text_of(image),

@@ -147,3 +147,61 @@ class UploadOut(BaseModel):
 
     image: str
     question: str
+
+
+class ExportWishes(BaseModel):
+    """What an export is to hold; each form reads what concerns it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    occasions: Literal["day", "week", "month", "year", "breaks"] = Field(
+        default="year", description="what a capture occasion is"
+    )
+    breaks: str = Field(
+        default="", max_length=10_000, description="first days of own occasions and the end, between commas"
+    )
+    sides: list[str] = Field(default=[], max_length=100, description="viewpoints that count as captures; all if none")
+    empty_occasions: bool = Field(default=False, description="keep occasions in which no photograph was taken")
+    min_certainty: Literal["guessing", "fairly sure", "certain"] = Field(
+        default="guessing", description="names that rest on less certain decisions are left out"
+    )
+    location: str = Field(default="", max_length=200, description="Wildbook's location id of all encounters")
+    species: str = Field(default="", max_length=200, description="genus and epithet where the catalogue has none")
+    submitter: str = Field(default="", max_length=200, description="user name in Wildbook")
+    sheet: Literal["xlsx", "csv"] = Field(default="xlsx", description="kind of Wildbook's sheets")
+
+
+class OccasionOut(BaseModel):
+    """One capture occasion."""
+
+    name: str
+    first_day: str
+    last_day: str
+    individuals: int = Field(description="that were captured")
+    photographs: int = Field(description="of the sides that count, those without a name too")
+
+
+class HistoryOut(BaseModel):
+    """One individual's capture history."""
+
+    name: str
+    history: str = Field(description="1 for each occasion on which it was captured, 0 for others")
+    photographs: int
+    first_seen: str
+    last_seen: str
+
+
+class CaptureHistoriesOut(BaseModel):
+    """Who was captured when."""
+
+    occasions: list[OccasionOut]
+    individuals: list[HistoryOut]
+    notes: list[str] = Field(description="what does not count, and why")
+
+
+class NamesOut(BaseModel):
+    """What a table of names amounts to."""
+
+    changes: list[str] = Field(description="the decisions, in words")
+    notes: list[str] = Field(description="what was left out, and why")
+    decided: bool = Field(description="False if it was only looked at")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,11 +15,13 @@ from engine.review.decisions import Decision
 from engine.review.queue import ORDERS
 from engine.review.server.access import TOKEN_HEADER
 from engine.review.server.descriptions import operations_of, records_of
+from engine.review.server.exports import ASKED_FOR
 from engine.review.server.hall import Hall, hall_of, picture_address, session_of
 from engine.review.server.kept_filters import filters, keep, wanted_of
 from engine.review.server.question_page import question_page, sentence_of
 from engine.review.server.sign_in import sign_in_page
 from engine.review.server.templates import render, static
+from engine.review.server.wording import decision_in_words
 from engine.review.standing import CONTRADICTORY, DECIDED, NO_MATCH, OPEN, STATUSES, WAITING, Standing
 
 routes = APIRouter(include_in_schema=False)
@@ -241,39 +244,23 @@ def _contradiction(hall: Hall, one: Contradiction) -> dict[str, Any]:
 
 def _photograph(hall: Hall, image: str) -> dict[str, Any]:
     look = hall.look(image)
-    return {"image": image, "file": look["name"], "picture": picture(hall, image), "meta": look["meta"]}
-
-
-_SAID = {
-    "same": "{0} shows the same animal as {1}",
-    "different": "{0} shows another animal than {1}",
-    "cannot_tell": "{0} and {1}: cannot tell",
-    "not_comparable": "{0} and {1} cannot be compared",
-}
+    return {
+        "image": image,
+        "file": look["name"],
+        "picture": picture(hall, image),
+        "large": picture_address(image),
+        "meta": look["meta"],
+    }
 
 
 def _decision(one: Decision) -> dict[str, Any]:
-    images = [text_of(image) for image in one.images]
-    some = ", ".join(images[:3]) + (f" and {len(images) - 3} more" if len(images) > 3 else "")
-    texts = {
-        "new_individual": f"{some}: a new individual, {one.name}",
-        "split": f"{some} split off {one.individual}: {one.name}",
-        "move": f"{some} moved to {one.name}",
-        "merge": f"{one.individual} merged into {one.name}",
-        "rename": f"{one.individual} renamed {one.name}",
-        "skip": f"{some} put off",
-        "undo": f"decision {one.target} taken back",
-    }
-    text = _SAID[one.kind].format(*images) if one.kind in _SAID else texts[one.kind]
-    probability = "" if one.probability is None else f"{one.probability:.3f}"
-    at = one.at[:19].replace("T", " ")
     return {
         "number": one.number,
-        "text": text,
+        "text": decision_in_words(one),
         "who": one.who,
-        "at": at,
+        "at": one.at[:19].replace("T", " "),
         "confidence": one.confidence,
-        "probability": probability,
+        "probability": "" if one.probability is None else f"{one.probability:.3f}",
     }
 
 
@@ -307,7 +294,7 @@ async def individuals(request: Request) -> HTMLResponse:
 
 
 def _seen(hall: Hall, images: list[str]) -> str:
-    dates = sorted(day for image in images if (day := hall.review.day(image)))
+    dates = sorted(day for image in images if (day := hall.review.when(image)))
     if not dates:
         return "dates unknown"
     return f"seen {dates[0]}" if dates[0] == dates[-1] else f"seen {dates[0]} to {dates[-1]}"
@@ -350,12 +337,17 @@ async def decisions(request: Request) -> HTMLResponse:
     )
 
 
-@routes.get("/more")
-async def more(request: Request) -> HTMLResponse:
-    """Show downloads, invitations and the interface."""
+@routes.get("/exports")
+async def exports(request: Request) -> HTMLResponse:
+    """Show what can be taken out and in, invitations and the interface."""
     hall = hall_of(request)
-    exports = [(name, f"{file} ({kind.partition(';')[0]})") for name, (file, kind, _) in hall.exports.items()]
-    return page(request, "more.html", exports=exports, file=text_of(hall.review.file.path))
+    shown = [
+        {"name": name, "file": one.name, "text": one.text}
+        for name, one in hall.exports.items()
+        if name not in ASKED_FOR
+    ]
+    views = Counter(str(view) for view in hall.review.photographs.table["viewpoint"].dropna())
+    return page(request, "exports.html", offers=shown, views=sorted(views.items()), file=text_of(hall.review.file.path))
 
 
 @routes.get("/interface")

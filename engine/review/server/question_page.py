@@ -133,7 +133,7 @@ def _card(hall: Hall, one: Standing, candidate: Candidate, rank: int) -> dict[st
         "probability": candidate.probability,
         "said": _PUT_ASIDE.get(candidate.said, candidate.said),
         "count": len(hall.review.other_photographs(candidate.name)) if candidate.name else len(candidate.images),
-        "date": hall.review.day(image),
+        "date": hall.review.when(image),
         "gap": _gap(one.question.date, hall.review.day(image)),
         "viewpoint": text_of(row["viewpoint"]),
         "encounter": "",

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from engine.review.matching import EnginePlan
 from engine.review.server import api, pages
 from engine.review.server.access import Access, Guard, refusal
-from engine.review.server.exports import downloads
+from engine.review.server.exports import offers
 from engine.review.server.hall import Hall
 from engine.review.server.pictures import Photographs
 from engine.review.session import Review
@@ -171,7 +171,7 @@ def hall_for(review: Review, worker: ReviewWorker | None, access: Access, pictur
         title=plan.title,
         confidence=plan.confidence,
         largest=plan.largest,
-        exports=downloads(),
+        exports=offers(),
     )
 
 

@@ -20,7 +20,7 @@ REPORT = Path(engine.report.__file__).parent
 STATIC: dict[str, tuple[tuple[Path, ...], str]] = {
     "style.css": ((REPORT / "style.css", HERE / "review.css"), "text/css"),
     "script.js": (
-        (REPORT / "comparison.js", HERE / "common.js", HERE / "review.js"),
+        (REPORT / "comparison.js", HERE / "common.js", HERE / "exports.js", HERE / "review.js"),
         "text/javascript",
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 from engine.catalogue.catalog import Catalog
-from engine.exports.downloads import export_content
+from engine.exports.downloads import write_download
 from engine.exports.folders import write_folders
 from engine.exports.formats import EXPORTS, export_catalog
 from engine.exports.names import folder_name, plain_name, unique_names
@@ -197,7 +196,7 @@ def test_wildbook_takes_the_catalogues_own_species_first(make, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [(ExportSettings(sheet="csv"), "give --location"), (WHALES.replace(species="beluga"), "give --species")],
+    [(ExportSettings(sheet="csv"), "name the location"), (WHALES.replace(species="beluga"), "name the species")],
 )
 def test_wildbook_asks_for_what_it_needs(herd: Catalog, tmp_path: Path, settings: ExportSettings, message: str) -> None:
     with pytest.raises(ExportError, match=message):
@@ -250,19 +249,34 @@ def test_names_are_made_fit_and_stay_apart() -> None:
     assert names == {"a b": "a.b.3", "a.b": "a.b", "A.B": "A.B.2", "鯨": "x", "象": "x.2"}
 
 
-def test_downloads_hold_what_the_files_would(herd: Catalog, survey: Catalog) -> None:
-    table = pd.read_csv(io.BytesIO(export_content(herd, "csv")))
+def test_downloads_hold_what_the_files_would(herd: Catalog, survey: Catalog, tmp_path: Path) -> None:
+    file = tmp_path / "download"
+    write_download(herd, "csv", file)
+    table = pd.read_csv(file)
     assert table["path"].tolist() == ["a1.png", "a2.png", "a3.png", "a4.png", "a5.png", "a5.png"], (
         "no path of the server"
     )
-    assert json.loads(export_content(herd, "coco"))["images"][0]["file_name"] == "a1.png"
-    with zipfile.ZipFile(io.BytesIO(export_content(survey, "mark", ExportSettings(occasions="year")))) as archive:
-        names = archive.namelist()
-        histories = archive.read(names[0]).decode()
-        notes = archive.read("notes.txt").decode()
+    write_download(herd, "coco", file)
+    assert json.loads(file.read_text())["images"][0]["file_name"] == "a1.png"
+    write_download(survey, "mark", file, ExportSettings(occasions="year"), ("said before",))
     stem = "capture-histories-mark"
-    assert names == [f"{stem}.inp", f"{stem}-individuals.csv", f"{stem}-occasions.csv", "notes.txt"]
-    assert "/* A */ 101 1;" in histories
-    assert "1 photograph left out: without a date\n" in notes
-    with pytest.raises(ExportError, match="there is no download 'folders'"):
-        export_content(herd, "folders")
+    with zipfile.ZipFile(file) as archive:
+        assert sorted(archive.namelist()) == sorted(
+            [f"{stem}.inp", f"{stem}-individuals.csv", f"{stem}-occasions.csv", "notes.txt"]
+        )
+        assert "/* A */ 101 1;" in archive.read(f"{stem}.inp").decode()
+        notes = archive.read("notes.txt").decode()
+    assert notes.startswith("said before\n") and "1 photograph left out: without a date\n" in notes
+    with pytest.raises(ExportError, match="there is no download 'tiff'"):
+        write_download(herd, "tiff", file)
+
+
+@pytest.mark.parametrize("form", ["folders", "happywhale", "wildbook"])
+def test_a_download_of_photographs_holds_the_photographs_themselves(herd: Catalog, tmp_path: Path, form: str) -> None:
+    settings = ExportSettings(location="Cook Inlet", species="Delphinapterus leucas", sheet="csv")
+    write_download(herd, form, tmp_path / "download.zip", settings)
+    photograph = Path(herd.row(herd.ids[0])["path"]).read_bytes()
+    with zipfile.ZipFile(tmp_path / "download.zip") as archive:
+        assert photograph in [archive.read(name) for name in archive.namelist()]
+        assert not [info for info in archive.infolist() if info.external_attr >> 28 == 0xA], "no link"
+        assert "notes.txt" in archive.namelist()

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'scarmatch[review]'")
+import uvicorn
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from engine.exports.records import ExportError
 from engine.review.decision_table import ReviewFile
 from engine.review.server.access import TOKEN_HEADER, Access
 from engine.review.server.hall import Hall
@@ -27,7 +27,7 @@ from engine.review.server.serve import ServeError, ServerPlan, bound, hall_for, 
 from engine.review.session import Review
 
 ADDRESS = "http://127.0.0.1:8000"
-PAGES = ("/", "/question?image=q1", "/contradictions", "/individuals", "/individual?name=A", "/decisions", "/more")
+PAGES = ("/", "/question?image=q1", "/contradictions", "/individuals", "/individual?name=A", "/decisions", "/exports")
 
 
 @pytest.fixture
@@ -134,9 +134,11 @@ def test_own_pages_may_decide_and_other_sites_read_nothing(client: TestClient) -
     assert "access-control-allow-origin" not in page.headers
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
     assert page.headers["cross-origin-resource-policy"] == "same-origin"
+    assert page.headers["x-content-type-options"] == "nosniff" and page.headers["cache-control"] == "no-store"
 
 
-def test_another_machine_needs_the_password(review: Review, tmp_path: Path) -> None:
+def test_another_machine_needs_the_password(review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: pytest.fail("it serves"))
     with pytest.raises(ServeError, match="SCARMATCH_REVIEW_PASSWORD"):
         serve(review, None, ServerPlan(host="0.0.0.0"), print)
     access = Access(8000, {"127.0.0.1"}, "Ada", "correct horse")
@@ -290,9 +292,9 @@ def test_downloads_hold_what_was_decided(client: TestClient, tmp_path: Path) -> 
 
 def test_the_catalogue_as_it_is_today_is_a_download_in_every_form(client: TestClient) -> None:
     decide(client, "same", "q1", "a1")
-    page = client.get("/more").text
-    for form in ("csv", "coco", "mark", "secr"):
-        assert f"/api/exports/catalogue-{form}" in page
+    page = client.get("/exports").text
+    for form in ("csv", "coco", "happywhale", "folders", "wildbook", "mark", "secr"):
+        assert f"catalogue-{form}" in page
     answer = client.get("/api/exports/catalogue-csv")
     assert answer.status_code == 200
     rows = {row["image_id"]: row for row in csv.DictReader(io.StringIO(answer.text))}
@@ -303,13 +305,100 @@ def test_the_catalogue_as_it_is_today_is_a_download_in_every_form(client: TestCl
         assert "notes.txt" in archive.namelist() and any(name.endswith(".inp") for name in archive.namelist())
 
 
-def test_a_catalogue_that_cannot_be_written_is_refused_with_the_reason(client: TestClient, hall: Hall) -> None:
-    def no_dates(review: Review) -> bytes:
-        raise ExportError("no photograph has a date")
+def test_capture_histories_are_those_of_the_occasions_sides_and_certainty_asked_for(client: TestClient) -> None:
+    decide(client, "same", "q1", "a1", confidence="guessing")
+    asked: dict[str, Any] = {"occasions": "breaks", "breaks": "2018-01-01, 2019-01-01, 2021-01-01"}
+    seen = client.get("/api/capture-histories", params=asked).json()
+    assert [one["name"] for one in seen["occasions"]] == ["2018-01-01 to 2018-12-31", "2019-01-01 to 2020-12-31"]
+    histories = {one["name"]: one for one in seen["individuals"]}
+    assert histories["A"]["history"] == "11" and histories["B"]["history"] == "10"
+    assert (histories["A"]["first_seen"], histories["A"]["last_seen"]) == ("2018-06-01", "2020-06-01")
+    mark = client.get("/api/exports/catalogue-mark", params=asked)
+    with zipfile.ZipFile(io.BytesIO(mark.content)) as archive:
+        assert "/* A */ 11 1;" in archive.read("capture-histories-mark.inp").decode()
+    sure = client.get("/api/capture-histories", params=asked | {"min_certainty": "certain"}).json()
+    assert {one["name"]: one["history"] for one in sure["individuals"]}["A"] == "10"
+    assert any("less than 'certain'" in note for note in sure["notes"])
+    left = client.get("/api/capture-histories", params={"sides": "left"}).json()
+    assert [one["name"] for one in left["individuals"]] == ["A"]
 
-    hall.exports["catalogue-mark"] = ("x.zip", "application/zip", no_dates)
-    answer = client.get("/api/exports/catalogue-mark")
-    assert answer.status_code == 400 and answer.json() == {"error": "no photograph has a date"}
+
+@pytest.mark.parametrize(
+    ("asked", "status", "word"),
+    [
+        ({"occasions": "breaks"}, 400, "two breaks"),
+        ({"occasions": "fortnight"}, 422, "occasions"),
+        ({"occasions": "breaks", "breaks": "yesterday,today"}, 400, "breaks"),
+        ({"sides": "below"}, 400, "no photograph shows"),
+        ({"min_certainty": "hopeful"}, 422, "min_certainty"),
+        ({"output": "/tmp/x"}, 422, "output"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_with_the_reason(
+    client: TestClient, asked: dict[str, str], status: int, word: str
+) -> None:
+    for path in ("/api/capture-histories", "/api/exports/catalogue-secr"):
+        answer = client.get(path, params=asked)
+        assert answer.status_code == status and word in answer.json()["error"]
+
+
+def test_wildbook_and_folders_come_with_their_photographs(client: TestClient) -> None:
+    refused = client.get("/api/exports/catalogue-wildbook")
+    assert refused.status_code == 400 and "location" in refused.json()["error"]
+    asked = {"location": "Cook Inlet", "species": "Delphinapterus leucas", "sheet": "csv"}
+    with zipfile.ZipFile(io.BytesIO(client.get("/api/exports/catalogue-wildbook", params=asked).content)) as archive:
+        assert {"bulk-import-1.csv", "photographs.csv", "photographs/a1.jpg"} <= set(archive.namelist())
+    with zipfile.ZipFile(io.BytesIO(client.get("/api/exports/catalogue-folders").content)) as archive:
+        assert {"A/a1.jpg", "q1.jpg"} <= set(archive.namelist())
+
+
+# --- names from a table -----------------------------------------------------------------------------------------------
+
+
+def send_names(client: TestClient, content: bytes, name: str = "names.csv", look: bool = False) -> Any:
+    return client.post("/api/names", files=[("files", (name, content))], data={"look": str(look).lower()})
+
+
+def test_names_from_a_table_are_looked_at_first_and_can_be_taken_back(client: TestClient, hall: Hall) -> None:
+    table = b"image_id,individual_id\nq1,Sedna\nq2,B\nc1,Nanuq\nc2,Nanuq\na1,A\nunknown,X\n"
+    seen = send_names(client, table, look=True).json()
+    assert seen["changes"] == ["C renamed Nanuq", "q1: a new individual, Sedna", "q2 moved to B"]
+    assert any("unknown" in note for note in seen["notes"]) and hall.review.file.last() == 0
+    assert send_names(client, table).json()["decided"]
+    individuals = client.get("/api/individuals").json()
+    assert individuals["Sedna"] == ["q1"] and individuals["Nanuq"] == ["c1", "c2"] and "q2" in individuals["B"]
+    assert hall.review.state.decisions[0].who == "Ada" and hall.review.state.decisions[0].shown["table"] == "names.csv"
+    assert send_names(client, table).json()["changes"] == []
+    client.post("/api/undo")
+    assert "q2" not in client.get("/api/individuals").json()["B"]
+
+
+def test_a_sheet_for_wildbook_comes_back_with_its_key(client: TestClient) -> None:
+    sheet = b"Encounter.mediaAsset0,MarkedIndividual.individualID\nPHOTO.1.jpg,A\n"
+    key = b"file,image_id\nPHOTO.1.jpg,q1\n"
+    files = [("files", ("bulk-import-1.csv", sheet)), ("files", ("photographs.csv", key))]
+    assert client.post("/api/names", files=files).json()["changes"] == ["q1 moved to A"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("names.exe", b"image_id,name\nq1,A\n", "no table by its ending"),
+        ("names.csv", b"", "names.csv"),
+        ("names.csv", b"image_id\nq1\n", "no column names the individual"),
+        ("names.csv", b"image_id,name\nq1,A\nq1,B\n", "'A' in line 2"),
+        ("names.csv", b"\x00\xff\xfe" * 40, "names.csv"),
+        ("names.xlsx", b"PK\x03\x04 no workbook", "names.xlsx"),
+        ("../../names.csv", b"path,name\n../../../etc/passwd,A\n", ""),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line_and_decides_nothing(
+    client: TestClient, hall: Hall, name: str, content: bytes, word: str
+) -> None:
+    answer = send_names(client, content, name)
+    assert answer.status_code == (400 if word else 200)
+    assert word in answer.json().get("error", "") and "scarmatch-names-" not in answer.text and "\n" not in answer.text
+    assert hall.review.file.last() == 0
 
 
 @pytest.mark.parametrize(
@@ -363,6 +452,14 @@ def test_no_path_leaves_the_catalogue(client: TestClient, path: str) -> None:
     assert b"root:" not in answer.content and b"SQLite" not in answer.content and b"import " not in answer.content
 
 
+def test_files_that_are_there_are_not_told_by_their_path(client: TestClient, hall: Hall, tmp_path: Path) -> None:
+    (tmp_path / "beside.jpg").write_bytes(jpeg())
+    hall.photographs.folder.mkdir(parents=True, exist_ok=True)
+    (hall.photographs.folder / "pair-0.json").write_text("{}")
+    for path in (f"/picture?image={tmp_path / 'beside.jpg'}", "/picture?image=beside.jpg", "/pictures/pair-0.json"):
+        assert client.get(path).status_code == 404, path
+
+
 def test_a_photograph_is_taken_in_and_asked_about(client: TestClient, hall: Hall) -> None:
     answer = send(client, jpeg(), "../../Über <b>.JPG", date="2021-07", viewpoint="top")
     assert answer.status_code == 201
@@ -379,6 +476,7 @@ def test_a_photograph_is_taken_in_and_asked_about(client: TestClient, hall: Hall
     ("name", "content"),
     [
         ("x.html", b"<script>alert(1)</script>"),
+        ("x.html", jpeg()),
         ("x.jpg", b"<script>alert(1)</script>"),
         ("x.jpg", b""),
         ("x.jpg", jpeg()[:400]),
@@ -406,6 +504,7 @@ def test_what_is_too_large_is_refused_whatever_it_says_of_its_length(client: Tes
     answer = client.post("/api/photographs", content=iter([boundary, large, b"\r\n--b--\r\n"]), headers=headers)
     assert answer.status_code >= 400
     assert client.post("/api/decisions", content=b" " * 2_000_000).status_code == 413
+    assert send_names(client, b"image_id,name\n" + b"q1,A\n" * 70_000).status_code == 413
     assert not hall.uploads.exists() or not list(hall.uploads.iterdir())
 
 
