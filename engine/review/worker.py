@@ -22,7 +22,8 @@ from scarmatch.errors import ScarmatchError
 
 logger = logging.getLogger(__name__)
 
-#: Photographs asked at a time: an answer is kept, and the page told, after so many.
+#: Photographs asked at a time, at most: an answer is kept, and the page told, after so many. The first is asked alone,
+#: so that somebody who has just begun can soon decide.
 _BATCH = 6
 _CLOSE_SECONDS = 3.0
 
@@ -199,7 +200,8 @@ def _match(waiting: _Waiting, engine: ReviewEngine, say: _Say) -> None:
     say.index(engine)
     total = waiting.matched + len(waiting.questions)
     say(stage="matching", done=waiting.matched, total=total)
-    batch = [waiting.questions.popleft() for _ in range(min(_BATCH, len(waiting.questions)))]
+    size = min(_BATCH, waiting.matched + 1, len(waiting.questions))
+    batch = [waiting.questions.popleft() for _ in range(size)]
     fresh = engine.open_questions(batch)
     if fresh:
         engine.answer(fresh)

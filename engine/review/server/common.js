@@ -39,9 +39,10 @@ const review = (() => {
 
   const key = () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-  // A question to the person, with a text where one is wanted; null if the answer is no.
+  // A question to the person, with a text where one is wanted; null if the answer is no. `act` is what "yes" does.
   // `check(text)` may return what is wrong, or what would change, as nodes; it is asked again as the text changes.
-  function dialog({ title, label, value = "", list = "", check, content = [] }) {
+  const TYPED = 200;  // milliseconds after the last letter
+  function dialog({ title, label, value = "", list = "", check, content = [], act = "OK" }) {
     const box = byId("question-dialog");
     byId("question-title").textContent = title;
     byId("question-body").replaceChildren(...content);
@@ -53,11 +54,15 @@ const review = (() => {
     if (list) input.setAttribute("list", list); else input.removeAttribute("list");
     const form = box.querySelector("form");
     const yes = form.querySelector("[value=yes]");
+    yes.textContent = act;
     let turn = 0;
-    const look = async () => {
+    let looking = Promise.resolve();
+    const look = async (wait) => {
       if (!check) return;
       const mine = ++turn;
-      yes.disabled = true;
+      yes.disabled = false;  // a disabled button would swallow Enter: `onsubmit` waits for the answer
+      if (wait) await new Promise((wake) => { window.setTimeout(wake, TYPED); });
+      if (mine !== turn) return;
       try {
         const nodes = input.value.trim() || !label ? await check(input.value.trim()) : [];
         if (mine !== turn) return;
@@ -65,30 +70,35 @@ const review = (() => {
         byId("question-wrong").textContent = "";
         yes.disabled = Boolean(label) && !input.value.trim();
       } catch (error) {
-        if (mine === turn) { byId("question-body").replaceChildren(...content); byId("question-wrong").textContent = error.message; }
+        if (mine !== turn) return;
+        byId("question-body").replaceChildren(...content);
+        byId("question-wrong").textContent = error.message;
+        yes.disabled = true;
       }
     };
     return new Promise((resolve) => {
+      const typed = () => { looking = look(true); };
       const end = (result) => {
-        input.removeEventListener("input", look);
+        input.removeEventListener("input", typed);
         form.onsubmit = null;
         box.onclose = null;
         resolve(result);
       };
       yes.disabled = false;
-      form.onsubmit = (event) => {
+      form.onsubmit = async (event) => {
         event.preventDefault();
-        if (yes.disabled) return;
+        for (let asked; asked !== looking;) await (asked = looking);  // Enter right after the last letter waits for the answer
+        if (yes.disabled || !box.open) return;
         if (label && !input.value.trim()) { byId("question-wrong").textContent = "Give a name."; return; }
         box.close();
         end(input.value.trim());
       };
       form.querySelector("[value=no]").onclick = () => box.close();
       box.onclose = () => end(null);
-      input.addEventListener("input", look);
+      input.addEventListener("input", typed);
       box.showModal();
-      if (label) { input.focus(); input.select(); }
-      look();
+      if (label) { input.focus(); input.select(); } else yes.focus();
+      looking = look(false);
     });
   }
 
@@ -129,19 +139,35 @@ const review = (() => {
   }
 
   const main = document.querySelector("main[data-reload]");
+  const REACHED = "a[href], button, input, select, summary";
   async function reload() {
     const answer = await fetch(window.location.href).catch(() => null);  // no answer: the next look at the numbers says so
     if (!answer?.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.querySelector("main");
-    if (fresh && !open() && !main.contains(document.activeElement)) { main.replaceChildren(...fresh.childNodes); refresh(); }
+    const held = main.contains(document.activeElement) && document.activeElement !== main ? document.activeElement : null;
+    // Whoever is choosing or typing goes on doing so; photographs chosen for an upload stay chosen.
+    if (!fresh || open() || (held?.matches("input, select") && !held.closest(".upload"))) return;
+    const place = held ? [...main.querySelectorAll(REACHED)].indexOf(held) : -1;
+    const kept = main.querySelector(".upload");
+    if (kept) fresh.querySelector(".upload")?.replaceWith(kept);
+    main.replaceChildren(...fresh.childNodes);
+    if (held) (main.contains(held) ? held : again(held, place)).focus({ preventScroll: true });
+    refresh();
+  }
+
+  // Where the keyboard was goes on: at the same link or button, or the one that took its place.
+  function again(held, place) {
+    const all = [...main.querySelectorAll(REACHED)];
+    const same = all.find((one) => ["href", "data-undo", "data-merge"].some((name) => held.hasAttribute(name) && one.getAttribute(name) === held.getAttribute(name)));
+    return same ?? all[Math.min(place, all.length - 1)] ?? main;
   }
   if (main) changed.push(reload);
 
   // --- who reviews ---
 
   byId("who").addEventListener("click", async () => {
-    const who = await dialog({ title: "Who reviews?", label: "Your name", value: body.dataset.who });
+    const who = await dialog({ title: "Who reviews?", label: "Your name", value: body.dataset.who, act: "Review" });
     if (who === null) return;
     try {
       await ask("POST", "/api/session", { who });
@@ -188,15 +214,15 @@ const review = (() => {
     const some = `${images.length} ${images.length === 1 ? "photograph" : "photographs"}`;
     const free = action === "split" ? (await ask("GET", "/api/free-name")).record.name : "";
     const asked = {
-      rename: { title: `Rename ${name}`, label: "New name", value: name, of: (to) => ({ kind: "rename", individual: name, name: to }) },
-      merge: { title: `Merge ${name} into another individual`, label: "That individual", list: "names", of: (to) => ({ kind: "merge", individual: name, name: to }) },
-      split: { title: `Split ${some} off ${name}`, label: "Their new name", value: free, of: (to) => ({ kind: "split", individual: name, images, name: to }) },
-      move: { title: `Move ${some} to another individual`, label: "That individual", list: "names", of: (to) => ({ kind: "move", images, name: to }) },
+      rename: { title: `Rename ${name}`, label: "New name", value: name, act: "Rename", of: (to) => ({ kind: "rename", individual: name, name: to }) },
+      merge: { title: `Merge ${name} into another individual`, label: "That individual", list: "names", act: "Merge", of: (to) => ({ kind: "merge", individual: name, name: to }) },
+      split: { title: `Split ${some} off ${name}`, label: "Their new name", value: free, act: "Split off", of: (to) => ({ kind: "split", individual: name, images, name: to }) },
+      move: { title: `Move ${some} to another individual`, label: "That individual", list: "names", act: "Move", of: (to) => ({ kind: "move", images, name: to }) },
     }[action];
     const to = await dialog({ ...asked, check: async (text) => (action === "rename" && text === name ? [item("This is its name now.", "p")] : previewed(asked.of(text))) });
     if (to === null || (action === "rename" && to === name)) return;
     await decide(asked.of(to));
-    window.location.href = `/individual?name=${encodeURIComponent(action === "move" ? to : to)}`;
+    window.location.href = `/individual?name=${encodeURIComponent(to)}`;
   }
   if (holder) {
     const tell = () => {
@@ -217,9 +243,9 @@ const review = (() => {
         ? { kind: "undo", target: Number(button.dataset.undo) }
         : { kind: "merge", individual: button.dataset.merge, name: button.dataset.into };
       const title = button.dataset.undo ? `Take back decision ${button.dataset.undo}?` : `Merge ${button.dataset.merge} into ${button.dataset.into}?`;
-      if (await dialog({ title, content: await previewed(decision) }) === null) return;
+      const act = button.dataset.undo ? "Take back" : "Merge";
+      if (await dialog({ title, act, content: await previewed(decision) }) === null) return;
       await decide(decision);
-      button.blur();
       await reload();
       await refresh();
       toast(button.dataset.undo ? `Decision ${button.dataset.undo} taken back` : "Merged");
@@ -247,7 +273,6 @@ const review = (() => {
     const done = files.length - wrong.length;
     told.textContent = [`${done} ${done === 1 ? "photograph" : "photographs"} added`, ...wrong].join(". ");
     if (!wrong.length) form.reset();
-    document.activeElement?.blur();
     refresh();
   });
 
@@ -263,5 +288,5 @@ const review = (() => {
   refresh();
   window.setInterval(refresh, 2500);
   document.addEventListener("visibilitychange", refresh);
-  return { ask, body, byId, changed, dialog, key, open, previewed, refresh, say, toast };
+  return { ask, body, byId, changed, dialog, item, key, open, previewed, refresh, say, toast };
 })();

@@ -182,7 +182,7 @@
       if (kind === "new_individual") {
         const free = (await ask("GET", "/api/free-name")).record.name;
         const name = await dialog({
-          title: "A new individual", label: "Its name", value: free,
+          title: "A new individual", label: "Its name", value: free, act: "Name it so",
           check: (text) => review.previewed({ kind, images: decision.images, name: text }),
         });
         if (name === null) return;
@@ -193,6 +193,7 @@
     const order = filters();
     const { record } = await ask("POST", `/api/decisions?${order}`, { decisions: [decision], question });
     toast(`${done} · u takes it back`);
+    if (byId("confidence")) byId("confidence").selectedIndex = 0;  // it was said of this decision alone
     if (record.next) await show(addressOf(record.next));
     else { await show(addressOf(question)); toast(`${done}. The queue has no further question · u takes it back`); }
     refresh();
