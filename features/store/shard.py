@@ -81,13 +81,15 @@ class Shard:
 
     def refresh(self) -> bool:
         """Read what was appended since the last look; say whether there is anything."""
-        size = os.fstat(self._handle).st_size
-        if size == self.size:
+        if os.fstat(self._handle).st_size == self.size:
             return False
+        # The index first: a record is written before its entry, so that a shard that grows meanwhile has all of them.
+        fresh = self._indexed(self.rows)
+        size = os.fstat(self._handle).st_size
         if size < self.covered:
             self.damage.append(f"{self.path.name} was cut to {size:,} bytes")
             self._forget()
-        fresh = self._indexed(self.rows)
+            fresh = self._indexed(self.rows)
         if fresh is None or not self._fits(fresh, size):
             self.damage.append(f"{index_path(self.path).name} does not fit its shard, whose records are looked for")
             self._forget()

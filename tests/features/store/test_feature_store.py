@@ -18,6 +18,7 @@ import pytest
 from bench.hostile.stores import write_earlier_entry
 from features.store import FeatureStore, StoreError, default_store, shard_writer
 from features.store.feature_store import SHARDS, digests_of
+from features.store.shard import Shard
 
 ROOT = Path(__file__).parents[3]
 ONES = {"a": np.ones(1000, np.float32)}
@@ -172,6 +173,61 @@ def test_two_writers_share_a_folder(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     assert store.size().entries == 20
     assert all(float(store.get(f"key{i}")["a"][0]) == i for i in range(20))
+
+
+#: Puts small records, as fast as it can.
+QUICK_WRITER = """
+import sys
+import numpy as np
+from features.store import FeatureStore
+store = FeatureStore(sys.argv[1])
+for number in range(4000):
+    store.put(f"{sys.argv[2]}{number}", {"a": np.full(8, number)})
+"""
+
+
+def test_a_shard_that_grows_while_it_is_read_is_not_called_damaged(tmp_path: Path, caplog) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", QUICK_WRITER, str(tmp_path)]
+    writers = [subprocess.Popen([*command, name], cwd=ROOT, env=environment) for name in "ab"]
+    reader = FeatureStore(tmp_path)
+    try:
+        while any(writer.poll() is None for writer in writers):
+            assert not reader.has("nobody's"), "looks at every shard anew"
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert all(reader.has(f"{name}{number}") for name in "ab" for number in range(4000))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_record_written_while_the_index_is_read_is_found_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool, caplog
+) -> None:
+    reader, writer = FeatureStore(tmp_path), FeatureStore(tmp_path)
+    writer.put("first", ONES)
+    assert reader.has("first")
+    writer.put("second", ONES)
+    read = Shard._indexed
+
+    def slow(shard: Shard, start: int) -> object:
+        monkeypatch.setattr(Shard, "_indexed", read)
+        if before:
+            writer.put("meanwhile", ONES)
+        found = read(shard, start)
+        if not before:
+            writer.put("meanwhile", ONES)
+        return found
+
+    monkeypatch.setattr(Shard, "_indexed", slow)
+    assert reader.has("second")
+    monkeypatch.setattr(Shard, "_indexed", read)
+    writer.put("last", ONES)
+    assert reader.has("meanwhile") and reader.has("last") and reader.size().entries == 4
+    assert not caplog.messages
 
 
 def test_what_another_writes_is_seen_at_once(tmp_path: Path) -> None:
