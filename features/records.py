@@ -191,6 +191,11 @@ class Description:
     body_share: float
     sharpness: float
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """Everything but names and vector, as a summary keeps it."""
+        return (*map(float, self.size), float(self.n_keypoints), self.body_share, self.sharpness)
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import Problems
 from engine.catalogue.sizes import compare_sizes
+from engine.retrieval.described import DescribedFiles
 from engine.workers import Workforce, run_tasks
 from features.describe import Describer, DescribeSettings
 from features.known_files import KnownFiles
@@ -58,6 +59,11 @@ class CatalogIndex:
             if all(row.ctypes.data == place for row, place in zip(rows, places, strict=True)):
                 return whole  # they lie as they were read: a copy would double what a large catalogue takes
         return np.stack(rows)
+
+    def vectors_of(self, rows: npt.NDArray[np.int64]) -> FloatArray:
+        """Return the (n, D) global descriptors of some photographs, without reading those of all."""
+        empty = np.zeros((0, self.descriptions[0].vector.size if self.descriptions else 0), np.float32)
+        return np.stack([self.descriptions[row].vector for row in rows.tolist()]) if len(rows) else empty
 
     @cached_property
     def contents(self) -> npt.NDArray[np.object_]:
@@ -131,7 +137,7 @@ def describe_catalog(
     kept = FeatureStore(store)
     describer = Describer(settings, kept, device)
     files = KnownFiles(kept, catalog.root)
-    stored = describer.lookup_many(refs, files, verify)
+    stored = describer.lookup_many(refs, files, verify, DescribedFiles(store, describer))
     outcomes = {row: item for row, item in enumerate(stored) if item is not None}
     missing = [row for row, item in enumerate(stored) if item is None]
     _report(progress, len(outcomes), len(refs))

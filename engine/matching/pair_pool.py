@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.index import Progress
-from engine.matching import exhaustive
-from engine.matching.exhaustive import Codes, DescriptorTable
-from engine.matching.measurements import FIRST_STAGE, MUTUAL_NN, MatcherName, record_type, unmeasured
+from engine.matching.exhaustive import Codes, DescriptorTable, mutual_nn_scores
+from engine.matching.measurements import FIRST_STAGE, MatcherName, record_type, unmeasured
 from engine.matching.pair_cache import PairCache
 from engine.matching.pair_worker import (
     PairSettings,
@@ -34,7 +34,7 @@ from engine.matching.pair_worker import (
 )
 from engine.matching.table_file import read_table, write_table
 from engine.records import Correspondences, Verification
-from engine.workers import Pool, Workforce, pool_of
+from engine.workers import Pool, Workforce, default_workers, pool_of, single_thread
 from features.records import BoolArray, FloatArray
 
 #: Pairs per task: large enough to fill batches, small enough that progress moves and a stop loses little.
@@ -44,10 +44,29 @@ _BLOCK = 2 * _TASK_PAIRS
 #: Photographs of a catalogue that are all scored by their keypoints: 10 s a query and core, 1.6 GB of descriptors. An
 #: index of keypoints chooses who is scored in a larger one (:mod:`engine.search.large`).
 EXHAUSTIVE_UP_TO = 50_000
+#: Photographs that are scored in this process, one after the other, rather than by the workers: a second.
+_SCORED_HERE = 5000
 #: Photographs whose descriptors one task quantises.
 _TABLE_CHUNK = 64
 
 logger = logging.getLogger(__name__)
+
+
+def is_large(photographs: int) -> bool:
+    """Say whether an index chooses who is scored in a catalogue of so many photographs."""
+    return photographs > EXHAUSTIVE_UP_TO
+
+
+def score_tables(
+    asked: Iterable[tuple[Codes, DescriptorTable]], threads: int, device: str | None
+) -> Iterator[FloatArray]:
+    """Score queries against tables of photographs in threads; see :func:`mutual_nn_scores`."""
+
+    def score(one: tuple[Codes, DescriptorTable]) -> FloatArray:
+        return mutual_nn_scores(*one, None, device)
+
+    with single_thread(), ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(score, asked)
 
 
 class PairPool:
@@ -66,6 +85,8 @@ class PairPool:
         self.store = store
         self._make_worker = partial(PairWorker, settings, store, device)
         self._pool: Pool = pool_of(self._make_worker, workers)
+        #: Threads of this process that look through the files of a large catalogue.
+        self.threads = workers if isinstance(workers, int) else default_workers()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
@@ -136,7 +157,7 @@ class PairPool:
         """
         if not tasks:
             return []
-        if len(database) > EXHAUSTIVE_UP_TO:
+        if is_large(len(database)):
             return self.score_keys([(key, [database[row] for row in rows]) for key, rows in tasks])
         folder, name = self._table_of(database)
         jobs = [RowsTask(key, folder, name, rows) for key, rows in tasks]
@@ -151,9 +172,20 @@ class PairPool:
                 jobs.append(PairTask(key, tuple(others[start : start + _TASK_PAIRS])))
                 of_job.append(number)
         scores: list[list[FloatArray]] = [[] for _ in tasks]
-        for job, part in sorted(self._pool.run(score_keys_task, jobs), key=lambda item: item[0]):
+        few = sum(len(job.candidates) for job in jobs) <= _SCORED_HERE
+        done = self._score_here(jobs) if few else self._pool.run(score_keys_task, jobs)
+        for job, part in sorted(done, key=lambda item: item[0]):
             scores[of_job[job]].append(part)
         return [np.concatenate([np.zeros(0, np.float32), *parts]) for parts in scores]
+
+    def _score_here(self, jobs: Sequence[PairTask]) -> Iterator[tuple[int, FloatArray]]:
+        """Score in threads of this process: what is read is a slice each, and starting processes would take longer."""
+
+        def read(job: PairTask) -> tuple[Codes, DescriptorTable]:
+            table = DescriptorTable.of([self.worker.kept_codes(key) for key in job.candidates])
+            return self.worker.kept_codes(job.query), table
+
+        yield from enumerate(score_tables(map(read, jobs), self.threads, self.worker.product_device))
 
     def codes(self, keys: Sequence[str]) -> list[Codes]:
         """Return the quantised descriptors of described photographs, (n, D) each."""
@@ -163,7 +195,7 @@ class PairPool:
 
     def codes_fingerprint(self) -> str:
         """Return what changes whenever quantised descriptors could."""
-        return f"{self.worker.fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
+        return self.worker.codes_fingerprint()
 
     def _table_of(self, keys: Sequence[str]) -> tuple[Path, str]:
         """Return folder and name of the database's quantised descriptors, which are made if need be."""

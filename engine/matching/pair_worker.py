@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, verify_many
+from engine.matching import exhaustive
 from engine.matching.base import FeaturePair, PairMatcher
 from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
 from engine.matching.exhaustive import Codes, DescriptorTable, mutual_nn_scores
@@ -26,9 +27,11 @@ from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatcherName
 from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, PreparedKeypoints
 from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
+from engine.retrieval.code_files import CodeFiles
 from features.describe import Describer, DescribeSettings
 from features.records import FloatArray
 from features.store import FeatureStore
+from features.store.feature_store import digests_of
 from scarmatch.errors import ScarmatchError
 from scarmatch.settings import Settings
 
@@ -114,7 +117,7 @@ class PairWorker:
         self._prepared = LruCache(self._prepare, self.KEEP_PREPARED)
         self.kept_codes = LruCache(self.codes, self.KEEP_CODES)
         self.tables = LruCache(_open_table, 1)
-        self._device = device
+        self._device, self._store = device, store
 
     @cached_property
     def product_device(self) -> str | None:
@@ -178,9 +181,19 @@ class PairWorker:
             return PreparedSkin.of(self.describer.skin(key))
         return self._mutual_nn.prepare(self.describer.local(key))
 
+    @cached_property
+    def code_files(self) -> CodeFiles:
+        """The quantised descriptors that are kept beside the store, of large catalogues alone."""
+        return CodeFiles.of(self._store, self.codes_fingerprint())
+
     def codes(self, key: str) -> Codes:
         """Return the quantised descriptors of a described photograph (LostEntryError if the store lost it)."""
-        return self._mutual_nn.codes(self.describer.local(key, on_body=False))
+        (kept,) = self.code_files.take(digests_of([key]))
+        return kept if kept is not None else self._mutual_nn.codes(self.describer.local(key, on_body=False))
+
+    def codes_fingerprint(self) -> str:
+        """Return what changes whenever quantised descriptors could."""
+        return f"{self.fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
 
     def fingerprint(self, matcher: MatcherName) -> str:
         """Return what changes whenever a matcher's measurements could."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,18 +60,16 @@ class Segment:
         """(n, 2) of the photographs' keys, in memory."""
         return np.array(self.arrays["digests"], np.uint64)
 
-    @cached_property
-    def _order(self) -> Rows:
-        return np.argsort(self.digests[:, 0], kind="stable")
+    def release(self, *names: str) -> None:
+        """Let the system take the pages of these arrays out of the process; they are mapped again when they are read.
 
-    def rows_of(self, wanted: Digests) -> Rows:
-        """Return the row of each of (M, 2) photographs, -1 for one that is not here."""
-        if not len(self):
-            return np.full(len(wanted), -1, np.int64)
-        first = self.digests[self._order, 0]
-        rows = self._order[np.minimum(np.searchsorted(first, wanted[:, 0]), len(first) - 1)]
-        # Sixty-four bits hardly ever collide, and the other half says so where they do.
-        return np.where((self.digests[rows] == wanted).all(1), rows, -1).astype(np.int64)
+        They stay in the system's memory of files where there is room. Without it a search of a large catalogue would
+        hold all that it ever looked at.
+        """
+        for name in names:
+            pages = getattr(self.arrays[name], "_mmap", None)
+            if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+                pages.madvise(mmap.MADV_DONTNEED)
 
 
 def write_segment(folder: Path, arrays: Mapping[str, Array]) -> Path:
@@ -152,11 +152,14 @@ def _wrong_files(segment: Segment) -> list[Path]:
     ]
 
 
-def to_join(lengths: Sequence[int]) -> int:
-    """Return how many of the last segments, by their numbers of photographs, are to become one; 0 or 1 for none."""
+def to_join(lengths: Sequence[int], most: int = MOST) -> int:
+    """Return how many of the last segments, by their numbers of photographs, are to become one; 0 or 1 for none.
+
+    The one has at most ``most`` photographs.
+    """
     count, total = 0, 0
     for length in reversed(lengths):
-        if count and (total < _JOIN_SHARE * length or total + length > MOST):
+        if count and (total < _JOIN_SHARE * length or total + length > most):
             break
         count, total = count + 1, total + length
     return count
@@ -171,17 +174,45 @@ def remove(segments: Sequence[Segment]) -> None:
             shutil.rmtree(segment.path)
 
 
-def placed(segments: Sequence[Segment], digests: Digests) -> tuple[Rows, Rows]:
-    """Return in which segment each of (N, 2) photographs lies, -1 for none, and in which of its rows.
+class Places:
+    """Where photographs lie among segments; one that several writers added lies in the oldest that has it.
 
-    One that several writers added lies in the oldest that has it.
+    Args:
+        segments: the oldest first.
     """
-    number, place = np.full(len(digests), -1, np.int64), np.zeros(len(digests), np.int64)
-    for current, segment in enumerate(segments):
-        open_ = np.flatnonzero(number < 0)
-        rows = segment.rows_of(digests[open_])
-        number[open_[rows >= 0]], place[open_[rows >= 0]] = current, rows[rows >= 0]
-    return number, place
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._digests = np.concatenate([np.zeros((0, 2), np.uint64), *(segment.digests for segment in segments)])
+        # Stable: of equal ones the oldest comes first.
+        self._order = np.argsort(self._digests[:, 0], kind="stable")
+        self._sorted = self._digests[self._order, 0]
+        self._starts = np.cumsum([0, *map(len, segments)])
+
+    def find(self, wanted: Digests) -> tuple[Rows, Rows]:
+        """Return in which segment each of (N, 2) photographs lies, -1 for none, and in which of its rows."""
+        if not len(self._order):
+            return np.full(len(wanted), -1, np.int64), np.zeros(len(wanted), np.int64)
+        found = self._order[np.minimum(np.searchsorted(self._sorted, wanted[:, 0]), len(self._order) - 1)]
+        # Sixty-four bits hardly ever collide, and the other half says so where they do.
+        known = (self._digests[found] == wanted).all(1)
+        number = np.searchsorted(self._starts, found, side="right") - 1
+        place = np.where(known, found - self._starts[number], 0)
+        return np.where(known, number, -1), place
+
+
+def placed(segments: Sequence[Segment], digests: Digests) -> tuple[Rows, Rows]:
+    """Return :meth:`Places.find` of (N, 2) photographs, once."""
+    return Places(segments).find(digests)
+
+
+def for_each(function: Callable[[int], None], segments: Sequence[Segment], threads: int) -> None:
+    """Call a function with the number of every segment, in so many threads; each has its own photographs."""
+    if threads <= 1 or len(segments) <= 1:
+        for number in range(len(segments)):
+            function(number)
+        return
+    with ThreadPoolExecutor(min(threads, len(segments))) as pool:
+        list(pool.map(function, range(len(segments))))
 
 
 def _crc(array: Array) -> int:

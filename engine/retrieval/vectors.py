@@ -22,7 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.matching.exact_neighbours import product
-from engine.retrieval.segments import Digests, Rows, Segment, placed, read_segments, remove, to_join, write_segment
+from engine.retrieval.segments import (
+    Digests,
+    Rows,
+    Segment,
+    for_each,
+    placed,
+    read_segments,
+    remove,
+    to_join,
+    write_segment,
+)
 from features.records import BoolArray, FloatArray
 
 Codes = npt.NDArray[np.int8]
@@ -134,6 +144,7 @@ class VectorView:
         self._segment, self._place = placed(segments, digests)
         if (self._segment < 0).any():
             raise KeyError(f"{int((self._segment < 0).sum())} photographs have no vector here")
+        self._rows = [np.flatnonzero(self._segment == number) for number in range(len(segments))]
 
     def __len__(self) -> int:
         return len(self._segment)
@@ -147,33 +158,47 @@ class VectorView:
             places = self._place[rows[here]]
             order = np.argsort(places)  # as they lie on the disk
             found[here[order]] = segment.arrays["exact"][places[order]]
+            if len(here):
+                segment.release("exact")
         return found
 
     def scores(self, query: FloatArray, rows: Rows) -> FloatArray:
         """Return the (n,) float32 products of a query with these photographs, each summed in order."""
-        return _products(np.ascontiguousarray(query, np.float32), self.take(rows))
+        return self.products([query], rows)[0]
 
-    def nearest(self, query: FloatArray, count: int, allowed: BoolArray) -> Nearest:
+    def products(self, queries: Sequence[FloatArray] | FloatArray, rows: Rows) -> list[FloatArray]:
+        """Return :meth:`scores` of several queries, for which the photographs' vectors are read once."""
+        vectors = self.take(rows)
+        return [_products(np.ascontiguousarray(query, np.float32), vectors) for query in queries]
+
+    def nearest(self, query: FloatArray, count: int, allowed: BoolArray, threads: int = 1) -> Nearest:
         """Return the best ``count`` of the allowed photographs by their product with a query.
 
         Args:
             query: (D,) float32.
             count: at most so many.
             allowed: (N,) bool; the others are not looked at.
+            threads: that look through segments; the answer does not depend on them.
         """
-        rows = np.flatnonzero(allowed)
         codes, scale, left_out = search_code(query)
         length = float(np.linalg.norm(query.astype(np.float64)))
-        near, slack = np.empty(len(rows)), np.empty(len(rows))
-        for number, segment in enumerate(self._segments):
-            here = np.flatnonzero(self._segment[rows] == number)
-            places, arrays = self._place[rows[here]], segment.arrays
+        near, slack = np.empty(len(self)), np.empty(len(self))
+
+        def scan(number: int) -> None:
+            segment, here = self._segments[number], self._rows[number]
+            here = here[allowed[here]]
+            places, arrays = self._place[here], segment.arrays
             sums = np.empty(len(here), np.int32)
             _scan(arrays["codes"], codes, places, sums)
+            segment.release("codes")
             steps, norm, rest = (arrays[name][places].astype(np.float64) for name in ("scale", "norm", "rest"))
             near[here] = steps * scale * sums
             rounding = len(query) * _ROUNDING * (norm + rest) * length
             slack[here] = norm * left_out + rest * length + rounding
+
+        for_each(scan, self._segments, threads)
+        rows = np.flatnonzero(allowed)
+        near, slack = near[rows], slack[rows]
         return self._best(query, count, rows, near, slack)
 
     def _best(

@@ -116,6 +116,11 @@ class Candidates:
         bounds = np.searchsorted(self.query, np.arange(queries + 1)).tolist()
         return (slice(start, stop) for start, stop in pairwise(bounds))
 
+    def taken(self, places: npt.NDArray[np.int64]) -> Candidates:
+        """Return these rows of the table, which has no measurements yet."""
+        columns: dict[str, Any] = {name: getattr(self, name)[places] for name in ("query", "row", *_SCORES)}
+        return Candidates(**columns)
+
     def followed_by(self, other: Candidates) -> Candidates:
         """Return a table whose lists are this one's, followed by the other's."""
         order = np.argsort(np.concatenate([self.query, other.query]), kind="stable")

@@ -69,5 +69,5 @@ def coverage(
         int(raw[name].notna().sum()) if name in raw else 0 for name in ("mutual_nn_matches", "lightglue_matches")
     )
     every = sum(int(mask.sum()) for mask in masks)
-    indexed = len(database) > pair_pool.EXHAUSTIVE_UP_TO
+    indexed = pair_pool.is_large(len(database))
     return Coverage(len(queries), len(database), every, scored, matched, rescored, indexed)

@@ -13,11 +13,11 @@ Z-normalised scores. It depends on its query, the catalogue and the words of the
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ import numpy.typing as npt
 from engine.catalogue.index import CatalogIndex, Progress
 from engine.matching.exhaustive import Codes
 from engine.matching.pair_pool import PairPool
+from engine.retrieval.code_files import KEYPOINTS, CodeFiles
+from engine.retrieval.described import DESCRIBED, VECTORS, DescribedFiles, short
 from engine.retrieval.segments import Digests, take_out_damaged
 from engine.retrieval.vectors import Nearest, VectorFiles, VectorView
 from engine.retrieval.word_index import WordIndex, WordView
@@ -35,8 +37,8 @@ from features.store.feature_store import digests_of
 
 logger = logging.getLogger(__name__)
 
-#: Folders of the store.
-VECTORS, WORDS = "vectors", "words"
+#: Folder of the store.
+WORDS = "words"
 #: The best by cosine and by votes that are scored by their keypoints: a list holds 200 of them.
 BY_COSINE, BY_WORDS = 300, 700
 #: Photographs whose local scores tell what an impostor's is.
@@ -46,6 +48,9 @@ _CHUNK, _VOCABULARY_SAMPLE = 8192, 1024
 
 Rows = npt.NDArray[np.int64]
 
+#: What is open of a catalogue's files, by their store: a query alone must not pay for a million digests.
+_OPENED: WeakKeyDictionary[CatalogIndex, dict[Path, LargeIndex]] = WeakKeyDictionary()
+
 
 @dataclass(frozen=True, eq=False)
 class LargeIndex:
@@ -54,11 +59,25 @@ class LargeIndex:
     Attributes:
         vectors: their global descriptors. words: their keypoints.
         sampled: (N,) rows in the order of their contents, from which samples are taken.
+        threads: that look through the files.
     """
 
     vectors: VectorView
     words: WordView
     sampled: Rows
+    threads: int = 1
+
+    @classmethod
+    def opened(cls, database: CatalogIndex, pool: PairPool, progress: Progress | None = None) -> LargeIndex:
+        """Return :meth:`of`, which is asked once for every catalogue and store.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        known = _OPENED.setdefault(database, {})
+        if pool.store not in known:
+            known[pool.store] = cls.of(database, pool, progress)
+        return known[pool.store]
 
     @classmethod
     def of(cls, database: CatalogIndex, pool: PairPool, progress: Progress | None = None) -> LargeIndex:
@@ -71,17 +90,21 @@ class LargeIndex:
         digests = digests_of(keys)
         sampled = np.lexsort((digests[:, 1], digests[:, 0]))
         try:
-            files = VectorFiles(pool.store / VECTORS / _short(pool.worker.describer.global_fingerprint()))
+            files = VectorFiles(pool.store / VECTORS / short(pool.worker.describer.global_fingerprint()))
             missing = np.flatnonzero(files.missing(digests))
             for start in range(0, len(missing), _CHUNK):
                 rows = missing[start : start + _CHUNK]
-                files.add(digests[rows], database.vectors[rows])
+                files.add(digests[rows], database.vectors_of(rows))
+            described = DescribedFiles(pool.store, pool.worker.describer)
+            lacking = np.flatnonzero(described.missing(digests))
+            for start in range(0, len(lacking), _CHUNK):
+                described.add([database.descriptions[row] for row in lacking[start : start + _CHUNK]])
             words = _indexed(keys, digests, sampled, pool, progress)
         except OSError as error:
             raise StoreError(
                 f"the index of a large catalogue cannot be written into {pool.store} ({error}): give another --store"
             ) from error
-        return cls(files.view(digests), words.view(digests), sampled)
+        return cls(files.view(digests), words.view(digests), sampled, pool.threads)
 
     def chosen(
         self, query: FloatArray, codes: Codes, allowed: BoolArray, comparable: BoolArray
@@ -93,14 +116,15 @@ class LargeIndex:
             codes: (n, D) of the query's keypoints.
             allowed, comparable: (N,) bool, which photographs it may have, and which show its skin.
         """
-        near = self.vectors.nearest(query, BY_COSINE, allowed)
-        votes = self.words.votes(codes, allowed & comparable)
+        near = self.vectors.nearest(query, BY_COSINE, allowed, self.threads)
+        votes = self.words.votes(codes, allowed & comparable, self.threads)
         return near, np.union1d(near.rows, best_rows(votes.astype(np.float64), votes > 0, BY_WORDS))
 
 
 def take_out_damaged_indexes(store: Path) -> list[str]:
     """Read the indexes of large catalogues beside a store; take out, and name, what is not as it was written."""
-    folders = [*sorted((store / VECTORS).glob("*")), *sorted((store / WORDS).glob("*/*"))]
+    folders = [folder for name in (DESCRIBED, KEYPOINTS, VECTORS) for folder in sorted((store / name).glob("*"))]
+    folders += sorted((store / WORDS).glob("*/*"))
     found = [path for folder in folders if folder.is_dir() for path in take_out_damaged(folder)]
     return [path.relative_to(store).as_posix() for path in found]
 
@@ -108,20 +132,22 @@ def take_out_damaged_indexes(store: Path) -> list[str]:
 def _indexed(
     keys: Sequence[str], digests: Digests, sampled: Rows, pool: PairPool, progress: Progress | None
 ) -> WordIndex:
-    words = WordIndex(pool.store / WORDS / _short(pool.codes_fingerprint()))
+    """Add photographs to the files of their keypoints, and to those of the keypoints' words."""
+    fingerprint = pool.codes_fingerprint()
+    files, words = CodeFiles.of(pool.store, fingerprint), WordIndex(pool.store / WORDS / short(fingerprint))
     if words.vocabulary is None:
         words.learn(pool.codes([keys[row] for row in sampled[:_VOCABULARY_SAMPLE]]))
-    missing = np.flatnonzero(words.missing(digests))
+    lacks_codes, lacks_words = files.missing(digests), words.missing(digests)
+    missing = np.flatnonzero(lacks_codes | lacks_words)
     for start in range(0, len(missing), _CHUNK):
         rows = missing[start : start + _CHUNK]
-        words.add(digests[rows], pool.codes([keys[row] for row in rows]))
+        codes = pool.codes([keys[row] for row in rows])
+        for target, lacks in ((files, lacks_codes), (words, lacks_words)):
+            places = np.flatnonzero(lacks[rows])
+            target.add(digests[rows[places]], [codes[place] for place in places])
         if progress is not None:
             progress(start + len(rows), len(missing))
     return words
-
-
-def _short(fingerprint: str) -> str:
-    return hashlib.blake2b(fingerprint.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +227,7 @@ class LargeRetrieval:
             scored = self.listed(number, chosen.rows)
             fused = self._weight * scored.cosine_znorm + np.nan_to_num(scored.local_znorm)
             best = best_rows(fused, self._allowed(number)[chosen.rows], size or len(chosen.rows))
-            lists.append(self.listed(number, chosen.rows[best]))
+            lists.append(scored.taken(best))
         return stacked(lists)
 
     def allowed(self, query: int) -> BoolArray:
@@ -213,16 +239,19 @@ class LargeRetrieval:
         # A row's best leader has it among its own best.
         vectors = self._index.vectors
         own = vectors.take(leaders)
-        rows = np.unique(np.concatenate([vectors.nearest(vector, size, outside).rows for vector in own]))
-        worth = np.stack([vectors.scores(v, rows) * w for v, w in zip(own, weights, strict=True)]).max(axis=0)
+        rows = np.unique(
+            np.concatenate([vectors.nearest(vector, size, outside, self._index.threads).rows for vector in own])
+        )
+        worth = np.stack([scores * w for scores, w in zip(vectors.products(own, rows), weights, strict=True)]).max(
+            axis=0
+        )
         return rows[best_rows(worth, worth > 0, size)]
 
     def listed(self, query: int, rows: Rows) -> Candidates:
         """Return the list of a query that holds these rows."""
         chosen, vectors = self._chosen[query], self._index.vectors
-        cosine = vectors.scores(self.queries[query], rows)
+        cosine, *others = vectors.products([self.queries[query], *vectors.take(chosen.helpers)], rows)
         local = self._local(query, rows)
-        others = [vectors.scores(vector, rows) for vector in vectors.take(chosen.helpers)]
         return Candidates(
             query=np.full(len(rows), query, np.int64),
             row=rows,

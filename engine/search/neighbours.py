@@ -91,8 +91,8 @@ def find_neighbours(
             for place, leader in enumerate(leaders):
                 here, others, skin = (lists[query], place), rows != leader, comparable[views[leader]]
                 impostors = sample[sample != leader]
-                vector = database.vectors[leader]
-                cosine = _above(database.vectors[rows] @ vector, database.vectors[impostors[:_COSINE_SAMPLE]] @ vector)
+                vector, drawn = database.descriptions[leader].vector, impostors[:_COSINE_SAMPLE]
+                cosine = _above(database.vectors_of(rows) @ vector, database.vectors_of(drawn) @ vector)
                 found.row[here] = np.where(others, leader, -1)
                 found.cosine_znorm[here] = np.where(others, cosine, np.nan)
                 found.seconds[here] = np.where(others, np.abs(times[rows] - times[leader]), np.nan)

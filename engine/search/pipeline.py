@@ -106,7 +106,7 @@ class Matching:
     def retrieval(self, allowed: AllowedCandidates, named: npt.NDArray[np.int64], cosine_weight: float) -> Search:
         """Return what finds candidates: all photographs are scored, or an index chooses them in a large catalogue."""
         queries, database = self.queries, self.database
-        if len(database) <= pair_pool.EXHAUSTIVE_UP_TO:
+        if not pair_pool.is_large(len(database)):
             vectors = database.vectors if len(database) else np.zeros((0, queries.vectors.shape[1]), np.float32)
             return Retrieval(queries.vectors, vectors, allowed.mask, self.score_all(allowed, named), cosine_weight)
         logger.warning(
@@ -115,7 +115,7 @@ class Matching:
             f"{len(database):,}",
             f"{pair_pool.EXHAUSTIVE_UP_TO:,}",
         )
-        index = LargeIndex.of(database, self.pool, self.progress)
+        index = LargeIndex.opened(database, self.pool, self.progress)
         comparable, views0 = self._comparable()
         return LargeRetrieval(
             queries, database, index, allowed.mask, lambda q: comparable[views0[q]], self.pool, cosine_weight, named

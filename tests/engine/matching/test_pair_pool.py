@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from engine.matching import pair_pool
+from engine.matching.exhaustive import quantise
 from engine.matching.measurements import MatcherName, record_type
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairSettings, PairTask, PairWorker
@@ -100,6 +101,7 @@ def test_scores_by_key_come_back_to_their_places(tmp_path: Path, done: list, mon
         return np.array([float(key[1:]) + (1000 if task.query == "r" else 0) for key in task.candidates], np.float32)
 
     monkeypatch.setattr(pair_pool, "score_keys_task", score)
+    monkeypatch.setattr(pair_pool, "_SCORED_HERE", 1)
     pool = PairPool(PairSettings(), tmp_path)
     first, nobody, second = pool.score_keys([("q", numbered(range(450))), ("s", ()), ("r", numbered([9, 4]))])
     assert first.tolist() == list(range(450)) and second.tolist() == [1009.0, 1004.0]
@@ -108,3 +110,20 @@ def test_scores_by_key_come_back_to_their_places(tmp_path: Path, done: list, mon
     monkeypatch.setattr(pair_pool, "EXHAUSTIVE_UP_TO", 5)
     (rows,) = pool.score_rows([("q", np.array([3, 0]))], numbered(range(6)))
     assert rows.tolist() == [3.0, 0.0], "without a table of a large catalogue"
+
+
+def test_few_are_scored_in_threads_as_the_workers_would(
+    tmp_path: Path, done: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    codes = [quantise(part / np.linalg.norm(part)) for part in rng.standard_normal((250, 6, 16), np.float32)]
+    monkeypatch.setattr(NumberedWorker, "kept_codes", lambda self, key: codes[int(key[1:])], raising=False)
+    monkeypatch.setattr(NumberedWorker, "product_device", None, raising=False)
+    tasks = [("c3", numbered(range(250))), ("c5", ()), ("c9", numbered([7]))]
+    pool = PairPool(PairSettings(), tmp_path)
+    pool.threads = 2
+    here = pool.score_keys(tasks)
+    monkeypatch.setattr(pair_pool, "_SCORED_HERE", 1)
+    for found, expected in zip(here, pool.score_keys(tasks), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert [len(part) for part in here] == [250, 0, 1] and here[0].argmax() == 3

@@ -48,11 +48,11 @@ def test_the_best_are_those_of_a_search_that_reads_everything(filled) -> None:
     order = rng.permutation(300)
     view = files.view(digests[order])
     allowed = rng.random(300) < 0.7
-    for query in [*unit(rng, 3), vectors[7]]:
+    for threads, query in enumerate([*unit(rng, 3), vectors[7]]):
         exact = np.array([in_order(query, vector) for vector in vectors[order]])
         rows = np.flatnonzero(allowed)
         expected = rows[np.lexsort((rows, -exact[rows]))][:20]
-        found = view.nearest(query, 20, allowed)
+        found = view.nearest(query, 20, allowed, threads)
         assert found.rows.tolist() == expected.tolist()
         np.testing.assert_array_equal(found.scores, exact[expected])
         assert 20 <= found.read < 150, "most are known by their codes alone"

@@ -48,8 +48,8 @@ def by_definition(vocabulary: Vocabulary, query: Codes, other: Codes) -> int:
             for j in np.flatnonzero(own == words[i, a]):
                 different = sum(bin(int(x) ^ int(y)).count("1") for x, y in zip(bits[i, a], kept[j], strict=True))
                 agreement = 1 - 2 * different / D
-                if agreement > 0.2:
-                    best = max(best, round(10_000 * agreement**3))
+                if agreement > 0.1:
+                    best = max(best, round(10_000 * agreement**2))
         total += best
     return total
 
@@ -59,6 +59,7 @@ def test_votes_are_those_of_the_definition(filled, photographs: list[Codes]) -> 
     assert index.vocabulary is not None and len(index.segments) == 2
     votes = index.view(digests).votes(photographs[3], np.ones(60, bool))
     assert votes.tolist() == [by_definition(index.vocabulary, photographs[3], other) for other in photographs]
+    np.testing.assert_array_equal(index.view(digests).votes(photographs[3], np.ones(60, bool), threads=2), votes)
 
 
 def test_photographs_that_share_keypoints_come_first(filled, photographs: list[Codes]) -> None:

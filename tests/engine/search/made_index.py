@@ -46,6 +46,7 @@ class MadePool(PairPool):
         self, inliers: Mapping[tuple[str, str], float], local: Mapping[tuple[str, str], float] | None = None
     ) -> None:
         self._inliers, self._local = inliers, local or {}
+        self.threads = 2
         self.asked: dict[str, list[tuple[str, str]]] = {}
 
     def score(

@@ -27,13 +27,23 @@ COUNT = 60
 SETTINGS = ShortlistSettings(size=8, expansion=4, rescore=1)
 
 
+class MadeDescriber:
+    """Knows what its records would be called."""
+
+    def global_fingerprint(self) -> str:
+        return "made"
+
+    def store_keys(self, key: str) -> list[str]:
+        return [f"global:{key}", f"local:{key}"]
+
+
 class KeypointPool(MadePool):
     """Scores made keypoints as worker processes score those of photographs; notes whom it scored."""
 
     def __init__(self, codes: Sequence[Codes], store: Path) -> None:
         super().__init__({("p0", "p30"): 300.0})
         self._codes, self.store, self.scored = codes, store, 0
-        self.__dict__["worker"] = SimpleNamespace(describer=SimpleNamespace(global_fingerprint=lambda: "made"))
+        self.__dict__["worker"] = SimpleNamespace(describer=MadeDescriber())
 
     def codes(self, keys: Sequence[str]) -> list[Codes]:
         return [self._codes[int(key.split(":")[0][1:])] for key in keys]
@@ -165,12 +175,17 @@ def test_damage_beside_the_store_is_named_and_made_again(
     pool = KeypointPool(codes, tmp_path / "store")
     large.LargeIndex.of(index, pool)
     assert large.take_out_damaged_indexes(pool.store) == []
-    for name in ("vectors/*/*/codes.npy", "words/*/*/*/signs.npy"):
+    for name in (
+        "described/*/*/numbers.npy",
+        "keypoints/*/*/codes.npy",
+        "vectors/*/*/codes.npy",
+        "words/*/*/*/signs.npy",
+    ):
         (path,) = pool.store.glob(name)
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(data)
     found = large.take_out_damaged_indexes(pool.store)
-    assert [name.rsplit("/", 1)[1] for name in found] == ["codes.npy", "signs.npy"]
+    assert [name.rsplit("/", 1)[1] for name in found] == ["numbers.npy", "codes.npy", "codes.npy", "signs.npy"]
     again = large.LargeIndex.of(index, pool)
     assert len(again.vectors) == COUNT and again.words.votes(codes[0], np.ones(COUNT, bool))[0] > 0

@@ -1,0 +1,105 @@
+"""What a large catalogue needs of its described photographs when it is opened, without a record of the store each.
+
+Vectors lie in :class:`engine.retrieval.vectors.VectorFiles`, mapped. Beside them lie the few numbers that descriptions
+are made of, and the digests of all records of a photograph, so that the store's index can be asked for them without a
+hash each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.retrieval.segments import Digests, Places, read_segments, remove, to_join, write_segment
+from features.describe import Describer
+from features.records import BoolArray, Description, FloatArray
+from features.store.feature_store import digests_of
+
+#: Folders of the store.
+VECTORS, DESCRIBED = "vectors", "described"
+
+
+def short(fingerprint: str) -> str:
+    """Return the name of a folder for what is known by a fingerprint."""
+    return hashlib.blake2b(fingerprint.encode(), digest_size=8).hexdigest()
+
+
+class DescribedFiles:
+    """Numbers and vectors of photographs by the digests of their keys.
+
+    Args:
+        store: folder of the store.
+        describer: by whose settings they are described.
+    """
+
+    def __init__(self, store: Path, describer: Describer) -> None:
+        self._describer = describer
+        self.folder = store / DESCRIBED / short("\n".join(describer.store_keys("")))
+        self._vectors = store / VECTORS / short(describer.global_fingerprint())
+        self._read()
+
+    def _read(self) -> None:
+        self._segments = read_segments(self.folder)
+        self._places = Places(self._segments)
+
+    def missing(self, digests: Digests) -> BoolArray:
+        """Return the (N,) mask of the photographs whose numbers are not here."""
+        return self._places.find(digests)[0] < 0
+
+    def find(self, keys: Sequence[str]) -> tuple[list[FloatArray | None], npt.NDArray[np.float64], Digests]:
+        """Return what is known of photographs by content key.
+
+        Returns:
+            Each one's (D,) vector, mapped, or None where anything is not here; their (N, S) numbers; and the
+            (N, R, 2) digests of their records in the store.
+        """
+        digests = digests_of(keys)
+        number, place = self._places.find(digests)
+        vectors = read_segments(self._vectors)
+        of_vectors, row = Places(vectors).find(digests)
+        exact = [np.asarray(segment.arrays["exact"]) for segment in vectors]
+        numbers, records = (self._taken(name, number, place) for name in ("numbers", "records"))
+        of_vectors[number < 0] = -1
+        found = [
+            None if segment < 0 else exact[segment][own]
+            for segment, own in zip(of_vectors.tolist(), row.tolist(), strict=True)
+        ]
+        return found, numbers, records
+
+    def _taken(self, name: str, number: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if not self._segments:
+            return np.zeros((len(number), 0, 2))
+        like = self._segments[0].arrays[name]
+        found = np.zeros((len(number), *like.shape[1:]), like.dtype)
+        for current, segment in enumerate(self._segments):
+            here = number == current
+            found[here] = segment.arrays[name][place[here]]
+        return found
+
+    def add(self, descriptions: Sequence[Description]) -> None:
+        """Keep the numbers of further photographs, and join small files.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        if not descriptions:
+            return
+        names = [name for item in descriptions for name in self._describer.store_keys(item.key)]
+        arrays = {
+            "digests": digests_of([item.key for item in descriptions]),
+            "numbers": np.array([item.numbers for item in descriptions], np.float64),
+            "records": digests_of(names).reshape(len(descriptions), -1, 2),
+        }
+        write_segment(self.folder, arrays)
+        self._read()
+        count = to_join([len(segment) for segment in self._segments])
+        if count > 1:
+            old = self._segments[-count:]
+            write_segment(self.folder, {name: np.concatenate([s.arrays[name] for s in old]) for name in arrays})
+            remove(old)
+            self._read()
