@@ -47,7 +47,7 @@ QUICKLY = {
         "--set=describe.keypoints.max_keypoints=64",
         "--set=describe.keypoints.long_side=256",
     ],
-    "scale": ["--queries=3", "--sizes=1100", "--sizes=1500"],
+    "scale": ["--queries=3", "--sizes=1100", "--sizes=1500", "--full=1200", "--efficiency"],
     "kernels": ["--pairs=2", "--rounds=1"],
 }
 
