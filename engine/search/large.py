@@ -48,8 +48,9 @@ _CHUNK, _VOCABULARY_SAMPLE = 8192, 1024
 
 Rows = npt.NDArray[np.int64]
 
-#: What is open of a catalogue's files, by their store: a query alone must not pay for a million digests.
-_OPENED: WeakKeyDictionary[CatalogIndex, dict[Path, LargeIndex]] = WeakKeyDictionary()
+#: What is open of a catalogue's files, by store and kind of descriptors: a query alone must not pay for a million
+#: digests.
+_OPENED: WeakKeyDictionary[CatalogIndex, dict[tuple[Path, str, str], LargeIndex]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +76,11 @@ class LargeIndex:
             StoreError: the store cannot be written.
         """
         known = _OPENED.setdefault(database, {})
-        if pool.store not in known:
-            known[pool.store] = cls.of(database, pool, progress)
-        return known[pool.store]
+        # Another matcher of the same photographs may compare other descriptors.
+        key = (pool.store, pool.codes_fingerprint(), pool.worker.describer.global_fingerprint())
+        if key not in known:
+            known[key] = cls.of(database, pool, progress)
+        return known[key]
 
     @classmethod
     def of(cls, database: CatalogIndex, pool: PairPool, progress: Progress | None = None) -> LargeIndex:

@@ -157,6 +157,18 @@ def test_what_is_new_is_added_and_nothing_is_made_anew(
     assert not asked
 
 
+def test_files_are_opened_once_for_each_kind_of_descriptors(
+    index: CatalogIndex, codes: list[Codes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, pool = index.take(range(50)), KeypointPool(codes, tmp_path / "store")
+    first = large.LargeIndex.opened(database, pool)
+    assert large.LargeIndex.opened(database, KeypointPool(codes, tmp_path / "store")) is first
+    assert large.LargeIndex.opened(database, KeypointPool(codes, tmp_path / "another")) is not first
+    assert large.LargeIndex.opened(index.take(range(50)), pool) is not first
+    monkeypatch.setattr(KeypointPool, "codes_fingerprint", lambda self: "other descriptors")
+    assert large.LargeIndex.opened(database, pool) is not first
+
+
 def test_counts_say_that_an_index_chose(ask, index: CatalogIndex) -> None:
     raw, _ = ask(10, ["p0"])
     text = str(coverage(index.subset(["p0"]), index, CandidateFilter(), raw))
