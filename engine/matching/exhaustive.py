@@ -88,6 +88,10 @@ class DescriptorTable:
         filled = [codes for codes in photographs if len(codes)] or [np.zeros((0, 1), np.int8)]
         return cls(np.ascontiguousarray(np.concatenate(filled)), np.cumsum([0, *counts], dtype=np.int64))
 
+    def take(self, rows: Integers) -> DescriptorTable:
+        """Return a copy of the photographs of (n,) rows, side by side in their order."""
+        return DescriptorTable.of([self.codes[self.offsets[row] : self.offsets[row + 1]] for row in rows.tolist()])
+
 
 def mutual_nn_scores(
     query: Codes, table: DescriptorTable, allowed: BoolArray | None = None, device: str | None = None

@@ -254,10 +254,9 @@ def score_rows_task(worker: PairWorker, task: RowsTask) -> FloatArray:
     Raises:
         LostTableError: the table's files went or were damaged since they were written.
     """
-    table = worker.tables((task.folder, task.table))
-    allowed = np.zeros(len(table), bool)
-    allowed[task.rows] = True
-    return mutual_nn_scores(worker.codes(task.query), table, allowed, worker.product_device)[task.rows]
+    # Side by side, because products of scattered photographs are made one by one.
+    table = worker.tables((task.folder, task.table)).take(task.rows)
+    return mutual_nn_scores(worker.kept_codes(task.query), table, None, worker.product_device)
 
 
 def score_keys_task(worker: PairWorker, task: PairTask) -> FloatArray:

@@ -102,6 +102,12 @@ def test_only_allowed_photographs_are_scored_and_as_without_a_filter(
     assert scores[allowed].tolist() == every[allowed].tolist()
 
 
+def test_a_few_photographs_of_a_table_score_as_in_it(query: np.ndarray, photographs: list[np.ndarray]) -> None:
+    table, rows = DescriptorTable.of(photographs), np.array([4, 0, 4, 2])
+    assert np.array_equal(mutual_nn_scores(query, table.take(rows)), mutual_nn_scores(query, table)[rows])
+    assert len(table.take(rows[:0])) == 0
+
+
 def test_equal_neighbours_go_to_the_first_and_score_nothing() -> None:
     one = quantise(unit_vectors(1, 3))
     twice = np.concatenate([one, one])
