@@ -13,6 +13,7 @@ from bench.measurement import Measurement
 #: In the order of bench/RESULTS.md.
 NAMES = (
     "accuracy",
+    "effort",
     "scenarios",
     "beyond",
     "crossvalidated",

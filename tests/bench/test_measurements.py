@@ -18,6 +18,7 @@ from scarmatch.metrics import Interval
 #: Name -> options that keep it quick.
 QUICKLY = {
     "accuracy": ["--queries=12", "--folds=2"],
+    "effort": ["--ranker=fusion", "--queries=3", "--timed=2"],
     "scenarios": ["--ranker=fusion", "--queries=2", "--only=1", "--only=5"],
     "beyond": ["--ranker=fusion", "--queries=3"],
     "crossvalidated": ["--queries=12", "--folds=2"],
