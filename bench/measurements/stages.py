@@ -143,8 +143,8 @@ def full(result: Result[StagesFigures]) -> str:
         [
             "comparing and verifying a list",
             f"{f.pairs_per_second:.0f} pairs a second: the first stage at {f.first_stage_pairs_per_second:.0f} a "
-            f"second, LightGlue at {f.lightglue_pairs_per_second:.1f} a second for "
-            f"{f.lightglue_pairs / f.pairs:.0%} of it",
+            f"second, and LightGlue for {f.lightglue_pairs / f.pairs:.0%} of it, which does "
+            f"{f.lightglue_pairs_per_second:.1f} a second",
         ],
         ["ranking", f"{f.pairs / f.seconds_rank:,.0f} pairs a second"],
         [

@@ -142,7 +142,13 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
         "(default), thorough all of them",
     )
     group.add_argument("--shortlist", type=positive, metavar="N", help="the same as a number, instead of --effort")
-    group.add_argument("--rescore", type=int, metavar="N", help="of these, the best that LightGlue re-scores (1)")
+    group.add_argument(
+        "--rescore",
+        type=int,
+        metavar="N",
+        help="of these, the best that LightGlue re-scores (0); a ranker heeds it if it was trained with it "
+        "(train-ranker --rescore N)",
+    )
     group.add_argument(
         "--set",
         action="append",

@@ -48,8 +48,9 @@ class ShortlistSettings(Settings):
         size: candidates per query, the best of all allowed photographs by global descriptor and keypoints together; 0
             matches them all.
         expansion: so many further candidates are added after the first stage, because they resemble one that matches.
-        rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue,
-            which costs far more; 0 re-scores none.
+        rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue;
+            0 re-scores none. One costs as much as matching two hundred, and on belugas the ranker is none the better
+            for it (bench/NOTES.md).
         cosine_weight: of the global descriptor beside the local score when candidates are chosen; 0 chooses by
             keypoints alone, for animals that no global descriptor was trained on.
         flanks_apart: the two flanks of an animal carry different marks, so that a left one is never matched with a
@@ -60,7 +61,7 @@ class ShortlistSettings(Settings):
 
     size: int = 200
     expansion: int = 20
-    rescore: int = 1
+    rescore: int = 0
     cosine_weight: float = 1.0
     flanks_apart: bool = False
     trust_times: bool = True
