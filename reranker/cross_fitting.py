@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from reranker.calibration import Values, fit_calibration
-from reranker.ranker import Kind, rank_order
+from reranker.list_calibration import ListCalibration
+from reranker.rank_order import rank_order
+from reranker.ranker import Kind
+from reranker.training_settings import CALIBRATE_ON
 from scarmatch.metrics import expected_calibration_error
 
+#: Protocols whose lists' first places teach: a probability is to be right with the own encounter there, and without it.
+_ASKINGS = ("all", "other_encounter")
+#: Lists from which on first places have a curve of their own.
+_FEWEST_LISTS = 50
 
-def cross_fitted_probabilities(frame: pd.DataFrame, base: pd.DataFrame, method: str) -> Values:
+
+def fit_list_calibration(scores: Mapping[str, pd.DataFrame], method: str) -> ListCalibration:
+    """Fit both curves to out-of-fold scores.
+
+    Args:
+        scores: protocol -> frame with query_id, candidate_id, cosine, same and the method's column (see
+            :attr:`reranker.training.TrainedRanker.scores`); rows without a score teach nothing.
+        method: column of the scores.
+    """
+    every = scores[CALIBRATE_ON].dropna(subset=[method])
+    leading = []
+    for name in (asking for asking in _ASKINGS if asking in scores):
+        frame = scores[name].dropna(subset=[method])
+        leading.append(frame[places_in_lists(frame, method) == 0])
+    firsts = pd.concat(leading, ignore_index=True)
+    taught = len(firsts) >= _FEWEST_LISTS
+    return ListCalibration(
+        fit_calibration(every[method], every["same"]),
+        fit_calibration(firsts[method], firsts["same"]) if taught else None,
+    )
+
+
+def cross_fitted_probabilities(frame: pd.DataFrame, scores: Mapping[str, pd.DataFrame], method: str) -> Values:
     """Return (rows,) probabilities of a frame's out-of-fold scores: no individual has a say in its own calibration.
 
     Args:
-        frame: out-of-fold scores (:attr:`TrainedRanker.scores`) without a NaN in the method's column.
-        base: the protocol's frame that calibrations are fitted on, each on the other folds; rows without a score
-            teach nothing.
+        frame: out-of-fold scores of whole lists, without a NaN in the method's column.
+        scores: what calibrations are fitted on, each on the other folds (:func:`fit_list_calibration`).
         method: column of the scores.
 
     Returns:
         NaN where the other folds hold no match.
     """
-    probabilities = np.full(len(frame), np.nan)
+    probabilities, places = np.full(len(frame), np.nan), places_in_lists(frame, method)
     for fold in np.unique(frame["fold"]):
         mask = (frame["fold"] == fold).to_numpy()
-        others = base.loc[base["fold"] != fold].dropna(subset=[method])
-        if others["same"].any():
-            probabilities[mask] = fit_calibration(others[method], others["same"])(frame.loc[mask, method])
+        others = {name: table.loc[table["fold"] != fold] for name, table in scores.items()}
+        if others[CALIBRATE_ON].dropna(subset=[method])["same"].any():
+            curves = fit_list_calibration(others, method)
+            probabilities[mask] = curves(frame.loc[mask, method], places[mask])
     return probabilities
 
 
@@ -40,14 +71,16 @@ def places_in_lists(frame: pd.DataFrame, method: str) -> npt.NDArray[np.int64]:
     return places
 
 
-def calibration_errors(frame: pd.DataFrame, base: pd.DataFrame, kind: Kind, top: int) -> dict[str, float]:
+def calibration_errors(
+    frame: pd.DataFrame, scores: Mapping[str, pd.DataFrame], kind: Kind, top: int
+) -> dict[str, float]:
     """Expected calibration errors of cross-fitted probabilities.
 
     Over all pairs ("pairs"), over the first ``top`` of every list ("shown") and over the first alone ("first"): most
     pairs are hopeless and easily right, so the figure over all pairs flatters.
     """
     scored = frame.dropna(subset=[kind]).reset_index(drop=True)
-    probabilities, place = cross_fitted_probabilities(scored, base, kind), places_in_lists(scored, kind)
+    probabilities, place = cross_fitted_probabilities(scored, scores, kind), places_in_lists(scored, kind)
     same, errors = scored["same"].to_numpy(), {}
     for name, last in (("pairs", len(scored)), ("shown", top), ("first", 1)):
         rows = (place < last) & ~np.isnan(probabilities)

@@ -389,6 +389,13 @@ FEATURES: tuple[Feature, ...] = (
     Feature("date_gap_days", "log1p", "ln", "metadata", "ln(1 + days between the photographs)"),
     Feature("same_day", "plain", "0/1", "metadata", "whether both were taken on the same day"),
     Feature(
+        "own_encounter_allowed",
+        "plain",
+        "0/1",
+        "metadata",
+        "whether photographs of the query's own encounter may be in its list",
+    ),
+    Feature(
         "season_gap",
         "plain",
         "days",

@@ -112,7 +112,6 @@ def fit_linear(
     labels: npt.NDArray[np.bool_],
     names: Sequence[str],
     ridge: float = 10.0,
-    weights: Values | None = None,
     monotone: bool = True,
 ) -> LinearScorer:
     """Fit logistic regression (:func:`reranker.calibration.fit_logistic`): a monotone feature's weight keeps its sign.
@@ -128,7 +127,7 @@ def fit_linear(
     design = _design(rows, names, columns, mean, deviation)
     sign = [feature(name).monotone if monotone and code is None else 0 for name, code in columns]
     bounds = [(0.0 if s > 0 else None, 0.0 if s < 0 else None) for s in sign]
-    coefficients, offset = fit_logistic(design, labels.astype(np.float64), ridge, weights, bounds)
+    coefficients, offset = fit_logistic(design, labels.astype(np.float64), ridge, bounds=bounds)
     return LinearScorer(tuple(names), columns, mean, deviation, coefficients, offset)
 
 

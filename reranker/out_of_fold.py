@@ -24,7 +24,7 @@ from reranker.fusion import fit_fusion, fuse
 from reranker.likeness import COLUMNS
 from reranker.neighbour_rescoring import NeighbourRescoring, fit_and_rescore, fit_likeness
 from reranker.pair_features import build
-from reranker.protocols import Mask, assign_folds, same_encounter, split_masks
+from reranker.protocols import Mask, assign_folds, split_masks
 from reranker.ranker import Kind, LabelledRows, Ranker, RankerSettings, check_disjoint
 from reranker.training_settings import CALIBRATE_ON, KINDS, TrainingError, TrainingSettings
 from reranker.tree_scorer import TreeScorer
@@ -59,16 +59,20 @@ class LabelledTable:
         features = build(raw).assign(**dict.fromkeys(hidden, np.float32(np.nan)))
         return cls(raw, features, labelled, labelled & (names[0] == names[1]), names[0], names[1])
 
-    def rows(self, mask: Mask, weights: Values) -> LabelledRows:
+    def rows(self, mask: Mask) -> LabelledRows:
         """Return labelled rows for fitting."""
         queries = self.raw["query_id"].astype(str).to_numpy()
-        return LabelledRows(self.features, self.same, queries, self.individual0, weights).take(mask & self.labelled)
+        return LabelledRows(self.features, self.same, queries, self.individual0).take(mask & self.labelled)
 
-
-def encounter_weights(raw: pd.DataFrame, settings: TrainingSettings) -> Values:
-    weights = np.ones(len(raw))
-    weights[same_encounter(raw)] = settings.same_encounter_weight
-    return weights
+    def followed_by(self, other: LabelledTable) -> LabelledTable:
+        """Return a table of the lists of both, those of the other under query ids of their own."""
+        lists = [table.raw[["query_id"]].astype(str) for table in (self, other)]
+        lists[1] = lists[1] + "|again"
+        parts = [(getattr(self, name), getattr(other, name)) for name in ("labelled", "same", *LABEL_COLUMNS)]
+        features = pd.concat([self.features, other.features], ignore_index=True)
+        return LabelledTable(
+            pd.concat(lists, ignore_index=True), features, *(np.concatenate(columns) for columns in parts)
+        )
 
 
 def divide(
@@ -104,17 +108,14 @@ def fit_fold(
     tables: dict[str, LabelledTable],
     scores: dict[str, dict[str, Values]],
     held_out: set[str],
-    settings: TrainingSettings,
-    ranker_settings: RankerSettings,
-    weights: Values,
-) -> int:
-    """Fit all kinds without the held-out individuals and fill in their scores; return the number of trees."""
+    settings: RankerSettings,
+) -> None:
+    """Fit all kinds without the held-out individuals and fill in their scores."""
     train_mask, _ = split_masks(training.individual0, training.individual1, held_out)
-    rows = training.rows(train_mask, weights)
-    n_trees = _count_trees(training, train_mask, settings, ranker_settings, weights)
+    rows = training.rows(train_mask)
     models = {
-        "logistic": fit(rows, ranker_settings.replace(kind="logistic")),
-        "lambdamart": fit(rows, ranker_settings.replace(kind="lambdamart", n_trees=n_trees, patience=0)),
+        "logistic": fit(rows, settings.replace(kind="logistic")),
+        "lambdamart": fit(rows, settings.replace(kind="lambdamart", patience=0)),
     }
     fusion = fit_fusion(rows.features, rows.labels)
     for name, table in tables.items():
@@ -126,29 +127,25 @@ def fit_fold(
             scores[name][kind][test_mask] = model.predict(table.features.loc[test_mask])
         fused = fuse(table.features.loc[test_mask], fusion)["score"].to_numpy()
         scores[name]["calibrated_mean"][test_mask] = fused
-    return n_trees
 
 
 def fit(rows: LabelledRows, settings: RankerSettings, valid: LabelledRows | None = None) -> Ranker:
-    return Ranker.fit(rows.features, rows.labels, rows.queries, rows.individuals, settings, valid, rows.weights, False)
+    return Ranker.fit(rows.features, rows.labels, rows.queries, rows.individuals, settings, valid, False)
 
 
-def _count_trees(
-    training: LabelledTable,
-    train_mask: Mask,
-    settings: TrainingSettings,
-    ranker_settings: RankerSettings,
-    weights: Values,
+def count_trees(
+    training: LabelledTable, held_out: set[str], settings: TrainingSettings, ranker_settings: RankerSettings
 ) -> int:
-    """Return the number of trees after which held-out individuals stop gaining (all of them if none can tell)."""
+    """Return the number of trees after which further held-out individuals stop gaining (all if none can tell)."""
+    train_mask, _ = split_masks(training.individual0, training.individual1, held_out)
     names = np.unique(training.individual0[train_mask & training.same])
     count = max(1, round(settings.valid_share * len(names)))
     if ranker_settings.patience == 0 or len(names) - count < 1:
         return ranker_settings.n_trees
     chosen = set(np.random.default_rng(settings.seed).permutation(names)[:count].tolist())
     inner_train, inner_valid = split_masks(training.individual0, training.individual1, chosen)
-    train = training.rows(train_mask & inner_train, weights)
-    valid = training.rows(train_mask & inner_valid, weights)
+    train = training.rows(train_mask & inner_train)
+    valid = training.rows(train_mask & inner_valid)
     if not _can_rank(train):
         # So few individuals that what is left for training holds no list worth the name: nobody can tell.
         return ranker_settings.n_trees

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reranker.ranker import rank_order
+from reranker.rank_order import rank_order
 from scarmatch.metrics import average_precision
 
 Mask = npt.NDArray[np.bool_]
@@ -98,7 +98,8 @@ def protocol_tables(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Rows are removed before features are made, as if those photographs had not been in the catalogue. Where a column
     ``first_asking`` marks the rows of the lists asked without any exclusion, and the others were asked without the
     query's own encounter, "all" keeps the former and the other protocols the latter: lists as they are in use. The
-    columns ``n_true_other_encounter`` and ``n_true_other_year`` take the place of ``n_true`` in theirs.
+    columns ``n_true_other_encounter`` and ``n_true_other_year`` take the place of ``n_true`` in theirs, and
+    ``own_encounter_allowed`` is False.
     """
     plain, harder = askings(raw)
     tables = {"all": plain}
@@ -114,4 +115,6 @@ def protocol_tables(raw: pd.DataFrame) -> dict[str, pd.DataFrame]:
         column = "n_true" if name == "all" else f"n_true_{name}"
         without = table.drop(columns=[c for c in table.columns if str(c).startswith("n_true")])
         result[name] = without.assign(n_true=table[column]) if column in table.columns else without
+        if name != "all":
+            result[name] = result[name].assign(own_encounter_allowed=False)
     return result

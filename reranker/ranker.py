@@ -21,6 +21,7 @@ from reranker.calibration import Calibration, Values, fit_platt
 from reranker.feature_registry import FEATURE_NAMES, FEATURE_VERSION, FEATURES, GROUPS
 from reranker.individual_model import IndividualModel
 from reranker.linear_scorer import LinearScorer, fit_linear
+from reranker.list_calibration import ListCalibration
 from reranker.neighbour_rescoring import NeighbourRescoring
 from reranker.pair_features import build
 from reranker.scorers import Scorer
@@ -32,7 +33,9 @@ from scarmatch.settings import Settings, SettingsError
 
 Kind = Literal["logistic", "lambdamart", "blend"]
 FORMAT = "scarmatch-ranker"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+#: Versions that are read as they are: version 2 had one curve of calibration for all places of a list.
+_READ_VERSIONS = (2, FORMAT_VERSION)
 #: Names of a file's values.
 _PARTS = (
     *("format", "version", "feature_version", "feature_names", "settings", "members", "calibration"),
@@ -113,13 +116,12 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Labelled pairs: features, labels, and the query and the query's individual of each row (and a weight, if any)."""
+    """Labelled pairs: features, labels, and the query and the query's individual of each row."""
 
     features: pd.DataFrame
     labels: npt.NDArray[np.bool_]
     queries: npt.NDArray[Any]
     individuals: npt.NDArray[Any] | None = None
-    weights: Values | None = None
 
     def take(self, mask: npt.NDArray[np.bool_]) -> LabelledRows:
         """Return the rows where ``mask`` is True."""
@@ -128,7 +130,6 @@ class LabelledRows:
             self.labels[mask],
             self.queries[mask],
             None if self.individuals is None else self.individuals[mask],
-            None if self.weights is None else self.weights[mask],
         )
 
 
@@ -139,7 +140,7 @@ class Ranker:
     Attributes:
         settings: how it was fitted.
         members: one model, or two for a blend.
-        calibration: :meth:`score` -> probability of the same individual.
+        calibration: :meth:`score` and place in its list -> probability of the same individual.
         keypoint_kind: the kind of keypoints it was trained on ("aliked", ...); it is of no use with another.
         descriptor: fingerprint of the global descriptor it was trained on.
         metadata: plain JSON values: data, protocol, figures.
@@ -149,7 +150,7 @@ class Ranker:
 
     settings: RankerSettings
     members: tuple[Member, ...]
-    calibration: Calibration = field(default_factory=Calibration)
+    calibration: ListCalibration = field(default_factory=ListCalibration)
     keypoint_kind: str = ""
     descriptor: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -175,7 +176,6 @@ class Ranker:
         individuals: npt.ArrayLike | None = None,
         settings: RankerSettings | None = None,
         valid: LabelledRows | None = None,
-        weights: npt.ArrayLike | None = None,
         calibrate: bool = True,
     ) -> Ranker:
         """Fit a ranker on labelled pairs.
@@ -191,7 +191,6 @@ class Ranker:
             groups: (rows,) query of each row.
             individuals: (rows,) individual of the query.
             valid: rows of other individuals.
-            weights: (rows,) positive weights.
             calibrate: False leaves the members' lines and the calibration as they are by default, for a caller who fits
                 them out of fold.
 
@@ -206,7 +205,6 @@ class Ranker:
             np.asarray(labels).astype(bool),
             np.asarray(groups, dtype=str),
             None if individuals is None else np.asarray(individuals, dtype=str),
-            None if weights is None else np.asarray(weights, dtype=np.float64),
         )
         lengths = {
             len(part) for part in (rows.features, rows.labels, rows.queries, rows.individuals) if part is not None
@@ -228,7 +226,7 @@ class Ranker:
             members.append(Member(scorer, *(line if len(scorers) > 1 else (1.0, 0.0))))
         draft = cls(settings, tuple(members))
         slope, offset = fit_platt(draft.predict(judge.features), judge.labels)
-        return dataclasses.replace(draft, calibration=Calibration("platt", slope, offset))
+        return dataclasses.replace(draft, calibration=ListCalibration(Calibration("platt", slope, offset)))
 
     def predict(self, features: pd.DataFrame) -> Values:
         """Return (rows,) float64 scores by each row's own features, larger is likelier.
@@ -249,10 +247,6 @@ class Ranker:
         own = self.predict(build(raw))
         return own if self.rescoring is None else self.rescoring.rescored(raw, own)
 
-    def probability(self, raw: pd.DataFrame) -> Values:
-        """Return (rows,) calibrated probabilities of the same individual, of whole lists."""
-        return self.calibration(self.score(raw))
-
     def explain(self, features: pd.DataFrame) -> pd.DataFrame:
         """Return what each feature contributed: a column for each and "baseline"; a row's sum is what predict gives."""
         check_feature_names(features)
@@ -268,7 +262,7 @@ class Ranker:
         shares = {type(m.scorer).__name__.removesuffix("Scorer").lower(): m.scorer.importance() for m in self.members}
         return pd.DataFrame(shares).sort_values(next(iter(shares)), ascending=False, kind="stable")
 
-    def with_calibration(self, calibration: Calibration) -> Ranker:
+    def with_calibration(self, calibration: ListCalibration) -> Ranker:
         """Return a copy with another calibration."""
         return dataclasses.replace(self, calibration=calibration)
 
@@ -319,7 +313,7 @@ class Ranker:
             raise RankerError(f"{path}: cannot be read as a ranker: {error}") from error
         # Files of version 1 knew other neighbours; where they asked none, nothing in them has changed its meaning.
         older = data.get("version") == 1 and data.get("neighbour_rescoring") is None
-        if data.get("format") != FORMAT or not (older or data.get("version") == FORMAT_VERSION):
+        if data.get("format") != FORMAT or not (older or data.get("version") in _READ_VERSIONS):
             raise RankerError(
                 f"{path}: not a ranker of this version (format {FORMAT!r}, version {FORMAT_VERSION}): train it again"
             )
@@ -338,7 +332,7 @@ class Ranker:
             return cls(
                 RankerSettings.from_dict(data["settings"]),
                 members,
-                Calibration.from_dict(data["calibration"]),
+                ListCalibration.from_dict(data["calibration"]),
                 str(data["keypoint_kind"]),
                 str(data["descriptor"]),
                 dict(data["metadata"]),
@@ -347,22 +341,6 @@ class Ranker:
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, SettingsError) as error:
             raise RankerError(f"{path}: damaged ranker: {error}") from error
-
-
-def rank_order(
-    queries: npt.ArrayLike, scores: npt.ArrayLike, cosine: npt.ArrayLike, ids: npt.ArrayLike
-) -> npt.NDArray[Any]:
-    """Return the row indices sorted by query and, within it, by falling score, falling cosine, then identifier.
-
-    NaN counts as lowest. The result does not depend on the order of rows.
-    """
-
-    def falling(values: npt.ArrayLike) -> Values:
-        numbers = np.asarray(values, dtype=np.float64)
-        return -np.where(np.isnan(numbers), -np.inf, numbers)
-
-    names, codes = np.asarray(ids, dtype=str), np.asarray(queries, dtype=str)
-    return np.lexsort((names, falling(cosine), falling(scores), codes))
 
 
 def check_feature_names(features: pd.DataFrame) -> None:
@@ -411,7 +389,7 @@ def _fit_scorers(rows: LabelledRows, settings: RankerSettings, valid: LabelledRo
         )
     if settings.kind in ("logistic", "blend"):
         array = _array(rows.features, names)
-        scorers.append(fit_linear(array, rows.labels, names, settings.ridge, rows.weights, settings.monotone))
+        scorers.append(fit_linear(array, rows.labels, names, settings.ridge, settings.monotone))
     return scorers
 
 
@@ -423,7 +401,7 @@ def _hold_out(individuals: npt.NDArray[Any], settings: RankerSettings) -> npt.ND
 
 
 def _ranking_rows(rows: LabelledRows, names: tuple[str, ...]) -> RankingRows:
-    return RankingRows(_array(rows.features, names), rows.labels, rows.queries, rows.weights)
+    return RankingRows(_array(rows.features, names), rows.labels, rows.queries)
 
 
 def _array(features: pd.DataFrame, names: tuple[str, ...]) -> npt.NDArray[np.floating]:

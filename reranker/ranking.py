@@ -7,7 +7,8 @@ import pandas as pd
 
 from reranker.calibration import strictly_decreasing
 from reranker.fusion import FusionSettings, wildfusion_baseline
-from reranker.ranker import Ranker, rank_order
+from reranker.rank_order import rank_order
+from reranker.ranker import Ranker
 
 
 def rank_pairs(
@@ -29,11 +30,13 @@ def rank_pairs(
         score, probability = scored["score"].to_numpy(), scored["probability"].to_numpy()
     else:
         score = ranker.score(raw)
-        probability = ranker.calibration(score)
+        probability = np.full(len(raw), np.nan)
     cosine = pd.to_numeric(raw["cosine"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     order = rank_order(raw["query_id"], score, cosine, raw["candidate_id"])
     table = raw.assign(score=score, probability=probability).iloc[order]
     table.insert(0, "rank", table.groupby("query_id", sort=False).cumcount() + 1)
+    if ranker is not None:
+        table["probability"] = ranker.calibration(table["score"], table["rank"].to_numpy(np.int64) - 1)
     if top is not None:
         table = table.loc[table["rank"] <= top]
     if len(table):

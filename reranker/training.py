@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reranker.calibration import Calibration, Values, fit_calibration
-from reranker.cross_fitting import calibration_errors, cross_fitted_probabilities
+from reranker.calibration import Values
+from reranker.cross_fitting import calibration_errors, cross_fitted_probabilities, fit_list_calibration
+from reranker.feature_registry import FEATURES
 from reranker.individual_model import fit_on_lists
 from reranker.out_of_fold import (
     ALONE,
@@ -22,8 +23,8 @@ from reranker.out_of_fold import (
     LABEL_COLUMNS,
     LabelledTable,
     baseline_scores,
+    count_trees,
     divide,
-    encounter_weights,
     fit,
     fit_fold,
     join_as_blend,
@@ -31,7 +32,7 @@ from reranker.out_of_fold import (
 )
 from reranker.protocols import evaluate, protocol_tables
 from reranker.ranker import Kind, Member, Ranker, RankerSettings
-from reranker.training_settings import CALIBRATE_ON, KINDS, MIN_GAIN, SELECT_ON, TrainingSettings
+from reranker.training_settings import KINDS, MIN_GAIN, SELECT_ON, TrainingSettings
 from reranker.tree_scorer import TreeScorer
 
 
@@ -76,28 +77,28 @@ def train_ranker(
     settings, ranker_settings = settings or TrainingSettings(), ranker or RankerSettings()
     judged = protocols or protocol_tables(raw)
     tables = {name: LabelledTable.of(table, hidden) for name, table in judged.items() if len(table)}
-    training = tables.get("other_encounter", tables["all"]) if settings.drop_same_encounter else tables["all"]
-    weights = encounter_weights(training.raw, settings)
+    # Both askings teach: what a match of the same day is worth while the own encounter is there, and when it is not.
+    harder = tables.get("other_encounter")
+    training = tables["all"] if harder is None else tables["all"].followed_by(harder)
+    ranker_settings = ranker_settings.replace(groups=_measured_groups(training, ranker_settings))
     folds, count = divide(training, tables["all"], settings)
-    trees: list[int] = []
+    held_out = [{name for name, k in folds.items() if k == fold} for fold in range(count)]
+    trees = [count_trees(training, names, settings, ranker_settings) for names in held_out]
+    # One number for all folds: each fold's own would give their scores different scales, and a few whales choose it.
+    ranker_settings = ranker_settings.replace(n_trees=max(1, int(np.median(trees))))
     scores = {name: baseline_scores(table) for name, table in tables.items()}
-    for fold in range(count):
-        held_out = {name for name, k in folds.items() if k == fold}
-        n_trees = fit_fold(training, tables, scores, held_out, settings, ranker_settings, weights)
-        trees.append(n_trees)
+    for names in held_out:
+        fit_fold(training, tables, scores, names, ranker_settings)
     lines = join_as_blend(scores, tables)
     rescorings = rescore(scores, tables, settings)
     frames = {name: _scored(table, scores[name], folds) for name, table in tables.items()}
     figures = {name: _figures(frame, settings.top) for name, frame in frames.items()}
     kind, reason = _choose(figures, settings)
-    final_settings = ranker_settings.replace(kind=kind, n_trees=max(1, int(np.median(trees))), patience=0)
-    fitted = _final(training, final_settings, weights, lines).with_rescoring(rescorings.get(kind))
-    calibration_frame = frames[CALIBRATE_ON]
-    fitted = fitted.with_calibration(_calibrate(calibration_frame, kind))
+    final_settings = ranker_settings.replace(kind=kind, patience=0)
+    fitted = _final(training, final_settings, lines).with_rescoring(rescorings.get(kind))
+    fitted = fitted.with_calibration(fit_list_calibration(frames, kind))
     fitted = fitted.with_individuals(fit_on_lists(_answered(tables, frames, kind)))
-    calibration = {
-        name: calibration_errors(frame, calibration_frame, kind, settings.top) for name, frame in frames.items()
-    }
+    calibration = {name: calibration_errors(frame, frames, kind, settings.top) for name, frame in frames.items()}
     report = {
         "kind": kind,
         "reason": reason,
@@ -106,8 +107,8 @@ def train_ranker(
         "trees": final_settings.n_trees,
         "folds": count,
         "individuals": len(folds),
-        "training_rows": int(training.labelled.sum()),
-        "training_queries": int(training.raw.loc[training.labelled, "query_id"].nunique()),
+        "training_rows": int(tables["all"].labelled.sum()),
+        "training_queries": int(tables["all"].raw.loc[tables["all"].labelled, "query_id"].nunique()),
         # What a user sees are the first places: their error is the one to quote.
         "calibration_error": {name: errors["shown"] for name, errors in calibration.items()},
         "calibration_errors": calibration,
@@ -121,6 +122,13 @@ def train_ranker(
     return TrainedRanker(
         fitted.with_origin(keypoint_kind, descriptor, {"report": _clean(report)}), _clean(report), frames
     )
+
+
+def _measured_groups(table: LabelledTable, settings: RankerSettings) -> tuple[str, ...]:
+    """Return the groups of features that the table knows anything of: LightGlue re-scores only who asks for it."""
+    known = table.features.notna().any()
+    measured = {entry.group for entry in FEATURES if known[entry.name]}
+    return tuple(group for group in settings.groups if group in measured)
 
 
 def _scored(table: LabelledTable, scores: dict[str, Values], folds: dict[str, int]) -> pd.DataFrame:
@@ -143,7 +151,7 @@ def _answered(
         scored = frame[kind].notna().to_numpy()
         # The labelled rows, in the frame's order.
         rows = tables[name].raw.loc[tables[name].labelled].reset_index(drop=True)[scored]
-        probability = cross_fitted_probabilities(frame[scored].reset_index(drop=True), frames[CALIBRATE_ON], kind)
+        probability = cross_fitted_probabilities(frame[scored].reset_index(drop=True), frames, kind)
         columns = [c for c in ("query_id", "candidate_id", *LABEL_COLUMNS, "encounter0", "encounter1") if c in rows]
         lists.append(rows[columns].assign(probability=probability).dropna(subset=["probability"]))
     return lists
@@ -158,21 +166,19 @@ def _figures(frame: pd.DataFrame, top: int) -> dict[str, dict[str, float]]:
 def _choose(figures: dict[str, dict[str, dict[str, float]]], settings: TrainingSettings) -> tuple[Kind, str]:
     if settings.kind != "auto":
         return settings.kind, "asked for"
-    protocol = SELECT_ON if SELECT_ON in figures else "all"
-    values = {kind: np.nan_to_num(figures[protocol][kind]["map"], nan=0.0) for kind in KINDS}
+    protocols = [name for name in SELECT_ON if name in figures]
+    values = {kind: np.mean([np.nan_to_num(figures[name][kind]["map"]) for name in protocols]) for kind in KINDS}
     chosen = KINDS[0]
     for kind in KINDS[1:]:
         if values[kind] >= values[chosen] + MIN_GAIN:
             chosen = kind
     listing = ", ".join(f"{kind} {value:.4f}" for kind, value in values.items())
-    return chosen, f"best out-of-fold mAP@{settings.top} on protocol {protocol!r}: {listing}"
+    return chosen, f"best out-of-fold mAP@{settings.top}, mean of {' and '.join(protocols)}: {listing}"
 
 
-def _final(
-    training: LabelledTable, settings: RankerSettings, weights: Values, lines: dict[str, tuple[float, float]]
-) -> Ranker:
+def _final(training: LabelledTable, settings: RankerSettings, lines: dict[str, tuple[float, float]]) -> Ranker:
     """Fit on all labelled rows; a blend's members keep the lines that were fitted out of fold."""
-    fitted = fit(training.rows(np.ones(len(training.raw), bool), weights), settings)
+    fitted = fit(training.rows(np.ones(len(training.raw), bool)), settings)
     if settings.kind != "blend":
         return fitted
     members = []
@@ -180,11 +186,6 @@ def _final(
         slope, offset = lines["lambdamart" if isinstance(member.scorer, TreeScorer) else "logistic"]
         members.append(Member(member.scorer, slope, offset))
     return dataclasses.replace(fitted, members=tuple(members))
-
-
-def _calibrate(frame: pd.DataFrame, kind: Kind) -> Calibration:
-    scored = frame.dropna(subset=[kind])
-    return fit_calibration(scored[kind], scored["same"])
 
 
 def _clean(value: Any) -> Any:

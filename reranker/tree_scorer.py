@@ -76,12 +76,11 @@ class TreeScorer:
 
 @dataclass(frozen=True, eq=False)
 class RankingRows:
-    """Rows for LambdaMART: features, labels, the query of each row, and the weight of each row."""
+    """Rows for LambdaMART: features, labels and the query of each row."""
 
     rows: Rows
     labels: npt.NDArray[np.bool_]
     queries: npt.NDArray[Any]
-    weights: Values | None = None
 
 
 def fit_trees(
@@ -153,7 +152,6 @@ def _dataset(source: RankingRows, names: Sequence[str], seed: int, reference: An
     return lightgbm.Dataset(
         np.asarray(source.rows[order], dtype=np.float64),
         label=source.labels[order].astype(np.float64),
-        weight=None if source.weights is None else source.weights[order],
         group=groups,
         feature_name=list(names),
         categorical_feature=[name for name in names if feature(name).categories],

@@ -109,7 +109,7 @@ def _rank(path: Path) -> Any:
     parts = []
     for member in ranker.members:
         parts += [member.scorer.predict(rows), member.scorer.contributions(rows).ravel()]
-    return np.concatenate([*parts, ranker.calibration(parts[0])])
+    return np.concatenate([*parts, ranker.calibration(parts[0], np.arange(len(rows)))])
 
 
 def _weigh(path: Path) -> Any:

@@ -78,7 +78,7 @@ def measure(context: Context) -> ReliabilityFigures:
     curves = []
     for protocol in (name for name in RULES if name in scores):
         frame = scores[protocol].dropna(subset=[kind]).reset_index(drop=True)
-        probabilities = cross_fitted_probabilities(frame, scores["all"], kind)
+        probabilities = cross_fitted_probabilities(frame, scores, kind)
         places, same = places_in_lists(frame, kind), frame["same"].to_numpy(bool)
         who = frame["individual0"].to_numpy(str)
         for scope, last in SCOPES.items():

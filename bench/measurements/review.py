@@ -92,7 +92,7 @@ def out_of_fold(raw: pd.DataFrame, context: Context) -> pd.DataFrame:
     trained = train_on_pairs(raw, context.matcher, TrainingSettings(seed=context.seed))
     frame, kind = trained.scores["all"], trained.report["kind"]
     scored = frame.dropna(subset=[kind]).reset_index(drop=True)
-    scored["probability"] = cross_fitted_probabilities(scored, frame, kind)
+    scored["probability"] = cross_fitted_probabilities(scored, trained.scores, kind)
     best = scored.dropna(subset=["probability"]).sort_values("probability", ascending=False, kind="stable")
     shown = best.groupby("query_id", sort=False).head(KEPT)
     return shown.rename(columns={"candidate_id": "image_id"})[["query_id", "image_id", "probability"]]

@@ -35,6 +35,7 @@ def pair_table(
     candidates: Candidates,
     neighbours: Neighbours | None,
     true_matches: npt.NDArray[np.float64],
+    own_encounter_allowed: bool,
 ) -> pd.DataFrame:
     """Return the raw pair table.
 
@@ -43,6 +44,7 @@ def pair_table(
         candidates: with the measurements of all matchers.
         neighbours: every candidate beside its list's leading ones; None leaves these columns out.
         true_matches: (Q,) numbers of matches that could be found, NaN if not known.
+        own_encounter_allowed: whether photographs of a query's own encounter were candidates.
     """
     columns: dict[str, Any] = {
         "query_id": queries.catalog.table["image_id"].to_numpy(object)[candidates.query],
@@ -62,7 +64,8 @@ def pair_table(
     own_encounter = np.zeros(len(candidates), bool)
     for row, part in zip(queries.catalog.table.to_dict("records"), lists, strict=True):
         own_encounter[part] = same_encounter(row, database.catalog.keys)[candidates.row[part]]
-    return pd.DataFrame({**columns, "same_encounter": own_encounter, "n_true": true_matches[candidates.query]})
+    columns |= {"same_encounter": own_encounter, "own_encounter_allowed": own_encounter_allowed}
+    return pd.DataFrame({**columns, "n_true": true_matches[candidates.query]})
 
 
 def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:

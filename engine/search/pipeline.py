@@ -81,7 +81,8 @@ def search(
     if with_neighbours:
         apart, times = settings.flanks_apart, settings.trust_times
         neighbours = find_neighbours(candidates, queries, database, allowed, pool, apart, times)
-    return pair_table(queries, database, candidates, neighbours, allowed.true_matches())
+    own_encounter = not candidate_filter.exclude_encounter
+    return pair_table(queries, database, candidates, neighbours, allowed.true_matches(), own_encounter)
 
 
 @dataclasses.dataclass(frozen=True)

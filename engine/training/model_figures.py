@@ -126,9 +126,8 @@ def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str
 def _out_of_fold_list(trained: TrainedRanker, raw: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Return query_id, candidate_id, both individuals, encounters where known, fold and probability of all answers."""
     kind = trained.ranker.kind
-    everything = trained.scores["all"].dropna(subset=[kind]).reset_index(drop=True)
     frame = trained.scores[protocol].dropna(subset=[kind]).reset_index(drop=True)
-    probability = cross_fitted_probabilities(frame, everything, kind)
+    probability = cross_fitted_probabilities(frame, trained.scores, kind)
     known = [name for name in ("individual1", "encounter0", "encounter1") if name in raw]
     table = frame[["query_id", "candidate_id", "individual0", "fold"]].merge(
         protocol_tables(raw)[protocol][["query_id", "candidate_id", *known]], how="left", validate="one_to_one"

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from reranker.feature_registry import FEATURE_NAMES, FEATURES
+from reranker.list_calibration import ListCalibration
 from reranker.pair_features import build
 from reranker.protocols import evaluate
-from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint, rank_order
+from reranker.rank_order import rank_order
+from reranker.ranker import LabelledRows, Ranker, RankerError, RankerSettings, check_disjoint
 from reranker.ranking import rank_pairs
 from reranker.tree_scorer import RankingRows, _dataset
 from scarmatch.sealed_json import read_sealed, write_sealed
@@ -108,7 +110,7 @@ def test_a_saved_ranker_is_the_same_ranker(ranker: Ranker, pairs: pd.DataFrame, 
     again = Ranker.load(tmp_path / "ranker.json")
     rows = build(pairs)
     np.testing.assert_array_equal(again.predict(rows), ranker.predict(rows))
-    np.testing.assert_array_equal(again.probability(pairs), ranker.probability(pairs))
+    pd.testing.assert_frame_equal(rank_pairs(pairs, again), rank_pairs(pairs, ranker))
     assert (again.kind, again.keypoint_kind, again.descriptor) == (ranker.kind, "aliked", "0123abcd")
     assert again.metadata == {"data": "made up"} and again.settings == ranker.settings
     again.save(tmp_path / "again.json")
@@ -240,3 +242,14 @@ def test_importance_tells_which_evidence_counts(pairs: pd.DataFrame) -> None:
     assert list(shares.columns) == ["tree", "linear"]
     np.testing.assert_allclose(shares.sum(), 1.0)
     assert shares.loc["requery_score"].tolist() == [0.0, 0.0], "evidence that was never seen cannot count"
+
+
+def test_a_ranker_of_the_version_before_has_one_curve_for_all_places(
+    ranker: Ranker, pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    single = ranker.with_calibration(ListCalibration(ranker.calibration.every))
+    single.save(tmp_path / "now.json")
+    data = read_sealed(tmp_path / "now.json")
+    data |= {"version": 2, "calibration": data["calibration"]["every"]}
+    write_sealed(tmp_path / "before.json", data)
+    pd.testing.assert_frame_equal(rank_pairs(pairs, Ranker.load(tmp_path / "before.json")), rank_pairs(pairs, single))

@@ -33,9 +33,7 @@ def test_impossible_ranker_options_are_refused(change: dict[str, object]) -> Non
         RankerSettings().replace(**change)
 
 
-@pytest.mark.parametrize(
-    "change", [{"kind": "forest"}, {"folds": 1}, {"valid_share": 1.0}, {"same_encounter_weight": 0}]
-)
+@pytest.mark.parametrize("change", [{"kind": "forest"}, {"folds": 1}, {"valid_share": 1.0}])
 def test_impossible_training_options_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         TrainingSettings().replace(**change)

@@ -11,7 +11,7 @@ import pytest
 
 from reranker import training
 from reranker.cross_fitting import cross_fitted_probabilities
-from reranker.out_of_fold import ALONE, LabelledTable, _can_rank, _count_trees, encounter_weights
+from reranker.out_of_fold import ALONE, LabelledTable, _can_rank, count_trees, fit
 from reranker.pair_features import build
 from reranker.protocols import (
     assign_folds,
@@ -20,7 +20,8 @@ from reranker.protocols import (
     same_encounter,
     split_masks,
 )
-from reranker.ranker import Ranker, RankerSettings, rank_order
+from reranker.rank_order import rank_order
+from reranker.ranker import LabelledRows, Ranker, RankerSettings
 from reranker.training import TrainedRanker, train_ranker
 from reranker.training_settings import KINDS, TrainingError, TrainingSettings
 from scarmatch.metrics import average_precision
@@ -46,8 +47,8 @@ def test_no_individual_stands_on_both_sides_of_any_fit(pairs: pd.DataFrame, monk
     def queries(features: pd.DataFrame) -> set[str]:
         return {names[tuple(row)][0] for row in features[["cosine", "sharpness_log_ratio"]].to_numpy()}
 
-    def watched_fit(cls, features, labels, groups, individuals, settings, valid, weights, calibrate):  # type: ignore[no-untyped-def]
-        ranker = fit(cls, features, labels, groups, individuals, settings, valid, weights, calibrate)
+    def watched_fit(cls, features, labels, groups, individuals, settings, valid, calibrate):  # type: ignore[no-untyped-def]
+        ranker = fit(cls, features, labels, groups, individuals, settings, valid, calibrate)
         fitted_on[id(ranker)] = seen(features)
         keep.append(ranker)
         if valid is not None:
@@ -192,21 +193,36 @@ def test_unlabelled_candidates_stay_in_the_lists_but_teach_nothing(pairs: pd.Dat
     assert len(kept) == (~unknown).sum()
 
 
-def test_same_encounter_rows_are_dropped_weighted_or_kept(pairs: pd.DataFrame) -> None:
-    rows = {
-        drop: train_ranker(pairs, TrainingSettings(kind="logistic", folds=2, drop_same_encounter=drop), QUICK).report
-        for drop in (True, False)
-    }
-    assert rows[False]["training_rows"] - rows[True]["training_rows"] == same_encounter(pairs).sum()
-    settings = TrainingSettings(drop_same_encounter=False, same_encounter_weight=0.25)
-    weights = encounter_weights(pairs, settings)
-    assert set(weights[same_encounter(pairs)]) == {0.25} and set(weights[~same_encounter(pairs)]) == {1.0}
+def test_both_askings_teach_and_say_which_they_are(pairs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[LabelledRows] = []
+
+    def spy(rows: LabelledRows, settings: RankerSettings, valid: LabelledRows | None = None) -> Ranker:
+        seen.append(rows)
+        return fit(rows, settings, valid)
+
+    monkeypatch.setattr(training, "fit", spy)
+    asked = pairs.assign(own_encounter_allowed=True)
+    report = train_ranker(asked, TrainingSettings(kind="logistic", folds=2), QUICK).report
+    (rows,) = seen
+    without = (~same_encounter(pairs)).sum()
+    assert len(rows.labels) == len(pairs) + without and report["training_rows"] == len(pairs)
+    allowed = rows.features["own_encounter_allowed"].to_numpy(bool)
+    assert allowed.sum() == len(pairs)
+    assert not set(rows.queries[allowed]) & set(rows.queries[~allowed]), "lists of their own"
+    assert report["training_queries"] == pairs["query_id"].nunique()
+
+
+def test_a_group_that_nothing_was_measured_of_is_no_part_of_the_ranker(pairs: pd.DataFrame) -> None:
+    bare = pairs.drop(columns=[name for name in pairs.columns if str(name).startswith("lightglue_")])
+    ranker = train_ranker(bare, TrainingSettings(kind="logistic", folds=2), QUICK).ranker
+    assert "lightglue" not in ranker.settings.groups and "metadata" in ranker.settings.groups
+    assert not [name for name in ranker.feature_names if name.startswith("lightglue_") and "mark" not in name]
 
 
 def test_without_encounters_or_dates_the_table_itself_is_the_protocol(pairs: pd.DataFrame) -> None:
     bare = pairs[["query_id", "candidate_id", "cosine", "lightglue_inliers", "individual0", "individual1"]]
     report = train_ranker(bare, TrainingSettings(folds=2), QUICK).report
-    assert set(report["protocols"]) == {"all"} and "'all'" in report["reason"]
+    assert set(report["protocols"]) == {"all"} and "mean of all:" in report["reason"]
 
 
 def test_tables_that_cannot_train_say_why(pairs: pd.DataFrame) -> None:
@@ -222,11 +238,11 @@ def test_too_few_individuals_for_early_stopping_train_all_trees(pairs: pd.DataFr
     table = LabelledTable.of(pairs)
     own = table.same
     lonely = dataclasses.replace(table, raw=table.raw.assign(query_id=np.where(own, "match", "other")))
-    rows = lonely.rows(np.ones(len(pairs), bool), np.ones(len(pairs)))
+    rows = lonely.rows(np.ones(len(pairs), bool))
     assert not _can_rank(rows)
-    assert _can_rank(table.rows(np.ones(len(pairs), bool), np.ones(len(pairs))))
+    assert _can_rank(table.rows(np.ones(len(pairs), bool)))
     settings, ranker = TrainingSettings(), RankerSettings()
-    assert _count_trees(lonely, np.ones(len(pairs), bool), settings, ranker, np.ones(len(pairs))) == ranker.n_trees
+    assert count_trees(lonely, set(), settings, ranker) == ranker.n_trees
 
 
 def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
@@ -244,9 +260,9 @@ def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
 
 def test_nobody_has_a_say_in_the_own_calibration(trained: TrainedRanker) -> None:
     frame = trained.scores["all"].dropna(subset=["blend"]).reset_index(drop=True)
-    before = cross_fitted_probabilities(frame, frame, "blend")
+    before = cross_fitted_probabilities(frame, {"all": frame}, "blend")
     mine = (frame["fold"] == 0).to_numpy()
     turned = frame.assign(same=np.where(mine, ~frame["same"], frame["same"]))
-    after = cross_fitted_probabilities(turned, turned, "blend")
+    after = cross_fitted_probabilities(turned, {"all": turned}, "blend")
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).any()

@@ -169,6 +169,13 @@ def test_what_the_filter_drops_is_no_candidate_of_anybody(index: CatalogIndex) -
     assert found["query_id"].value_counts().to_dict() == {"p0": 7, "p1": 8}
 
 
+def test_a_list_says_whether_the_own_encounter_could_be_in_it(index: CatalogIndex) -> None:
+    for excluded in (True, False):
+        rules = CandidateFilter(exclude_encounter=excluded)
+        found = search(index.subset(["p0"]), index, rules, ShortlistSettings(size=3), MadePool({}))
+        assert set(found["own_encounter_allowed"]) == {not excluded}
+
+
 def test_no_query_and_no_candidate(index: CatalogIndex) -> None:
     assert run(index, [], MadePool({})).empty
     lone = made_index(fan(1))
