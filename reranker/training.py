@@ -6,7 +6,7 @@ How rows are divided is said in :mod:`reranker.out_of_fold`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from reranker.calibration import Values
 from reranker.cross_fitting import calibration_errors, cross_fitted_probabilities, fit_list_calibration
-from reranker.feature_registry import FEATURES
+from reranker.feature_registry import FEATURES, GROUPS
 from reranker.individual_model import fit_on_lists
 from reranker.out_of_fold import (
     ALONE,
@@ -32,7 +32,7 @@ from reranker.out_of_fold import (
 )
 from reranker.protocols import evaluate, protocol_tables
 from reranker.ranker import Kind, Member, Ranker, RankerSettings
-from reranker.training_settings import KINDS, MIN_GAIN, SELECT_ON, TrainingSettings
+from reranker.training_settings import KINDS, MIN_GAIN, SELECT_ON, TrainingError, TrainingSettings
 from reranker.tree_scorer import TreeScorer
 
 
@@ -80,7 +80,7 @@ def train_ranker(
     # Both askings teach: what a match of the same day is worth while the own encounter is there, and when it is not.
     harder = tables.get("other_encounter")
     training = tables["all"] if harder is None else tables["all"].followed_by(harder)
-    ranker_settings = ranker_settings.replace(groups=_measured_groups(training, ranker_settings))
+    ranker_settings = ranker_settings.replace(groups=measured_groups(training.features, ranker_settings.groups))
     folds, count = divide(training, tables["all"], settings)
     held_out = [{name for name, k in folds.items() if k == fold} for fold in range(count)]
     trees = [count_trees(training, names, settings, ranker_settings) for names in held_out]
@@ -124,11 +124,17 @@ def train_ranker(
     )
 
 
-def _measured_groups(table: LabelledTable, settings: RankerSettings) -> tuple[str, ...]:
-    """Return the groups of features that the table knows anything of: LightGlue re-scores only who asks for it."""
-    known = table.features.notna().any()
+def measured_groups(features: pd.DataFrame, groups: Sequence[str] = GROUPS) -> tuple[str, ...]:
+    """Return the groups of features that a table knows anything of: LightGlue re-scores only who asks for it.
+
+    Raises:
+        TrainingError: it knows nothing of any.
+    """
+    known = features.notna().any()
     measured = {entry.group for entry in FEATURES if known[entry.name]}
-    return tuple(group for group in settings.groups if group in measured)
+    if not measured & set(groups):
+        raise TrainingError(f"the table holds no value of any feature of {', '.join(groups)}")
+    return tuple(group for group in groups if group in measured)
 
 
 def _scored(table: LabelledTable, scores: dict[str, Values], folds: dict[str, int]) -> pd.DataFrame:

@@ -1,12 +1,14 @@
 """What each kind of evidence adds to the ranker, and whether the date helps beyond the day.
 
-The ranker's recipe (LightGBM) is fitted anew, out of fold, without each group of features, with each group alone, and
+LightGlue is among them where ``--set shortlist.rescore=N`` lets it re-score the best of each list. The ranker's recipe
+(LightGBM) is fitted anew, out of fold, without each group of features, with each group alone, and
 without anything that the date says. Every recipe answers the same queries in all protocols: all matches, those of other
 encounters, of other days, of other years; differences come with 95 % intervals over whales (paired bootstrap).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,10 +21,11 @@ from bench.lists import judge_lists, with_other_days
 from bench.measurement import Measurement
 from bench.protocols import BOTH, RULES
 from bench.results import Result
-from reranker.feature_registry import FEATURE_NAMES, FEATURES, GROUPS
+from reranker.feature_registry import FEATURE_NAMES, FEATURES
 from reranker.out_of_fold import ALONE
+from reranker.pair_features import build
 from reranker.ranker import RankerSettings
-from reranker.training import train_ranker
+from reranker.training import measured_groups, train_ranker
 from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import Interval, bootstrap_by_group, paired_bootstrap
 
@@ -62,15 +65,15 @@ class AblationFigures(Figures):
     features: dict[str, int]
 
 
-def recipes() -> dict[str, tuple[str, ...]]:
-    """Return recipe -> features that it may not see."""
+def recipes(groups: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return recipe -> features that it may not see; groups are those that anything was measured of."""
     group_of = {entry.name: entry.group for entry in FEATURES}
     hidden: dict[str, tuple[str, ...]] = {ALL: ()}
-    for group in GROUPS:
+    for group in groups:
         hidden[f"without {group}"] = tuple(name for name in FEATURE_NAMES if group_of[name] == group)
     hidden[NO_SUPPORT] = ()
     hidden[NO_DATE] = DATE_FEATURES
-    for group in GROUPS:
+    for group in groups:
         hidden[f"{group} alone"] = tuple(name for name in FEATURE_NAMES if group_of[name] != group)
     hidden["date alone"] = tuple(name for name in FEATURE_NAMES if name not in DATE_FEATURES)
     return hidden
@@ -84,7 +87,8 @@ def measure(context: Context) -> AblationFigures:
     context.more_settings["ranker"] = RankerSettings(kind=KIND).to_dict()
     found: list[RecipeFigures] = []
     full_evidence: dict[str, pd.DataFrame] = {}
-    for recipe, hidden in recipes().items():
+    asked = recipes(measured_groups(build(protocols["all"])))
+    for recipe, hidden in asked.items():
         scores = train_ranker(raw, settings, hidden=hidden, protocols=protocols).scores
         # One kind of evidence alone: the support of the list would bring in the global descriptor.
         method = f"{KIND}{ALONE}" if recipe == NO_SUPPORT or recipe.endswith(" alone") else KIND
@@ -93,7 +97,7 @@ def measure(context: Context) -> AblationFigures:
         context.say(f"{recipe}: mAP@20 of all questions {earned['all']['ap20'].mean():.3f}")
         for protocol, table in earned.items():
             found += figures_of(recipe, protocol, table, full_evidence[protocol])
-    return AblationFigures(tuple(found), {name: len(FEATURE_NAMES) - len(h) for name, h in recipes().items()})
+    return AblationFigures(tuple(found), {name: len(FEATURE_NAMES) - len(h) for name, h in asked.items()})
 
 
 def figures_of(recipe: str, protocol: str, table: pd.DataFrame, reference: pd.DataFrame) -> list[RecipeFigures]:

@@ -181,7 +181,6 @@ MEASUREMENT = Measurement(
     figures=EffortFigures,
     measure=measure,
     full=full,
-    short=full,
     add_options=add_options,
     queries=400,
     ranker=True,
