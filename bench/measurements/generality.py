@@ -30,7 +30,7 @@ from engine.search.matcher import Matcher
 from engine.training.model_figures import Answers, figures_of, out_of_fold_answers
 from engine.training.model_training import train_model
 from engine.training.plan import PARTS, ModelTrainSettings
-from engine.training.ranker_training import choose_queries, labelled_pairs, train_on_pairs
+from engine.training.ranker_training import choose_queries, train_on_pairs
 from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import paired_bootstrap
 
@@ -87,7 +87,7 @@ def _by_belugas(asked: list[str], context: Context) -> Answers:
     """Return what a ranker on the belugas' parts answers, fitted on folds of other whales."""
     database = context.top
     teach = choose_queries(database.catalog, max(len(asked), context.options.training_queries), context.seed)
-    raw = labelled_pairs(database.subset(teach), database, context.matcher, context.progress("pairs"))
+    raw = context.matcher.pairs(database.subset(teach), database, progress=context.progress("pairs"), neighbours=True)
     trained = train_on_pairs(raw, context.matcher, TrainingSettings(seed=context.seed))
     return out_of_fold_answers(trained, raw, "all", raw[raw["query_id"].isin(asked)])
 
@@ -144,7 +144,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--parts", type=parts, default=PARTS, metavar="PART[,PART...]", help="train these (all)")
     parser.add_argument(
-        "--training-queries", type=int, default=400, help="questions that the belugas' ranker is fitted on (400)"
+        "--training-queries", type=int, default=200, help="questions that the belugas' ranker is fitted on (200)"
     )
     parser.add_argument("--hours", type=float, default=2.0, help="budget of each training (2)")
     parser.add_argument("--work", type=Path, help="keep trained models in this folder")
