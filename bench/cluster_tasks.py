@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from bench.progress import Say
+from engine.cluster.cluster import Cluster, ClusterError
 
 #: Seconds that a task computes and waits, and tasks for each worker.
 COMPUTES, WAITS = 0.02, 0.08
@@ -28,8 +29,6 @@ def work(state: None, number: int) -> int:
 
 def efficiency(say: Say) -> dict[str, float]:
     """Return by number of workers what share of their time they were of use, against one; empty without dask."""
-    from engine.cluster.cluster import Cluster, ClusterError
-
     rates: dict[int, float] = {}
     for count in COUNTS:
         try:

@@ -18,13 +18,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from engine.matching.code_files import CodeFiles
 from engine.matching.exhaustive import Codes, quantise
-from engine.retrieval.code_files import CodeFiles
-from engine.retrieval.segments import Digests
 from engine.retrieval.vectors import VectorFiles
 from engine.retrieval.vocabulary import Bits, Vocabulary, Words
 from engine.retrieval.word_index import WordIndex
 from features.records import FloatArray
+from features.store.segments import Digests
 
 #: Least share of one of a vector's two origins, and the length of its noise.
 _SHARE, _NOISE = 0.3, 0.33

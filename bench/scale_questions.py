@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from bench.distractors import LargeFiles, digests_of
 from bench.memory import peak_mib
+from engine.matching.code_files import CodeFiles
 from engine.matching.exhaustive import Codes, DescriptorTable
 from engine.matching.pair_pool import score_tables
-from engine.retrieval.code_files import CodeFiles
 from engine.retrieval.vectors import VectorFiles, VectorView
 from engine.retrieval.word_index import WordIndex
 from engine.search import large

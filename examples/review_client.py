@@ -2,8 +2,8 @@
 
     python examples/review_client.py ADDRESS PHOTOGRAPH [VIEWPOINT [same|different]]
 
-ADDRESS is what `scarmatch review` printed, or what its page "Exports" makes; it works once. With "same" or "different" the
-first candidate is confirmed or rejected. Needs httpx.
+ADDRESS is what `scarmatch review` printed, or what its page "Exports" makes; it works once. With "same" or "different"
+the first candidate is confirmed or rejected. Needs httpx.
 """
 
 import sys

@@ -461,7 +461,8 @@ def plot(figures: ScaleFigures, path: Path) -> None:
         left.plot(sizes, values, marker="o", label=name)
     left.set(xlabel="photographs", ylabel="seconds", title=f"time (slope {slopes.get('query', float('nan')):.2f})")
     right.plot(sizes, [part.memory / 1024 for part in parts], marker="o", label="memory")
-    right.plot(sizes, [(part.vector_bytes + part.word_bytes) / 2**30 for part in parts], marker="o", label="vectors and words")
+    on_disk = [(part.vector_bytes + part.word_bytes) / 2**30 for part in parts]
+    right.plot(sizes, on_disk, marker="o", label="vectors and words")
     right.set(xlabel="photographs", ylabel="GiB", title=f"memory (slope {slopes.get('memory', float('nan')):.2f})")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log")

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.problems import Problems
 from engine.catalogue.sizes import compare_sizes
-from engine.retrieval.described import DescribedFiles
 from engine.workers import Workforce, run_tasks
 from features.describe import Describer, DescribeSettings
+from features.described_files import DescribedFiles
 from features.known_files import KnownFiles
 from features.photo import PhotoError, image_size
 from features.records import Description, Failure, FloatArray, PhotoRef

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching import exhaustive
 from engine.matching.base import FeaturePair, PairMatcher
+from engine.matching.code_files import CodeFiles
 from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
 from engine.matching.exhaustive import Codes, DescriptorTable, mutual_nn_scores
 from engine.matching.lightglue import LIGHTGLUE_WEIGHTS, LightGlueMatcher, LightGlueSettings
@@ -27,7 +28,6 @@ from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatcherName
 from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, PreparedKeypoints
 from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
-from engine.retrieval.code_files import CodeFiles
 from features.describe import Describer, DescribeSettings
 from features.records import FloatArray
 from features.store import FeatureStore

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.matching.exact_neighbours import product
-from engine.retrieval.segments import (
+from features.records import BoolArray, FloatArray
+from features.store.segments import (
     Digests,
     Rows,
     Segment,
@@ -33,7 +34,6 @@ from engine.retrieval.segments import (
     to_join,
     write_segment,
 )
-from features.records import BoolArray, FloatArray
 
 Codes = npt.NDArray[np.int8]
 Integers = npt.NDArray[np.int32]

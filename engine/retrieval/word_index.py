@@ -23,7 +23,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from engine.matching.exhaustive import Codes
-from engine.retrieval.segments import (
+from engine.retrieval.vocabulary import Bits, Vocabulary, Words
+from features.records import BoolArray
+from features.store.segments import (
     Digests,
     Rows,
     Segment,
@@ -34,8 +36,6 @@ from engine.retrieval.segments import (
     to_join,
     write_segment,
 )
-from engine.retrieval.vocabulary import Bits, Vocabulary, Words
-from features.records import BoolArray
 
 Votes = npt.NDArray[np.int32]
 

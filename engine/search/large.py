@@ -23,17 +23,17 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.index import CatalogIndex, Progress
+from engine.matching.code_files import KEYPOINTS, CodeFiles
 from engine.matching.exhaustive import Codes
 from engine.matching.pair_pool import PairPool
-from engine.retrieval.code_files import KEYPOINTS, CodeFiles
-from engine.retrieval.described import DESCRIBED, VECTORS, DescribedFiles, short
-from engine.retrieval.segments import Digests, take_out_damaged
 from engine.retrieval.vectors import Nearest, VectorFiles, VectorView
 from engine.retrieval.word_index import WordIndex, WordView
 from engine.search.candidates import Allowed, Candidates, best_rows, requery_of, stacked, znorm
+from features.described_files import DESCRIBED, VECTORS, DescribedFiles, short
 from features.records import BoolArray, FloatArray
 from features.store.errors import StoreError
 from features.store.feature_store import digests_of
+from features.store.segments import Digests, take_out_damaged
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.retrieval import segments
 from engine.retrieval.vectors import VectorFiles, coded, search_code
 from features.records import FloatArray
+from features.store import segments
 
 
 def unit(rng: np.random.Generator, count: int, numbers: int = 96) -> FloatArray:

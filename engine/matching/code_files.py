@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.matching.exhaustive import Codes
-from engine.retrieval.described import short
-from engine.retrieval.segments import Digests, Places, Segment, read_segments, remove, to_join, write_segment
+from features.described_files import short
 from features.records import BoolArray
+from features.store.segments import Digests, Places, Segment, read_segments, remove, to_join, write_segment
 
 logger = logging.getLogger(__name__)
 

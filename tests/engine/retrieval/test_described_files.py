@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.retrieval.described import VECTORS, DescribedFiles, short
 from engine.retrieval.vectors import VectorFiles
 from engine.search.matcher import MatcherSettings
 from features.describe import Describer, content_key
+from features.described_files import VECTORS, DescribedFiles, short
 from features.known_files import KnownFiles
 from features.records import Description, Failure, PhotoRef
 from features.store import FeatureStore

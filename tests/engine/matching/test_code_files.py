@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.matching import code_files
+from engine.matching.code_files import CodeFiles
 from engine.matching.exhaustive import Codes
-from engine.retrieval import code_files
-from engine.retrieval.code_files import CodeFiles
-from engine.retrieval.segments import take_out_damaged
+from features.store.segments import take_out_damaged
 
 DIGESTS = np.random.default_rng(0).integers(0, 2**64, (9, 2), np.uint64)
 

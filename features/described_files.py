@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.retrieval.segments import Digests, Places, read_segments, remove, to_join, write_segment
 from features.describe import Describer
 from features.records import BoolArray, Description, FloatArray
 from features.store.feature_store import digests_of
+from features.store.segments import Digests, Places, read_segments, remove, to_join, write_segment
 
 #: Folders of the store.
 VECTORS, DESCRIBED = "vectors", "described"
