@@ -181,6 +181,8 @@ def measure(context: Context) -> ScaleFigures:
     described, photo_bytes, store_bytes = _describing(context)
     efficient = efficiency(context.say) if options.efficiency else {}
     found: dict[str, SizeFigures] = {}
+    if options.work is not None:
+        options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="scarmatch-scale-", dir=options.work) as name:
         folder = Path(name)
         files = open_files(folder)
