@@ -71,8 +71,9 @@ def test_no_fold_s_model_of_individuals_has_seen_its_queries(monkeypatch: pytest
     frame = pd.DataFrame(
         rows, columns=["query_id", "candidate_id", "individual0", "individual1", "n_true", "same", "fold"]
     )
+    frame["cosine"] = 0.0
     frame["logistic"] = frame["same"] + np.random.default_rng(0).normal(0, 0.3, len(frame))
-    raw = frame.drop(columns=["same", "fold", "logistic"])
+    raw = frame.drop(columns=["same", "fold", "cosine", "logistic"])
     ranker = Ranker(RankerSettings(kind="logistic"), ())
     trained = TrainedRanker(ranker, {}, {"all": frame.drop(columns=["individual1"])})
     taught: list[set[str]] = []
