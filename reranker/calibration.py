@@ -34,10 +34,8 @@ def log_odds(probabilities: npt.ArrayLike, floor: float = 1e-9) -> Values:
     return np.log(p) - np.log1p(-p)
 
 
-def fit_platt(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> tuple[float, float]:
-    """Fit ``P(same) = sigmoid(slope * score + offset)`` by weighted maximum likelihood (Platt, 1999).
+def fit_platt(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float]:
+    """Fit ``P(same) = sigmoid(slope * score + offset)`` by maximum likelihood (Platt, 1999).
 
     Labels are softened to (n1 + 1) / (n1 + 2) and 1 / (n0 + 2), as Platt has it, so that separable scores stay finite.
 
@@ -47,8 +45,7 @@ def fit_platt(
     from scipy.optimize import minimize
 
     s, y = _check(scores, labels)
-    w = np.ones_like(s) if weights is None else np.asarray(weights, dtype=np.float64)
-    positives, negatives = float(w[y].sum()), float(w[~y].sum())
+    positives, negatives = float(y.sum()), float((~y).sum())
     target = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     # Scores that differ by rounding only count as equal: dividing by their spread would make an endless slope.
     centre, width = float(np.mean(s)), float(np.std(s))
@@ -58,9 +55,9 @@ def fit_platt(
 
     def loss(parameters: Values) -> tuple[float, Values]:
         logits = parameters[0] * z + parameters[1]
-        error = w * (sigmoid(logits) - target)
-        value = float(np.sum(w * (np.logaddexp(0, logits) - target * logits)))
-        return value / w.sum(), np.array([np.sum(error * z), np.sum(error)]) / w.sum()
+        error = sigmoid(logits) - target
+        value = float(np.sum(np.logaddexp(0, logits) - target * logits))
+        return value / len(z), np.array([np.sum(error * z), np.sum(error)]) / len(z)
 
     start = np.array([1.0, float(log_odds((positives + 1) / (positives + negatives + 2)))])
     fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(1e-6, None), (None, None)])
@@ -72,17 +69,15 @@ def fit_logistic(
     design: Values,
     target: Values,
     ridge: float,
-    weights: Values | None = None,
     bounds: Sequence[tuple[float | None, float | None]] | None = None,
     stop: Mapping[str, float] | None = None,
 ) -> tuple[Values, float]:
-    """Fit logistic regression by L-BFGS: the weighted log-loss summed over rows + ridge / 2 · |coefficients|².
+    """Fit logistic regression by L-BFGS: the log-loss summed over rows + ridge / 2 · |coefficients|².
 
     Args:
         design: (rows, columns).
         target: (rows,) 0 or 1, both present.
         ridge: of the penalty; the offset is free.
-        weights: (rows,) 1 each if None.
         bounds: (lowest, highest) of each coefficient; None leaves all free.
         stop: SciPy's options of L-BFGS-B that say when it ends; 500 steps and tight tolerances if None.
 
@@ -91,18 +86,17 @@ def fit_logistic(
     """
     from scipy.optimize import minimize
 
-    w = np.ones(len(design)) if weights is None else np.asarray(weights, dtype=np.float64)
-    total = float(w.sum())
+    total = len(design)
 
     def loss(parameters: Values) -> tuple[float, Values]:
         logits = design @ parameters[:-1] + parameters[-1]
-        error = w * (sigmoid(logits) - target)
-        value = float(np.sum(w * (np.logaddexp(0, logits) - target * logits)))
+        error = sigmoid(logits) - target
+        value = float(np.sum(np.logaddexp(0, logits) - target * logits))
         value += ridge / 2 * float(parameters[:-1] @ parameters[:-1])
         gradient = np.append(design.T @ error + ridge * parameters[:-1], error.sum())
         return value / total, gradient / total
 
-    share = float(np.clip((w * target).sum() / total, 1e-6, 1 - 1e-6))
+    share = float(np.clip(target.sum() / total, 1e-6, 1 - 1e-6))
     start = np.append(np.zeros(design.shape[1]), np.log(share / (1 - share)))
     limits = [*(bounds if bounds is not None else [(None, None)] * design.shape[1]), (None, None)]
     options: Any = dict(stop) if stop is not None else {"maxiter": 500, "ftol": 1e-10, "gtol": 1e-7}

@@ -38,12 +38,6 @@ def test_platt_finds_the_curve_the_labels_were_drawn_from() -> None:
     assert slope == pytest.approx(2, abs=0.1) and offset == pytest.approx(-1, abs=0.1)
 
 
-def test_weights_count_like_repeated_rows() -> None:
-    scores, labels = drawn(300)
-    twice = fit_platt(np.tile(scores, 2), np.tile(labels, 2))
-    np.testing.assert_allclose(fit_platt(scores, labels, np.full(300, 2.0)), twice, rtol=1e-3)
-
-
 @pytest.mark.parametrize("kind", ["platt", "isotonic"])
 def test_both_kinds_are_close_to_the_truth(kind: str) -> None:
     calibration = fit_calibration(*drawn(20000), kind=kind)  # type: ignore[arg-type]
