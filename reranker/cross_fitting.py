@@ -29,12 +29,30 @@ def fit_list_calibration(scores: Mapping[str, pd.DataFrame], method: str) -> Lis
             :attr:`reranker.training.TrainedRanker.scores`); rows without a score teach nothing.
         method: column of the scores.
     """
-    every = scores[CALIBRATE_ON].dropna(subset=[method])
+    return _fitted(*_teaching(scores, method), method)
+
+
+def cross_fitted_calibrations(scores: Mapping[str, pd.DataFrame], method: str) -> dict[int, ListCalibration]:
+    """Return by fold what :func:`fit_list_calibration` learns of all other folds; none where these hold no match."""
+    every, firsts = _teaching(scores, method)
+    curves = {}
+    for fold in np.unique(np.concatenate([frame["fold"].to_numpy() for frame in scores.values()])):
+        others = every[every["fold"] != fold]
+        if others["same"].any():
+            curves[int(fold)] = _fitted(others, firsts[firsts["fold"] != fold], method)
+    return curves
+
+
+def _teaching(scores: Mapping[str, pd.DataFrame], method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scored rows that all places are calibrated on, and those that first places are."""
     leading = []
     for name in (asking for asking in _ASKINGS if asking in scores):
         frame = scores[name].dropna(subset=[method])
         leading.append(frame[places_in_lists(frame, method) == 0])
-    firsts = pd.concat(leading, ignore_index=True)
+    return scores[CALIBRATE_ON].dropna(subset=[method]), pd.concat(leading, ignore_index=True)
+
+
+def _fitted(every: pd.DataFrame, firsts: pd.DataFrame, method: str) -> ListCalibration:
     taught = len(firsts) >= _FEWEST_LISTS
     return ListCalibration(
         fit_calibration(every[method], every["same"]),
@@ -42,24 +60,21 @@ def fit_list_calibration(scores: Mapping[str, pd.DataFrame], method: str) -> Lis
     )
 
 
-def cross_fitted_probabilities(frame: pd.DataFrame, scores: Mapping[str, pd.DataFrame], method: str) -> Values:
+def cross_fitted_probabilities(frame: pd.DataFrame, curves: Mapping[int, ListCalibration], method: str) -> Values:
     """Return (rows,) probabilities of a frame's out-of-fold scores: no individual has a say in its own calibration.
 
     Args:
         frame: out-of-fold scores of whole lists, without a NaN in the method's column.
-        scores: what calibrations are fitted on, each on the other folds (:func:`fit_list_calibration`).
+        curves: :func:`cross_fitted_calibrations`.
         method: column of the scores.
 
     Returns:
-        NaN where the other folds hold no match.
+        NaN where a fold has no calibration.
     """
     probabilities, places = np.full(len(frame), np.nan), places_in_lists(frame, method)
-    for fold in np.unique(frame["fold"]):
+    for fold, calibration in curves.items():
         mask = (frame["fold"] == fold).to_numpy()
-        others = {name: table.loc[table["fold"] != fold] for name, table in scores.items()}
-        if others[CALIBRATE_ON].dropna(subset=[method])["same"].any():
-            curves = fit_list_calibration(others, method)
-            probabilities[mask] = curves(frame.loc[mask, method], places[mask])
+        probabilities[mask] = calibration(frame.loc[mask, method], places[mask])
     return probabilities
 
 
@@ -72,7 +87,7 @@ def places_in_lists(frame: pd.DataFrame, method: str) -> npt.NDArray[np.int64]:
 
 
 def calibration_errors(
-    frame: pd.DataFrame, scores: Mapping[str, pd.DataFrame], kind: Kind, top: int
+    frame: pd.DataFrame, curves: Mapping[int, ListCalibration], kind: Kind, top: int
 ) -> dict[str, float]:
     """Expected calibration errors of cross-fitted probabilities.
 
@@ -80,7 +95,7 @@ def calibration_errors(
     pairs are hopeless and easily right, so the figure over all pairs flatters.
     """
     scored = frame.dropna(subset=[kind]).reset_index(drop=True)
-    probabilities, place = cross_fitted_probabilities(scored, scores, kind), places_in_lists(scored, kind)
+    probabilities, place = cross_fitted_probabilities(scored, curves, kind), places_in_lists(scored, kind)
     same, errors = scored["same"].to_numpy(), {}
     for name, last in (("pairs", len(scored)), ("shown", top), ("first", 1)):
         rows = (place < last) & ~np.isnan(probabilities)

@@ -14,9 +14,15 @@ import numpy as np
 import pandas as pd
 
 from reranker.calibration import Values
-from reranker.cross_fitting import calibration_errors, cross_fitted_probabilities, fit_list_calibration
+from reranker.cross_fitting import (
+    calibration_errors,
+    cross_fitted_calibrations,
+    cross_fitted_probabilities,
+    fit_list_calibration,
+)
 from reranker.feature_registry import FEATURES, GROUPS
 from reranker.individual_model import fit_on_lists
+from reranker.list_calibration import ListCalibration
 from reranker.out_of_fold import (
     ALONE,
     COUNTS,
@@ -97,8 +103,9 @@ def train_ranker(
     final_settings = ranker_settings.replace(kind=kind, patience=0)
     fitted = _final(training, final_settings, lines).with_rescoring(rescorings.get(kind))
     fitted = fitted.with_calibration(fit_list_calibration(frames, kind))
-    fitted = fitted.with_individuals(fit_on_lists(_answered(tables, frames, kind)))
-    calibration = {name: calibration_errors(frame, frames, kind, settings.top) for name, frame in frames.items()}
+    curves = cross_fitted_calibrations(frames, kind)
+    fitted = fitted.with_individuals(fit_on_lists(_answered(tables, frames, curves, kind)))
+    calibration = {name: calibration_errors(frame, curves, kind, settings.top) for name, frame in frames.items()}
     report = {
         "kind": kind,
         "reason": reason,
@@ -146,7 +153,10 @@ def _scored(table: LabelledTable, scores: dict[str, Values], folds: dict[str, in
 
 
 def _answered(
-    tables: Mapping[str, LabelledTable], frames: Mapping[str, pd.DataFrame], kind: Kind
+    tables: Mapping[str, LabelledTable],
+    frames: Mapping[str, pd.DataFrame],
+    curves: Mapping[int, ListCalibration],
+    kind: Kind,
 ) -> list[pd.DataFrame]:
     """Return the lists that teach what an individual's photographs say together, with out-of-fold probabilities."""
     lists = []
@@ -157,7 +167,7 @@ def _answered(
         scored = frame[kind].notna().to_numpy()
         # The labelled rows, in the frame's order.
         rows = tables[name].raw.loc[tables[name].labelled].reset_index(drop=True)[scored]
-        probability = cross_fitted_probabilities(frame[scored].reset_index(drop=True), frames, kind)
+        probability = cross_fitted_probabilities(frame[scored].reset_index(drop=True), curves, kind)
         columns = [c for c in ("query_id", "candidate_id", *LABEL_COLUMNS, "encounter0", "encounter1") if c in rows]
         lists.append(rows[columns].assign(probability=probability).dropna(subset=["probability"]))
     return lists

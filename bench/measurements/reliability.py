@@ -22,7 +22,7 @@ from bench.lists import with_other_days
 from bench.measurement import Measurement
 from bench.protocols import RULES
 from bench.results import Result
-from reranker.cross_fitting import cross_fitted_probabilities, places_in_lists
+from reranker.cross_fitting import cross_fitted_calibrations, cross_fitted_probabilities, places_in_lists
 from reranker.ranker import Ranker
 from reranker.training import train_ranker
 from reranker.training_settings import TrainingSettings
@@ -75,10 +75,10 @@ def measure(context: Context) -> ReliabilityFigures:
     raw = context.labelled_pairs(context.queries)
     settings = TrainingSettings(kind=kind, folds=context.options.folds, seed=context.seed)
     scores = train_ranker(raw, settings, protocols=with_other_days(raw)).scores
-    curves = []
+    calibrations, curves = cross_fitted_calibrations(scores, kind), []
     for protocol in (name for name in RULES if name in scores):
         frame = scores[protocol].dropna(subset=[kind]).reset_index(drop=True)
-        probabilities = cross_fitted_probabilities(frame, scores, kind)
+        probabilities = cross_fitted_probabilities(frame, calibrations, kind)
         places, same = places_in_lists(frame, kind), frame["same"].to_numpy(bool)
         who = frame["individual0"].to_numpy(str)
         for scope, last in SCOPES.items():

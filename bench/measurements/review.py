@@ -37,7 +37,7 @@ from engine.review.queue import Wanted
 from engine.review.session import Review
 from engine.review.standing import DECIDED, OPEN, Standing
 from engine.training.ranker_training import choose_queries, labelled_pairs, train_on_pairs
-from reranker.cross_fitting import cross_fitted_probabilities
+from reranker.cross_fitting import cross_fitted_calibrations, cross_fitted_probabilities
 from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import Interval, average_precision, bootstrap_by_group
 
@@ -92,7 +92,7 @@ def out_of_fold(raw: pd.DataFrame, context: Context) -> pd.DataFrame:
     trained = train_on_pairs(raw, context.matcher, TrainingSettings(seed=context.seed))
     frame, kind = trained.scores["all"], trained.report["kind"]
     scored = frame.dropna(subset=[kind]).reset_index(drop=True)
-    scored["probability"] = cross_fitted_probabilities(scored, trained.scores, kind)
+    scored["probability"] = cross_fitted_probabilities(scored, cross_fitted_calibrations(trained.scores, kind), kind)
     best = scored.dropna(subset=["probability"]).sort_values("probability", ascending=False, kind="stable")
     shown = best.groupby("query_id", sort=False).head(KEPT)
     return shown.rename(columns={"candidate_id": "image_id"})[["query_id", "image_id", "probability"]]

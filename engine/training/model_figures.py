@@ -12,8 +12,9 @@ import pandas as pd
 
 from engine.models.card import MethodFigures, WorstAnswer
 from engine.search.individuals import new_individual_probability, rank_individuals
-from reranker.cross_fitting import cross_fitted_probabilities
+from reranker.cross_fitting import cross_fitted_calibrations, cross_fitted_probabilities
 from reranker.individual_model import IndividualModel, fit_on_lists
+from reranker.list_calibration import ListCalibration
 from reranker.protocols import protocol_tables
 from reranker.training import TrainedRanker
 from scarmatch.metrics import auc, average_precision, bootstrap_by_group, expected_calibration_error, reliability_curve
@@ -112,8 +113,11 @@ def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str
         protocol: of those that the training judged.
         asked: the queries that are measured, as for :meth:`Answers.of_pairs`.
     """
+    curves = cross_fitted_calibrations(trained.scores, trained.ranker.kind)
     lists: dict[str, pd.DataFrame] = {
-        name: _out_of_fold_list(trained, raw, name) for name in ("all", "other_encounter") if name in trained.scores
+        name: _out_of_fold_list(trained, curves, raw, name)
+        for name in ("all", "other_encounter")
+        if name in trained.scores
     }
     names = {"candidate_id": "image_id", "individual1": "individual_id", "encounter1": "encounter_id"}
     models = {
@@ -123,11 +127,13 @@ def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str
     return Answers.of_pairs(lists[protocol].rename(columns=names), asked, models)
 
 
-def _out_of_fold_list(trained: TrainedRanker, raw: pd.DataFrame, protocol: str) -> pd.DataFrame:
+def _out_of_fold_list(
+    trained: TrainedRanker, curves: Mapping[int, ListCalibration], raw: pd.DataFrame, protocol: str
+) -> pd.DataFrame:
     """Return query_id, candidate_id, both individuals, encounters where known, fold and probability of all answers."""
     kind = trained.ranker.kind
     frame = trained.scores[protocol].dropna(subset=[kind]).reset_index(drop=True)
-    probability = cross_fitted_probabilities(frame, trained.scores, kind)
+    probability = cross_fitted_probabilities(frame, curves, kind)
     known = [name for name in ("individual1", "encounter0", "encounter1") if name in raw]
     table = frame[["query_id", "candidate_id", "individual0", "fold"]].merge(
         protocol_tables(raw)[protocol][["query_id", "candidate_id", *known]], how="left", validate="one_to_one"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from reranker.calibration import Calibration
-from reranker.cross_fitting import calibration_errors, fit_list_calibration, places_in_lists
+from reranker.cross_fitting import calibration_errors, cross_fitted_calibrations, fit_list_calibration, places_in_lists
 from reranker.list_calibration import ListCalibration
 
 
@@ -34,7 +34,7 @@ def test_what_leads_a_list_is_believed_as_often_as_it_is_right() -> None:
     shown = curves(frame["blend"], places_in_lists(frame, "blend"))
     assert abs(shown[first].mean() - 0.5) < 0.05
     assert abs(shown[~first].mean() - 0.1) < 0.05
-    assert calibration_errors(frame, {"all": frame}, "blend", 20)["first"] < 0.08
+    assert calibration_errors(frame, cross_fitted_calibrations({"all": frame}, "blend"), "blend", 20)["first"] < 0.08
     assert abs(curves.every(frame["blend"][first]).mean() - 0.5) > 0.1, "one curve for all places is far off"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from reranker import training
-from reranker.cross_fitting import cross_fitted_probabilities
+from reranker.cross_fitting import cross_fitted_calibrations, cross_fitted_probabilities
 from reranker.out_of_fold import ALONE, LabelledTable, _can_rank, count_trees, fit
 from reranker.pair_features import build
 from reranker.protocols import (
@@ -260,9 +260,9 @@ def test_what_is_hidden_has_no_say(pairs: pd.DataFrame) -> None:
 
 def test_nobody_has_a_say_in_the_own_calibration(trained: TrainedRanker) -> None:
     frame = trained.scores["all"].dropna(subset=["blend"]).reset_index(drop=True)
-    before = cross_fitted_probabilities(frame, {"all": frame}, "blend")
+    before = cross_fitted_probabilities(frame, cross_fitted_calibrations({"all": frame}, "blend"), "blend")
     mine = (frame["fold"] == 0).to_numpy()
     turned = frame.assign(same=np.where(mine, ~frame["same"], frame["same"]))
-    after = cross_fitted_probabilities(turned, {"all": turned}, "blend")
+    after = cross_fitted_probabilities(turned, cross_fitted_calibrations({"all": turned}, "blend"), "blend")
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).any()
