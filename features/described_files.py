@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.describe import Describer
 from features.records import BoolArray, Description, FloatArray
 from features.store.feature_store import digests_of
-from features.store.segments import Digests, Places, read_segments, remove, to_join, write_segment
+from features.store.segments import Digests, Places, Segment, append, read_segments
 
 #: Folders of the store.
 VECTORS, DESCRIBED = "vectors", "described"
@@ -41,11 +41,11 @@ class DescribedFiles:
         self._describer = describer
         self.folder = store / DESCRIBED / short("\n".join(describer.store_keys("")))
         self._vectors = store / VECTORS / short(describer.global_fingerprint())
-        self._read()
+        self._open(read_segments(self.folder))
 
-    def _read(self) -> None:
-        self._segments = read_segments(self.folder)
-        self._places = Places(self._segments)
+    def _open(self, segments: list[Segment]) -> None:
+        self._segments = segments
+        self._places = Places(segments)
 
     def missing(self, digests: Digests) -> BoolArray:
         """Return the (N,) mask of the photographs whose numbers are not here."""
@@ -95,11 +95,4 @@ class DescribedFiles:
             "numbers": np.array([item.numbers for item in descriptions], np.float64),
             "records": digests_of(names).reshape(len(descriptions), -1, 2),
         }
-        write_segment(self.folder, arrays)
-        self._read()
-        count = to_join([len(segment) for segment in self._segments])
-        if count > 1:
-            old = self._segments[-count:]
-            write_segment(self.folder, {name: np.concatenate([s.arrays[name] for s in old]) for name in arrays})
-            remove(old)
-            self._read()
+        self._open(append(self.folder, arrays))

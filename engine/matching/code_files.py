@@ -20,7 +20,7 @@ import numpy.typing as npt
 from engine.matching.exhaustive import Codes
 from features.described_files import short
 from features.records import BoolArray
-from features.store.segments import Digests, Places, Segment, read_segments, remove, to_join, write_segment
+from features.store.segments import Digests, Places, Segment, append, read_segments
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +46,16 @@ class CodeFiles:
         self.folder = folder
         self._damaged: set[int] = set()
         self._changed = self._when_changed()
-        self._read()
+        self._open(read_segments(self.folder))
 
     def _when_changed(self) -> int:
         with contextlib.suppress(OSError):
             return self.folder.stat().st_mtime_ns
         return 0
 
-    def _read(self) -> None:
-        self.segments = read_segments(self.folder)
-        self._places = Places(self.segments)
+    def _open(self, segments: list[Segment]) -> None:
+        self.segments = segments
+        self._places = Places(segments)
         # Plain arrays: a slice of a numpy.memmap takes ten times as long.
         self._parts = [
             (np.array(segment.arrays["bounds"]), np.asarray(segment.arrays["codes"]), np.array(segment.arrays["crc32"]))
@@ -68,7 +68,7 @@ class CodeFiles:
         if changed == self._changed:
             return False
         self._changed = changed
-        self._read()
+        self._open(read_segments(self.folder))
         return True
 
     def missing(self, digests: Digests) -> BoolArray:
@@ -120,22 +120,17 @@ class CodeFiles:
             "codes": np.concatenate(filled),
             "crc32": np.array([zlib.crc32(np.ascontiguousarray(codes).data) for codes in photographs], np.uint32),
         }
-        write_segment(self.folder, arrays)
-        self._read()
-        count = to_join([len(segment) for segment in self.segments], _MOST)
-        if count > 1:
-            self._join(self.segments[-count:])
-            self._read()
+        self._open(append(self.folder, arrays, _joined, _MOST))
 
-    def _join(self, segments: Sequence[Segment]) -> None:
-        parts = [segment.arrays for segment in segments]
-        codes = [part["codes"] for part in parts if len(part["codes"])] or [parts[0]["codes"]]
-        lengths = np.concatenate([np.diff(part["bounds"]) for part in parts])
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "digests": np.concatenate([segment.digests for segment in segments]),
-            "bounds": np.cumsum([0, *lengths], dtype=np.int64),
-            "codes": np.concatenate(codes),
-            "crc32": np.concatenate([part["crc32"] for part in parts]),
-        }
-        write_segment(self.folder, arrays)
-        remove(segments)
+
+def _joined(segments: Sequence[Segment]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of one file of several: bounds follow each other, and who has no keypoint knows no length."""
+    parts = [segment.arrays for segment in segments]
+    codes = [part["codes"] for part in parts if len(part["codes"])] or [parts[0]["codes"]]
+    lengths = np.concatenate([np.diff(part["bounds"]) for part in parts])
+    return {
+        "digests": np.concatenate([segment.digests for segment in segments]),
+        "bounds": np.cumsum([0, *lengths], dtype=np.int64),
+        "codes": np.concatenate(codes),
+        "crc32": np.concatenate([part["crc32"] for part in parts]),
+    }

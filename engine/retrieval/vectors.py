@@ -23,17 +23,7 @@ import numpy.typing as npt
 
 from engine.matching.exact_neighbours import product
 from features.records import BoolArray, FloatArray
-from features.store.segments import (
-    Digests,
-    Rows,
-    Segment,
-    for_each,
-    placed,
-    read_segments,
-    remove,
-    to_join,
-    write_segment,
-)
+from features.store.segments import Digests, Rows, Segment, append, for_each, placed, read_segments
 
 Codes = npt.NDArray[np.int8]
 Integers = npt.NDArray[np.int32]
@@ -110,14 +100,7 @@ class VectorFiles:
         """
         if not len(digests):
             return
-        write_segment(self.folder, {"digests": digests, **coded(vectors)})
-        self.segments = read_segments(self.folder)
-        count = to_join([len(segment) for segment in self.segments])
-        if count > 1:
-            old = self.segments[-count:]
-            write_segment(self.folder, {name: np.concatenate([s.arrays[name] for s in old]) for name in old[0].arrays})
-            remove(old)
-            self.segments = read_segments(self.folder)
+        self.segments = append(self.folder, {"digests": digests, **coded(vectors)})
 
     def view(self, digests: Digests) -> VectorView:
         """Return the photographs of a catalogue, in its order.

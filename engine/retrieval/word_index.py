@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,7 @@ from numba.extending import intrinsic
 from engine.matching.exhaustive import Codes
 from engine.retrieval.vocabulary import Bits, Vocabulary, Words
 from features.records import BoolArray
-from features.store.segments import (
-    Digests,
-    Rows,
-    Segment,
-    for_each,
-    placed,
-    read_segments,
-    remove,
-    to_join,
-    write_segment,
-)
+from features.store.segments import Digests, Rows, Segment, append, for_each, placed, read_segments
 
 Votes = npt.NDArray[np.int32]
 
@@ -61,7 +52,9 @@ class WordIndex:
         self.folder = folder
         self.vocabulary = Vocabulary.load(folder)
         # Without its words an index says nothing.
-        self.segments: list[Segment] = [] if self.vocabulary is None else self._read(self.vocabulary)
+        self.segments: list[Segment] = []
+        if self.vocabulary is not None:
+            self.segments = read_segments(self.folder / self.vocabulary.digest())
 
     def missing(self, digests: Digests) -> BoolArray:
         """Return the (N,) mask of the photographs that no segment has."""
@@ -109,43 +102,34 @@ class WordIndex:
         vocabulary = self.vocabulary
         if vocabulary is None:
             raise ValueError("learn the words of an index before photographs are added")
-        self._write(vocabulary, digests, words, photo, bits)
-        self.segments = self._read(vocabulary)
-        count = to_join([len(segment) for segment in self.segments])
-        if count > 1:
-            self._join(vocabulary, self.segments[-count:])
-            self.segments = self._read(vocabulary)
+        arrays = _by_words(vocabulary, digests, words, photo, bits)
+        self.segments = append(self.folder / vocabulary.digest(), arrays, partial(_joined, vocabulary))
 
     def view(self, digests: Digests) -> WordView:
         """Return the photographs of a catalogue, in its order; those that are missing get no votes."""
         return WordView(self, digests)
 
-    def _read(self, vocabulary: Vocabulary) -> list[Segment]:
-        return read_segments(self.folder / vocabulary.digest())
 
-    def _write(
-        self, vocabulary: Vocabulary, digests: Digests, words: Words, photo: npt.NDArray[np.uint32], bits: Bits
-    ) -> None:
-        starts = np.zeros(vocabulary.words + 1, np.int64)
-        np.cumsum(np.bincount(words, minlength=vocabulary.words), out=starts[1:])
-        order = _by_word(words, starts[:-1].copy())
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "digests": digests,
-            "starts": starts,
-            "photo": photo[order],
-            "signs": np.ascontiguousarray(bits[order].T),
-        }
-        write_segment(self.folder / vocabulary.digest(), arrays)
+def _by_words(
+    vocabulary: Vocabulary, digests: Digests, words: Words, photo: npt.NDArray[np.uint32], bits: Bits
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a segment: entries sorted by word."""
+    starts = np.zeros(vocabulary.words + 1, np.int64)
+    np.cumsum(np.bincount(words, minlength=vocabulary.words), out=starts[1:])
+    order = _by_word(words, starts[:-1].copy())
+    signs = np.ascontiguousarray(bits[order].T)
+    return {"digests": digests, "starts": starts, "photo": photo[order], "signs": signs}
 
-    def _join(self, vocabulary: Vocabulary, segments: Sequence[Segment]) -> None:
-        every = np.arange(vocabulary.words, dtype=np.int32)
-        words = np.concatenate([np.repeat(every, np.diff(segment.arrays["starts"])) for segment in segments])
-        before = np.cumsum([0, *map(len, segments)])
-        photo = [segment.arrays["photo"] + np.uint32(start) for segment, start in zip(segments, before, strict=False)]
-        digests = np.concatenate([segment.digests for segment in segments])
-        bits = np.concatenate([segment.arrays["signs"].T for segment in segments])
-        self._write(vocabulary, digests, words, np.concatenate(photo), bits)
-        remove(segments)
+
+def _joined(vocabulary: Vocabulary, segments: Sequence[Segment]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of one segment of several."""
+    every = np.arange(vocabulary.words, dtype=np.int32)
+    words = np.concatenate([np.repeat(every, np.diff(segment.arrays["starts"])) for segment in segments])
+    before = np.cumsum([0, *map(len, segments)])
+    photo = [segment.arrays["photo"] + np.uint32(start) for segment, start in zip(segments, before, strict=False)]
+    digests = np.concatenate([segment.digests for segment in segments])
+    bits = np.concatenate([segment.arrays["signs"].T for segment in segments])
+    return _by_words(vocabulary, digests, words, np.concatenate(photo), bits)
 
 
 class WordView:

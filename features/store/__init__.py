@@ -7,6 +7,7 @@
     shard            one file of records, and the index beside it; reading
     shard_writer     appending to a shard of one's own
     entries          where records lie: one array per shard, searched by key
+    segments         arrays about many photographs beside the records: what the search of large catalogues reads
     earlier_layout   stores of one file an entry, which are read still
     maintenance      compact, verify, prune, sizes
     errors           what can be wrong

@@ -152,6 +152,39 @@ def _wrong_files(segment: Segment) -> list[Path]:
     ]
 
 
+def rows_joined(segments: Sequence[Segment]) -> dict[str, Array]:
+    """Return the arrays of one segment that holds the rows of several, for arrays of a row for each photograph."""
+    return {name: np.concatenate([segment.arrays[name] for segment in segments]) for name in segments[0].arrays}
+
+
+def append(
+    folder: Path,
+    arrays: Mapping[str, Array],
+    joined: Callable[[Sequence[Segment]], Mapping[str, Array]] = rows_joined,
+    most: int = MOST,
+) -> list[Segment]:
+    """Write a further segment, make one of the last ones if they are small, and return all of the folder.
+
+    Args:
+        folder: of the segments.
+        arrays: of the new one.
+        joined: makes the arrays of one segment of those of several.
+        most: photographs of a joined segment at most.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    write_segment(folder, arrays)
+    segments = read_segments(folder)
+    count = to_join([len(segment) for segment in segments], most)
+    if count <= 1:
+        return segments
+    old = segments[-count:]
+    write_segment(folder, joined(old))
+    remove(old)
+    return read_segments(folder)
+
+
 def to_join(lengths: Sequence[int], most: int = MOST) -> int:
     """Return how many of the last segments, by their numbers of photographs, are to become one; 0 or 1 for none.
 
