@@ -247,13 +247,11 @@ class Describer:
         complete: BoolArray = np.zeros(len(keys), bool)
         together: dict[int, Description] = {}
         if keys and not verify:
-            together = self._kept_together(refs, keys, kept) if kept is not None else {}
+            if kept is not None:
+                together = self._kept_together(refs, keys, kept)
             names = [name for row, key in keys.items() if row not in together for name in self.store_keys(key)]
-            known = np.zeros(len(keys), bool)
-            known[[row not in together for row in keys]] = np.all(
-                self.store.contains(digests_of(names)).reshape(-1, len(self.store_keys(""))), axis=1
-            )
-            complete = known
+            parts = self.store.contains(digests_of(names)).reshape(-1, len(self.store_keys("")))
+            complete[[row not in together for row in keys]] = parts.all(axis=1)
         matrix: FloatArray | None = None
         for position, (row, key) in enumerate(keys.items()):
             if row in together:

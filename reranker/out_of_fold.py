@@ -65,7 +65,7 @@ class LabelledTable:
         return LabelledRows(self.features, self.same, queries, self.individual0).take(mask & self.labelled)
 
     def followed_by(self, other: LabelledTable) -> LabelledTable:
-        """Return a table of the lists of both, those of the other under query ids of their own."""
+        """Return a table of the lists of both, those of the other under ids of their own; ``raw`` keeps only these."""
         lists = [table.raw[["query_id"]].astype(str) for table in (self, other)]
         lists[1] = lists[1] + "|again"
         parts = [(getattr(self, name), getattr(other, name)) for name in ("labelled", "same", *LABEL_COLUMNS)]

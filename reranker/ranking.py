@@ -27,16 +27,18 @@ def rank_pairs(
     """
     if ranker is None:
         scored = wildfusion_baseline(raw, fusion)
-        score, probability = scored["score"].to_numpy(), scored["probability"].to_numpy()
+        score = scored["score"].to_numpy()
     else:
         score = ranker.score(raw)
-        probability = np.full(len(raw), np.nan)
     cosine = pd.to_numeric(raw["cosine"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     order = rank_order(raw["query_id"], score, cosine, raw["candidate_id"])
-    table = raw.assign(score=score, probability=probability).iloc[order]
-    table.insert(0, "rank", table.groupby("query_id", sort=False).cumcount() + 1)
-    if ranker is not None:
-        table["probability"] = ranker.calibration(table["score"], table["rank"].to_numpy(np.int64) - 1)
+    table = raw.assign(score=score).iloc[order]
+    places = np.asarray(table.groupby("query_id", sort=False).cumcount(), np.int64)
+    table.insert(0, "rank", places + 1)
+    if ranker is None:
+        table["probability"] = scored["probability"].to_numpy()[order]
+    else:
+        table["probability"] = ranker.calibration(table["score"], places)
     if top is not None:
         table = table.loc[table["rank"] <= top]
     if len(table):

@@ -25,6 +25,7 @@ from engine.matching.pair_worker import (
     PairWorker,
     RowsTask,
     ScoreTask,
+    asked_of,
     codes_task,
     match_task,
     measure_task,
@@ -180,12 +181,8 @@ class PairPool:
 
     def _score_here(self, jobs: Sequence[PairTask]) -> Iterator[tuple[int, FloatArray]]:
         """Score in threads of this process: what is read is a slice each, and starting processes would take longer."""
-
-        def read(job: PairTask) -> tuple[Codes, DescriptorTable]:
-            table = DescriptorTable.of([self.worker.kept_codes(key) for key in job.candidates])
-            return self.worker.kept_codes(job.query), table
-
-        yield from enumerate(score_tables(map(read, jobs), self.threads, self.worker.product_device))
+        asked = map(partial(asked_of, self.worker), jobs)
+        yield from enumerate(score_tables(asked, self.threads, self.worker.product_device))
 
     def codes(self, keys: Sequence[str]) -> list[Codes]:
         """Return the quantised descriptors of described photographs, (n, D) each."""

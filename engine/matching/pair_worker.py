@@ -259,12 +259,16 @@ def score_rows_task(worker: PairWorker, task: RowsTask) -> FloatArray:
     return mutual_nn_scores(worker.kept_codes(task.query), table, None, worker.product_device)
 
 
+def asked_of(worker: PairWorker, task: PairTask) -> tuple[Codes, DescriptorTable]:
+    """Return the quantised descriptors of a task's query and of its candidates, as a local score takes them."""
+    return worker.kept_codes(task.query), DescriptorTable.of([worker.kept_codes(key) for key in task.candidates])
+
+
 def score_keys_task(worker: PairWorker, task: PairTask) -> FloatArray:
     """Return the (candidates,) local scores of a task's pairs; runs in a worker process."""
     if not task.candidates:
         return np.zeros(0, np.float32)
-    table = DescriptorTable.of([worker.kept_codes(key) for key in task.candidates])
-    return mutual_nn_scores(worker.kept_codes(task.query), table, None, worker.product_device)
+    return mutual_nn_scores(*asked_of(worker, task), None, worker.product_device)
 
 
 def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.NDArray[Any]:

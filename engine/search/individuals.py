@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from engine.models.decision import Decision
 from features.records import BoolArray
 from reranker.individual_model import IndividualModel, features_of
 from scarmatch.settings import Settings, SettingsError
@@ -66,9 +67,9 @@ class KnnSettings(Settings):
         top: number of individuals returned a query.
     """
 
-    neighbours: int = 50
-    max_distance: float = 0.62
-    min_confidence: float = 0.38
+    neighbours: int = Decision.neighbours
+    max_distance: float = Decision.max_distance
+    min_confidence: float = Decision.min_confidence
     top: int = 5
 
     def __post_init__(self) -> None:
