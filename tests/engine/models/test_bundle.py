@@ -28,6 +28,7 @@ from engine.models.decision import Decision
 from engine.models.library import FOLDER_VARIABLE, load_model, model_folders
 from engine.search.individuals import rank_individuals
 from engine.search.matcher import Matcher, MatcherSettings
+from features import known_files
 from features.keypoints.metric import KeypointMetric
 from features.store import FeatureStore
 from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence
@@ -263,7 +264,11 @@ def test_models_are_listed_and_told(
     assert "no model is called 'okapi'" in capsys.readouterr().err
 
 
-def test_one_option_names_all(made_up_dir: Path, tmp_path: Path, quick_options: list[str]) -> None:
+def test_one_option_names_all(
+    made_up_dir: Path, tmp_path: Path, quick_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Photographs made a moment ago would be remembered by the second look only, as one more entry.
+    monkeypatch.setattr(known_files, "_SETTLED", -60.0)
     aside = ("--set=describe.descriptor.model", "--ranker")
     quick = [option for option in quick_options if not option.startswith(aside)]
     model, store = made_model(tmp_path / "zebra"), tmp_path / "store"
