@@ -136,6 +136,7 @@ def test_the_mouse_alone_leads_to_a_capture_history(browser: Browser, hall: Hall
     with opened(browser, hall, width, 844) as page:
         page.locator("a.start").click()
         name = page.locator("#question-name")
+        expect(name).not_to_be_empty()
         first = name.inner_text()
         page.locator('[data-decide="same"]').click()
         expect(name).not_to_have_text(first)
