@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from engine.catalogue.boxes import Box, box_values, from_fractions, parse_box
+from engine.catalogue.boxes import BOX_FIELDS, Box, box_values, from_fractions, parse_box
 from engine.catalogue.dates import DATE_FIELDS, When, when_of
 from engine.catalogue.fields import (
     KNOWN_VIEWPOINTS,
     is_shortened_number,
-    likeness,
     name_or_none,
     normalise_viewpoint,
     parse_size,
@@ -24,10 +26,25 @@ from engine.catalogue.fields import (
 )
 from engine.catalogue.paths import NameFinder, exists, inside
 from engine.catalogue.problems import Problems
+from engine.catalogue.text_columns import (
+    almost_the_same,
+    by_spelling,
+    files_there,
+    named,
+    once,
+    plain_name,
+    plain_names,
+    plain_paths,
+    read_times,
+    stripped,
+)
+from features.records import BoolArray
 
 _FIRST_YEAR = 1839  # of photography
 _NAMES = ("individual_id", "encounter_id", "species")
 _DATES = ("date", "timestamp", "earliest", "latest")
+_OBJECTS = ("image_id", "path", "individual_id", "viewpoint", "encounter_id", "width", "height", "box", "species")
+_COLUMNS = (*_OBJECTS, "photo_size", "utc_offset", *_DATES)
 
 Place = tuple[Path, int | None]
 """(file, line) where something stands; line None where lines have no meaning."""
@@ -35,12 +52,15 @@ Place = tuple[Path, int | None]
 
 @dataclass
 class TableBuilder:
-    """Collects photographs row by row, reads their values, and notes what is wrong with them.
+    """Collects photographs, reads their values, and notes what is wrong with them.
 
     Args:
         root: the folder that photographs must lie in.
         problems: the ledger.
         allow_outside: accept paths that lead out of ``root``.
+
+    Attributes:
+        rows: photographs that were added one by one since the last table. places: where every photograph stands.
     """
 
     root: Path
@@ -48,6 +68,8 @@ class TableBuilder:
     allow_outside: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
+    _whole: list[pd.DataFrame] = field(default_factory=list)
+    _later: list[tuple[list[str], list[Place], BoolArray]] = field(default_factory=list)
     _seen: dict[str, Place] = field(default_factory=dict)
     _files: NameFinder = field(default_factory=NameFinder)
     _today: dt.date = field(default_factory=dt.date.today)
@@ -88,6 +110,7 @@ class TableBuilder:
                 self.problems.error("the value is missing", **where(name), hint="every photograph needs one")
                 return
         image_id = texts["image_id"]
+        self._see()
         if image_id in self._seen:
             other, other_line = self._seen[image_id]
             line_text = "" if other_line is None else f"line {other_line}"
@@ -121,31 +144,183 @@ class TableBuilder:
         base = folder or self.root
         return inside(self.root, path if Path(path).is_absolute() else f"{base.absolute()}/{path}", self.allow_outside)
 
+    def add_table(
+        self,
+        cells: Mapping[str, Sequence[str]],
+        file: Path,
+        lines: Sequence[int],
+        columns: Mapping[str, str],
+        folder: Path,
+    ) -> None:
+        """Add the photographs of a text table: what :meth:`add` makes of each row, and says of it, in their order.
+
+        Args:
+            cells: field of the catalogue -> its text in every row; ``image_id`` and ``path`` among them.
+            file, lines: where the rows stand.
+            columns: field -> the source's name for it, for messages.
+            folder: the folder that relative paths start from.
+        """
+        self._take_rows()
+        self._see()
+        count, first = len(lines), len(self.places)
+        ids, plain = stripped(cells["image_id"])
+        plain &= once(ids)
+        if self._seen:
+            plain &= np.array([image_id not in self._seen for image_id in ids], bool)
+        paths, there = self._plain_files(cells["path"], folder)
+        plain &= there
+        for name in BOX_FIELDS:
+            if name in cells:
+                plain &= np.array([not cell.strip() for cell in cells[name]], bool)
+        read: dict[str, Any] = {"image_id": ids, "path": paths, "box": [None] * count}
+        for name in (*_NAMES, "viewpoint", "width", "height"):
+            read[name], good = self._spelled(name, cells[name]) if name in cells else ([None] * count, True)
+            plain &= good
+        read |= self._times(cells, count, plain)
+        sides = zip(read["width"], read["height"], strict=True)
+        sizes = [None if width is None or height is None else (width, height) for width, height in sides]
+        read["photo_size"] = sizes
+        read["width"], read["height"] = ([None if size is None else size[side] for size in sizes] for side in (0, 1))
+        places: list[Place] = list(zip(repeat(file), lines, strict=False))
+        if plain.all():
+            self.places += places
+            self._whole.append(_frame(read))
+        else:
+            self._add_mixed(read, plain, cells, places, columns, folder, first)
+        self._later.append((ids, places, plain))
+
+    def _see(self) -> None:
+        """Remember the ids of whole tables, which nobody asks for while there is one."""
+        for ids, places, plain in self._later:
+            self._seen.update((ids[row], places[row]) for row in np.flatnonzero(plain).tolist())
+        self._later.clear()
+
+    def _add_mixed(
+        self,
+        read: Mapping[str, Any],
+        plain: BoolArray,
+        cells: Mapping[str, Sequence[str]],
+        places: Sequence[Place],
+        columns: Mapping[str, str],
+        folder: Path,
+        first: int,
+    ) -> None:
+        """Add a table's rows, those that are not plain one by one."""
+        taken = []
+        for row in np.flatnonzero(~plain).tolist():
+            before = len(self.rows)
+            self.add({name: column[row] for name, column in cells.items()}, *places[row], columns, folder)
+            taken += [row] * (len(self.rows) - before)
+        rows = np.concatenate([np.flatnonzero(plain), np.array(taken, np.int64)])
+        order = np.argsort(rows, kind="stable")
+        both = pd.concat([_frame(read)[plain], _frame_of_rows(self.rows)], ignore_index=True)
+        self._whole.append(both.iloc[order].reset_index(drop=True))
+        self.rows.clear()
+        self.places[first:] = [places[row] for row in rows[order].tolist()]
+
+    def _plain_files(self, cells: Sequence[str], folder: Path) -> tuple[list[str], BoolArray]:
+        """Return the absolute paths of plain ones in the root, and the mask of those at which a file lies."""
+        texts, plain = stripped(cells)
+        plain &= plain_paths(texts)
+        base = str(inside(self.root, str(folder.absolute()), True))
+        root = os.path.abspath(self.root)  # noqa: PTH100 - links are not followed, as in `inside`
+        if not (self.allow_outside or base == root or base.startswith(root.rstrip(os.sep) + os.sep)):
+            return texts, np.zeros(len(texts), bool)
+        if plain.all():
+            plain = files_there(base, texts)
+        else:
+            plain[plain] = files_there(base, [texts[row] for row in np.flatnonzero(plain).tolist()])
+        start = base.rstrip(os.sep) + os.sep
+        return [start + text for text in texts], plain
+
+    def _spelled(self, name: str, cells: Sequence[str]) -> tuple[list[Any], BoolArray]:
+        """Return what the cells of a column mean, and the mask of those of which nothing has to be said."""
+        names = plain_names(cells) if name in _NAMES else None
+        if names is not None:
+            return names, np.ones(len(names), bool)
+        ledger = Problems(strict=False)
+        alone = TableBuilder(self.root, ledger)
+
+        def read(text: str) -> tuple[Any, bool]:
+            if name in _NAMES and plain_name(text):
+                return named(text), True
+            before = len(ledger)
+            if name in _NAMES:
+                value: Any = alone._name(name, {name: text}, _nowhere)
+            elif name == "viewpoint":
+                value = alone._viewpoint({name: text}, _nowhere)
+            else:
+                value = alone._side(name, {name: text}, _nowhere)
+            return value, len(ledger) == before
+
+        return by_spelling(cells, read)
+
+    def _times(self, cells: Mapping[str, Sequence[str]], count: int, plain: BoolArray) -> dict[str, Any]:
+        """Return the columns of times; rows of which something is to be said leave ``plain``."""
+        dates, timestamps = (read_times(cells.get(name, [""] * count)) for name in ("date", "timestamp"))
+        simple = (dates.plain | ~dates.given) & (timestamps.plain | ~timestamps.given)
+        for name in ("time", "year", "month", "day"):
+            if name in cells:
+                simple &= np.array([not cell.strip() for cell in cells[name]], bool)
+        day = np.where(dates.plain, dates.day, timestamps.day)
+        differ = dates.plain & timestamps.plain & (dates.day != timestamps.day)
+        odd = (day > np.datetime64(self._today)) | (day < np.datetime64(dt.date(_FIRST_YEAR, 1, 1)))
+        plain &= ~(simple & (differ | odd))
+        stamp = np.where(np.isnat(timestamps.moment), dates.moment, timestamps.moment)
+        found: dict[str, Any] = {name: day.astype("datetime64[s]") for name in ("date", "earliest", "latest")}
+        found |= {"timestamp": stamp.astype("datetime64[s]"), "utc_offset": [None] * count}
+        rows = np.flatnonzero(plain & ~simple).tolist()
+        if rows:
+            self._other_times(cells, rows, plain, found)
+        return found
+
+    def _other_times(
+        self, cells: Mapping[str, Sequence[str]], rows: Sequence[int], plain: BoolArray, found: Mapping[str, Any]
+    ) -> None:
+        """Read the times of rows that write them in another way, each spelling once."""
+        names = [name for name in DATE_FIELDS if name in cells]
+        ledger = Problems(strict=False)
+        alone = TableBuilder(self.root, ledger, _today=self._today)
+        known: dict[tuple[str, ...], tuple[When | None, bool]] = {}
+        for row in rows:
+            texts = tuple(cells[name][row] for name in names)
+            if texts not in known:
+                before = len(ledger)
+                when = alone._when(dict(zip(names, texts, strict=True)), _nowhere)
+                known[texts] = when, len(ledger) == before
+            when, good = known[texts]
+            plain[row] = good
+            for name in _DATES:
+                found[name][row] = np.datetime64("NaT") if when is None else _second(getattr(when, name))
+            found["utc_offset"][row] = None if when is None else when.utc_offset
+
+    def __len__(self) -> int:
+        return len(self.places)
+
     def table(self) -> pd.DataFrame:
         """Return what was collected, as columns of a catalogue."""
-        names = ["image_id", "path", "individual_id", "viewpoint", "date", "timestamp", "encounter_id", "width"]
-        names += ["height", "box", "species", "photo_size", "earliest", "latest", "utc_offset"]
-        table = pd.DataFrame({name: pd.Series([row[name] for row in self.rows], dtype=object) for name in names})
-        for name in _DATES:
-            # by way of NumPy: seconds hold any year, while pandas 2 would go through nanoseconds (1677 to 2262)
-            table[name] = pd.Series(np.array([row[name] for row in self.rows], dtype="datetime64[s]"))
-        return table
+        self._take_rows()
+        if not self._whole:
+            return _frame_of_rows([])
+        return self._whole[0] if len(self._whole) == 1 else pd.concat(self._whole, ignore_index=True)
+
+    def _take_rows(self) -> None:
+        if self.rows:
+            self._whole.append(_frame_of_rows(self.rows))
+            self.rows.clear()
 
     def compare_names(self, file: Path) -> None:
         """Warn of animals, encounters and species whose names differ so little that they may be meant for one."""
+        table = self.table()
         for name in _NAMES:
-            spellings: dict[str, list[str]] = {}
-            for value in dict.fromkeys(row[name] for row in self.rows if row[name] is not None):
-                spellings.setdefault(likeness(value), []).append(value)
-            for alike in spellings.values():
-                if len(alike) > 1:
-                    some = ", ".join(f"'{value}'" for value in alike[:4])
-                    self.problems.warning(
-                        f"{some} are almost the same name and count as {len(alike)}",
-                        file=file,
-                        column=name,
-                        hint="write one of them throughout if they are one",
-                    )
+            for alike in almost_the_same([value for value in dict.fromkeys(table[name]) if value is not None]):
+                some = ", ".join(f"'{value}'" for value in alike[:4])
+                self.problems.warning(
+                    f"{some} are almost the same name and count as {len(alike)}",
+                    file=file,
+                    column=name,
+                    hint="write one of them throughout if they are one",
+                )
 
     def _path(self, path: str, folder: Path | None, where: dict[str, Any]) -> Path | None:
         try:
@@ -201,15 +376,15 @@ class TableBuilder:
         return when
 
     def _size(self, values: Mapping[str, Any], where: Callable[[str], dict[str, Any]]) -> tuple[int, int] | None:
-        sides: list[int | None] = []
-        for name in ("width", "height"):
-            try:
-                sides.append(parse_size(values.get(name)))
-            except ValueError as error:
-                self.problems.error(str(error), **where(name))
-                sides.append(None)
-        width, height = sides
+        width, height = (self._side(name, values, where) for name in ("width", "height"))
         return None if width is None or height is None else (width, height)
+
+    def _side(self, name: str, values: Mapping[str, Any], where: Callable[[str], dict[str, Any]]) -> int | None:
+        try:
+            return parse_size(values.get(name))
+        except ValueError as error:
+            self.problems.error(str(error), **where(name))
+            return None
 
     def _box(
         self,
@@ -242,3 +417,33 @@ class TableBuilder:
                 hint=f"known ones: {', '.join(KNOWN_VIEWPOINTS)}; leave it empty where it is unknown",
             )
         return viewpoint
+
+
+def _nowhere(name: str) -> dict[str, Any]:
+    """Return no place: what is said of a single spelling is said again where it stands."""
+    return {}
+
+
+def _second(time: dt.date | dt.datetime | None) -> np.datetime64:
+    return np.datetime64("NaT") if time is None else np.datetime64(time, "s")
+
+
+def _frame_of_rows(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows as columns of a catalogue."""
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in _COLUMNS}
+    # by way of NumPy: seconds hold any year, while pandas 2 would go through nanoseconds (1677 to 2262)
+    return _frame(columns | {name: np.array(columns[name], dtype="datetime64[s]") for name in _DATES})
+
+
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return columns of lists, and of times, as a table."""
+    objects = (*_OBJECTS, "photo_size", "utc_offset")
+    ready: dict[str, Any] = {name: pd.Series(_objects(columns[name]), dtype=object) for name in objects}
+    return pd.DataFrame(ready | {name: pd.Series(columns[name]) for name in _DATES})
+
+
+def _objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
+    """Return an array of objects as they are: NumPy would unpack a list of tuples."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found

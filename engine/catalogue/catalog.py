@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from engine.catalogue.formats import read_catalog
 from engine.catalogue.paths import photo_files, real_path
 from engine.catalogue.problems import CatalogError
 from engine.catalogue.summary import CatalogSummary, summary_of
+from engine.catalogue.text_columns import plain_names
 
 __all__ = [
     "COLUMNS",
@@ -224,12 +226,11 @@ def when_given(date: dt.date | str | None) -> When | None:
 def _typed(name: str, given: pd.Series) -> pd.Series:
     """Return a column in its type; ValueError, TypeError or OverflowError where a value has none."""
     if name in _IDS or name in _NAMES:
-        read = name_or_none if name in _NAMES else _id_or_none
-        return pd.Series([None if v is None or v is pd.NA or v is pd.NaT else read(v) for v in given], dtype=object)
+        return pd.Series(_texts(given.tolist(), name_or_none if name in _NAMES else _id_or_none), dtype=object)
     if name in ("box", "photo_size"):
         tuples = np.empty(len(given), dtype=object)  # filled one by one: NumPy would unpack a list of tuples
         for position, sides in enumerate(given):
-            tuples[position] = tuple(int(side) for side in sides) if isinstance(sides, tuple | list) else None
+            tuples[position] = tuple(map(int, sides)) if isinstance(sides, tuple | list) else None
         return pd.Series(tuples)
     if name in ("width", "height"):
         return pd.to_numeric(given).astype("Int64")
@@ -237,6 +238,30 @@ def _typed(name: str, given: pd.Series) -> pd.Series:
         return pd.to_numeric(given).astype("Float64")
     times = pd.to_datetime(given).astype("datetime64[s]")
     return times.dt.normalize() if name in _DAYS else times
+
+
+def _texts(values: list[Any], read: Callable[[Any], str | None]) -> list[str | None]:
+    """Return what the values of a column mean; most are text, of which each spelling is read once."""
+    missing = np.fromiter((value is None or value is pd.NA or value is pd.NaT for value in values), bool, len(values))
+    given = values if not missing.any() else [values[row] for row in np.flatnonzero(~missing).tolist()]
+    if set(map(type, given)) <= {str}:
+        meanings = (plain_names if read is name_or_none else _plain_ids)(given)
+        if meanings is None:
+            known = {text: read(text) for text in dict.fromkeys(given)}
+            meanings = list(map(known.__getitem__, given))
+    else:
+        meanings = list(map(read, given))
+    if len(meanings) == len(values):
+        return meanings
+    found: list[str | None] = [None] * len(values)
+    for row, meaning in zip(np.flatnonzero(~missing).tolist(), meanings, strict=True):
+        found[row] = meaning
+    return found
+
+
+def _plain_ids(texts: Sequence[str]) -> list[str | None] | None:
+    """Return what printable texts mean as ids; None where one of them is not printable."""
+    return [text.strip() or None for text in texts] if "".join(texts).isprintable() else None
 
 
 def _id_or_none(value: object) -> str | None:

@@ -83,8 +83,8 @@ def match_columns(names: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def understand_columns(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Columns:
-    """Say what the columns of a table mean, by their names and, where two readings are possible, their values.
+def understand_columns(names: Sequence[str], cells: Mapping[str, Sequence[str]]) -> Columns:
+    """Say what the columns of a table mean, by their names and, where two readings are possible, their cells.
 
     ``x, y, width, height`` are the animal's box where nothing else is, unless x and y hold positions on the Earth;
     corners without an extent are no box. Every column is used or named as ignored.
@@ -94,8 +94,7 @@ def understand_columns(names: Sequence[str], rows: Sequence[Mapping[str, str]]) 
     notes: list[str] = []
     box = {name for name in BOX_FIELDS if name in used} - {"box"}
     if {"box_x", "box_y"} <= box and not box & {"box_w", "box_h", "box_x2", "box_y2"}:
-        columns = [[row.get(used[name], "") for row in rows] for name in ("box_x", "box_y")]
-        if are_positions_on_earth(*columns):
+        if are_positions_on_earth(*(cells[used[name]] for name in ("box_x", "box_y"))):
             reasons |= {used.pop(name): "longitude or latitude, by its values" for name in ("box_x", "box_y")}
         elif {"width", "height"} <= set(used) and "box" not in used:
             used["box_w"], used["box_h"] = used.pop("width"), used.pop("height")

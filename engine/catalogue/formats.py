@@ -102,7 +102,7 @@ def read_catalog(
     except OSError as error:
         place = str(error.filename) if error.filename else str(path)
         raise CatalogError(Problem("error", f"cannot be read: {error.strerror or error}", place)) from error
-    if not builder.rows:
+    if not len(builder):
         ledger.error("the catalogue holds no photographs", file=path, hint=f"read as format '{source}'")
     builder.compare_names(path)
     table = builder.table()

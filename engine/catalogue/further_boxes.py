@@ -33,7 +33,7 @@ def read_boxes(path: Path | str, catalog: Catalog) -> dict[str, tuple[Box, ...]]
     file = Path(path)
     problems = Problems(strict=True)
     table = read_text_table(file, problems)
-    columns = understand_columns(table.columns, table.rows)
+    columns = understand_columns(table.columns, table.cells)
     used = {name: column for name, column in columns.used.items() if name.startswith("box")}
     if "image_id" not in table.columns or not used:
         message = f"the columns are {', '.join(table.columns) or 'none'}"

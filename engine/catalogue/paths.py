@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from engine.catalogue.problems import CatalogError, Problems
 from features.photo_formats import is_photo, why_left_out
@@ -22,7 +22,13 @@ def written_path(text: str) -> str:
 
 def stem_of(text: str) -> str:
     """Return a path's last part without its ending, whichever system's separators it has."""
-    return PurePosixPath(written_path(text)).stem
+    # As PurePosixPath has it, which takes ten times as long.
+    written = written_path(text)
+    name = written.rpartition("/")[2]
+    if name in ("", "."):
+        name = next((part for part in reversed(written.split("/")) if part not in ("", ".")), "")
+    dot = name.rfind(".")
+    return name[:dot] if 0 < dot < len(name) - 1 else name
 
 
 def inside(root: Path, path: str, allow_outside: bool = False) -> Path:

@@ -41,11 +41,10 @@ def read_happywhale(path: Path, builder: TableBuilder) -> None:
     table = read_text_table(file, builder.problems)
     if not _has(table, ["image", "individual_id"], builder.problems):
         return
-    for row in table.rows:
-        if "species" in row:
-            species = row["species"].strip()
-            row["species"] = HAPPYWHALE_SPECIES.get(species, species)
-    _add_rows(table, builder, ids=[row["image"] for row in table.rows], folders=("train_images",))
+    if "species" in table.cells:
+        species = map(str.strip, table.cells["species"])
+        table.cells["species"] = [HAPPYWHALE_SPECIES.get(name, name) for name in species]
+    _add_rows(table, builder, ids=table.cells["image"], folders=("train_images",))
 
 
 def read_plain_csv(path: Path, builder: TableBuilder) -> None:
@@ -132,7 +131,7 @@ def _add_rows(
     """
     if not table.columns:
         return
-    columns = understand_columns(table.columns, table.rows)
+    columns = understand_columns(table.columns, table.cells)
     if "path" not in columns.used:
         builder.problems.error(
             f"no column names the photographs; the columns are: {', '.join(table.columns)}",
@@ -142,28 +141,27 @@ def _add_rows(
         )
         return
     columns.report(table.file, table.header_line, builder.problems)
-    paths = [row[columns.used["path"]].strip() for row in table.rows]
+    paths = [path.strip() for path in table.cells[columns.used["path"]]]
     if ids is None:
         ids = _ids(table, columns, paths)
     folder = photo_folder(builder.root, paths) if folders is None else photo_folder(builder.root, paths, folders)
     names = {"image_id": columns.used["path"], "box": _box_name(columns.used), **columns.used}
-    for row, line, image_id in zip(table.rows, table.lines, ids, strict=True):
-        values: dict[str, object] = {name: row[column] for name, column in columns.used.items()}
-        builder.add({**values, "image_id": image_id}, table.file, line, names, folder)
+    cells = {name: table.cells[column] for name, column in columns.used.items()}
+    builder.add_table({**cells, "image_id": ids}, table.file, table.lines, names, folder)
 
 
 def _ids(table: TextTable, columns: Columns, paths: Sequence[str]) -> list[str]:
     """Return the id of every row: the table's own, or made from the paths."""
     if "image_id" in columns.used:
-        return [row[columns.used["image_id"]] for row in table.rows]
-    unique = len({stem_of(text) for text in paths}) == len(set(paths))
-    names = [stem_of(text) if unique else text for text in paths]
-    box_columns = [columns.used[name] for name in BOX_FIELDS if name in columns.used]
+        return table.cells[columns.used["image_id"]]
+    stems = list(map(stem_of, paths))
+    names = stems if len(set(stems)) == len(set(paths)) else list(paths)
+    box_columns = [table.cells[columns.used[name]] for name in BOX_FIELDS if name in columns.used]
     counts = Counter(names)
     numbers: Counter[str] = Counter()
     ids = []
-    for name, row in zip(names, table.rows, strict=True):
-        if counts[name] > 1 and any(row[column].strip() for column in box_columns):
+    for row, name in enumerate(names):
+        if counts[name] > 1 and any(cells[row].strip() for cells in box_columns):
             numbers[name] += 1
             name = f"{name}-b{numbers[name]}"
         ids.append(name)

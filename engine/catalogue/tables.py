@@ -13,9 +13,12 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
-from engine.catalogue.csv_output import without_guard
+from engine.catalogue.csv_output import GUARD, without_guard
 from engine.catalogue.problems import Problems
 
 _DELIMITERS = "\t;,|"
@@ -37,16 +40,24 @@ class TextTable:
     Attributes:
         file: the file.
         columns: names of the columns, stripped.
-        rows: one dict per data row, column -> text.
+        cells: column -> its text in every data row.
         lines: the line of the file on which each row ends, counted from 1.
         header_line: the line that names the columns.
     """
 
     file: Path
     columns: list[str]
-    rows: list[dict[str, str]]
+    cells: dict[str, list[str]]
     lines: list[int]
     header_line: int = 1
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @cached_property
+    def rows(self) -> list[dict[str, str]]:
+        """One dict per data row, column -> text."""
+        return [dict(zip(self.cells, values, strict=True)) for values in zip(*self.cells.values(), strict=True)]
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -96,10 +107,10 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
         data = file.read_bytes()
     except OSError as error:
         problems.error(f"cannot be read: {error.strerror or error}", file=file)
-        return TextTable(file, [], [], [])
+        return TextTable(file, [], {}, [])
     if data.startswith(b"PK\x03\x04"):
         problems.error("is an Excel workbook (or another archive), no text", file=file, hint="save it as CSV UTF-8")
-        return TextTable(file, [], [], [])
+        return TextTable(file, [], {}, [])
     text, encoding = decode(data)
     if encoding == "cp1252":
         problems.warning(
@@ -107,13 +118,13 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
             file=file,
             hint="save it as CSV UTF-8",
         )
-    parsed = _read(text)
+    parsed = _read_regular(text) or _read(text)
     if isinstance(parsed, str):
         problems.error(f"is no delimited text: {parsed}", file=file)
-        return TextTable(file, [], [], [])
+        return TextTable(file, [], {}, [])
     if not parsed.columns:
         problems.error("the file is empty", file=file, hint="the first line must name the columns")
-        return TextTable(file, [], [], [])
+        return TextTable(file, [], {}, [])
     if parsed.open_quote is not None:
         problems.error(
             'a quote (") is opened and never closed; what follows cannot be told apart',
@@ -127,24 +138,37 @@ def read_text_table(file: Path, problems: Problems) -> TextTable:
             line = text.count("\n", 0, text.index(sign)) + 1
             (problems.error if severity == "error" else problems.warning)(message, file=file, line=line, hint=hint)
     _check_header(file, parsed.columns, parsed.header_line, problems)
-    rows: list[dict[str, str]] = []
-    lines: list[int] = []
+    cells, lines = (parsed.cells, parsed.lines) if isinstance(parsed, _Regular) else _cells(file, parsed, problems)
+    return TextTable(file, parsed.columns, cells, lines, parsed.header_line)
+
+
+def _cells(file: Path, parsed: _Rows, problems: Problems) -> tuple[dict[str, list[str]], list[int]]:
+    """Return the cells of every column, and the lines, of the rows that are as long as they should be."""
+    count = len(parsed.columns)
+    rows, lines = parsed.rows, parsed.lines
     # a spreadsheet may end every row with empty cells; in a single row they are a sign that its cells have moved
-    widths = {len(values) for values in parsed.rows}
-    width = widths.pop() if len(widths) == 1 else len(parsed.columns)
-    for values, line in zip(parsed.rows, parsed.lines, strict=True):
-        extra = values[len(parsed.columns) :]
-        if len(values) != width or width < len(parsed.columns) or any(value.strip() for value in extra):
-            problems.error(
-                f"the row has {len(values)} values, the header {len(parsed.columns)} columns",
-                file=file,
-                line=line,
-                hint="put values that hold the delimiter into double quotes",
-            )
-        else:
-            rows.append(dict(zip(parsed.columns, map(without_guard, values), strict=False)))
-            lines.append(line)
-    return TextTable(file, parsed.columns, rows, lines, parsed.header_line)
+    widths = set(map(len, rows))
+    width = widths.pop() if len(widths) == 1 else count
+    if widths or width != count:
+        kept = []
+        for place, (values, line) in enumerate(zip(rows, lines, strict=True)):
+            if len(values) != width or width < count or any(value.strip() for value in values[count:]):
+                problems.error(
+                    f"the row has {len(values)} values, the header {count} columns",
+                    file=file,
+                    line=line,
+                    hint="put values that hold the delimiter into double quotes",
+                )
+            else:
+                kept.append(place)
+        rows, lines = [rows[place] for place in kept], [lines[place] for place in kept]
+    columns: list[tuple[str, ...]] = list(zip(*rows, strict=True)) or [()] * count
+    return {name: _unguarded(column) for name, column in zip(parsed.columns, columns, strict=False)}, lines
+
+
+def _unguarded(column: Sequence[str]) -> list[str]:
+    """Return a column's cells without the apostrophes that keep spreadsheets from running them."""
+    return list(map(without_guard, column)) if GUARD in "".join(column) else list(column)
 
 
 @dataclass(frozen=True)
@@ -155,44 +179,92 @@ class _Rows:
     header_line: int
     rows: list[list[str]]
     lines: list[int]
-    open_quote: int | None
+    open_quote: int | None = None
 
 
-def _read(text: str) -> _Rows | str:
-    """Take delimited text apart; the csv module's message where it cannot."""
+@dataclass(frozen=True)
+class _Regular:
+    """Text taken apart whose rows all have as many cells as the header, none of them quoted."""
+
+    columns: list[str]
+    header_line: int
+    cells: dict[str, list[str]]
+    lines: list[int]
+    open_quote: int | None = None
+
+
+def _read_regular(text: str) -> _Regular | None:
+    """Take text apart as :func:`_read` and :func:`_cells` do, in a tenth of the time; None where it is not regular."""
+    if '"' in text:
+        return None
+    text, delimiter, excel = _prepared(text)
+    lines = text.split("\n")
+    while lines and not lines[-1]:
+        lines.pop()
+    counts = set(map(str.count, lines, repeat(delimiter)))
+    if excel or len(counts) != 1 or max(map(len, lines)) > csv.field_size_limit():
+        return None
+    width = counts.pop() + 1
+    flat = delimiter.join(lines).split(delimiter)
+    columns = [value.strip() for value in flat[:width]]
+    cells = [flat[width + column :: width] for column in range(width)]
+    # Where the first cell says nothing, the row may be blank, and is no row.
+    if not any(columns) or not all(map(str.strip, cells[0])):
+        return None
+    found = {name: _unguarded(column) for name, column in zip(columns, cells, strict=True)}
+    return _Regular(columns, 1, found, list(range(2, len(lines) + 1)))
+
+
+def _prepared(text: str) -> tuple[str, str, bool]:
+    """Return text with plain line ends, its delimiter, and whether Excel's line names it."""
     # Python's own universal newlines, inside quotes too; the other line separators of Unicode are text
     text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     filled = text.lstrip("\n \t")
     excel = re.match(r"sep=(.)[ \t]*(?:\n|$)", filled, re.IGNORECASE)
     first = filled.split("\n", 2)[1 if excel else 0 :][:1]
-    delimiter = excel[1] if excel else sniff_delimiter(first[0] if first else "")
-    stream = io.StringIO(text if text.endswith("\n") else text + "\n", newline="\n")
-    reader = csv.reader(itertools.chain(stream, [_END]), delimiter=delimiter)
-    columns: list[str] = []
-    header_line, before = 1, 0
-    rows: list[list[str]] = []
-    lines: list[int] = []
+    return text, excel[1] if excel else sniff_delimiter(first[0] if first else ""), excel is not None
+
+
+def _read(text: str) -> _Rows | str:
+    """Take delimited text apart; the csv module's message where it cannot."""
+    text, delimiter, excel = _prepared(text)
     open_quote = None
+    reader: Any = None
     try:
-        for values in reader:
-            start, before = before + 1, reader.line_num
-            if values == [_END]:
-                break
-            if values and values[-1].endswith(_END):
-                open_quote = start
-                break
-            if not any(value.strip() for value in values):
-                continue
-            if not columns and excel and delimiter.join(values).strip().lower().startswith("sep="):
-                continue
-            if not columns:
-                columns, header_line = [value.strip() for value in values], reader.line_num
-            else:
-                rows.append(values)
-                lines.append(reader.line_num)
+        if '"' in text:
+            stream = io.StringIO(text if text.endswith("\n") else text + "\n", newline="\n")
+            reader = csv.reader(itertools.chain(stream, [_END]), delimiter=delimiter)
+            rows, lines, open_quote = _quoted_rows(reader)
+        else:  # every line is a row
+            reader = csv.reader(text.split("\n"), delimiter=delimiter)
+            rows = list(reader)
+            lines = list(range(1, len(rows) + 1))
     except csv.Error as error:
         return f"{error} (line {reader.line_num})"
-    return _Rows(columns, header_line, rows, lines, open_quote)
+    filled_rows = [place for place, values in enumerate(rows) if any(map(str.strip, values))]
+    while excel and filled_rows and delimiter.join(rows[filled_rows[0]]).strip().lower().startswith("sep="):
+        del filled_rows[0]
+    if not filled_rows:
+        return _Rows([], 1, [], [], open_quote)
+    head, *rest = filled_rows
+    columns = [value.strip() for value in rows[head]]
+    return _Rows(columns, lines[head], [rows[place] for place in rest], [lines[place] for place in rest], open_quote)
+
+
+def _quoted_rows(reader: Any) -> tuple[list[list[str]], list[int], int | None]:
+    """Return the rows of a reader, the lines on which they end, and the line on which a quote stays open."""
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    before = 0
+    for values in reader:
+        start, before = before + 1, reader.line_num
+        if values == [_END]:
+            break
+        if values and values[-1].endswith(_END):
+            return rows, lines, start
+        rows.append(values)
+        lines.append(reader.line_num)
+    return rows, lines, None
 
 
 def _check_header(file: Path, columns: Sequence[str], line: int, problems: Problems) -> None:

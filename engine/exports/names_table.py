@@ -221,4 +221,4 @@ def _workbook(file: Path) -> TextTable:
         for line in lines[1:]
     ]
     kept = [name for name in columns if name]
-    return TextTable(file, kept, [{name: row.get(name, "") for name in kept} for row in rows], lines[1:], lines[0])
+    return TextTable(file, kept, {name: [row.get(name, "") for row in rows] for name in kept}, lines[1:], lines[0])
