@@ -25,6 +25,7 @@ from engine.retrieval.vectors import VectorFiles, VectorView
 from engine.retrieval.word_index import WordIndex
 from engine.search import large
 from engine.search.candidates import best_rows
+from features.store.segments import by_digest
 
 _BEST = 20
 _BLOCK = 20_000
@@ -68,7 +69,7 @@ class _Catalogue:
         self._digests, self._full, self._threads = digests_of(0, size), full, threads
         self.vectors, self._words = files.vectors.view(self._digests), files.words.view(self._digests)
         self._codes = files.codes
-        self._sample = np.lexsort((self._digests[:, 1], self._digests[:, 0]))[: large.LOCAL_SAMPLE]
+        self._sample = by_digest(self._digests)[: large.LOCAL_SAMPLE]
 
     def answer(self, row: int, vector: Any, codes: Codes) -> dict[str, Any]:
         """Find and score the candidates of a question, with the work of all threads, and by the clock."""

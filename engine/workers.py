@@ -276,32 +276,41 @@ def _how_they_ended(processes: Sequence[SpawnProcess]) -> str:
 
 
 @contextlib.contextmanager
-def single_thread() -> Iterator[None]:
-    """Run numeric libraries on one thread inside the block, and as before after it."""
-    import cv2
-    import torch
+def single_thread(with_torch: bool = True) -> Iterator[None]:
+    """Run numeric libraries on one thread inside the block, and as before after it.
 
-    before, before_cv = torch.get_num_threads(), cv2.getNumThreads()
-    _limit_threads(1)
+    Args:
+        with_torch: torch may be used; otherwise it is not imported for the sake of its threads.
+    """
+    import cv2
+
+    before, before_cv = None, cv2.getNumThreads()
+    if with_torch or "torch" in sys.modules:
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
         cv2.setNumThreads(before_cv)
+        if before is not None:
+            torch.set_num_threads(before)
 
 
 def one_thread_for_good() -> None:
     """Make a process that only works, and for nobody but us, do so on one thread, with an allocator that suits it."""
-    keep_large_blocks()
-    _limit_threads(1)
-
-
-def _limit_threads(count: int) -> None:
     import cv2
-    import torch
 
-    torch.set_num_threads(count)
-    cv2.setNumThreads(count)
+    keep_large_blocks()
+    cv2.setNumThreads(1)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+    # Torch reads these when it is imported, which this process may never do.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 
 def keep_large_blocks() -> bool:

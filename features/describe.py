@@ -6,17 +6,16 @@ keypoints and the body's own coordinates are stored apart, so that a new global 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from features.body_frame import CODE_VERSION as BODY_FRAME_VERSION
 from features.body_frame import BodyFrame, find_body_frame
-from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings
+from features.global_descriptor.descriptor import GlobalDescriptor, GlobalSettings, fingerprint_of
 from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.known_files import KnownFiles
 from features.packing import pack_local, unpack_local
@@ -39,16 +38,6 @@ class DescribeSettings(Settings):
     skin: SkinSettings = field(default_factory=SkinSettings)
     keypoints: KeypointSettings = field(default_factory=KeypointSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
-
-
-class KeptDescriptions(Protocol):
-    """Descriptions of many photographs that are kept together."""
-
-    def find(
-        self, keys: Sequence[str]
-    ) -> tuple[list[FloatArray | None], npt.NDArray[np.float64], npt.NDArray[np.uint64]]:
-        """Return each one's vector or None, their (N, 5) summaries, and the (N, R, 2) digests of their records."""
-        ...
 
 
 class Describer:
@@ -88,7 +77,7 @@ class Describer:
 
     @cached_property
     def _global_fingerprint(self) -> str:
-        return self.descriptor.fingerprint()
+        return fingerprint_of(self.settings.descriptor, self._device)
 
     @cached_property
     def _region_fingerprint(self) -> str:
@@ -221,7 +210,7 @@ class Describer:
         return _description(ref, key, vector["vector"], summary["summary"])
 
     def lookup_many(
-        self, refs: Sequence[PhotoRef], files: KnownFiles, verify: bool = False, kept: KeptDescriptions | None = None
+        self, refs: Sequence[PhotoRef], files: KnownFiles, verify: bool = False
     ) -> list[Description | Failure | None]:
         """Return what the store knows of many photographs, None where anything is missing.
 
@@ -233,7 +222,6 @@ class Describer:
             refs: the photographs.
             files: the digests of files that have not changed.
             verify: read the local features too, as :meth:`lookup` does.
-            kept: what is kept of many photographs together, which need no record read then.
         """
         if self.store is None:
             return [None] * len(refs)
@@ -245,18 +233,11 @@ class Describer:
             except PhotoError as error:
                 found[row] = Failure(ref.image_id, ref.path, str(error))
         complete: BoolArray = np.zeros(len(keys), bool)
-        together: dict[int, Description] = {}
         if keys and not verify:
-            if kept is not None:
-                together = self._kept_together(refs, keys, kept)
-            names = [name for row, key in keys.items() if row not in together for name in self.store_keys(key)]
-            parts = self.store.contains(digests_of(names)).reshape(-1, len(self.store_keys("")))
-            complete[[row not in together for row in keys]] = parts.all(axis=1)
+            names = [name for key in keys.values() for name in self.store_keys(key)]
+            complete[:] = self.store.contains(digests_of(names)).reshape(len(keys), -1).all(axis=1)
         matrix: FloatArray | None = None
         for position, (row, key) in enumerate(keys.items()):
-            if row in together:
-                found[row] = together[row]
-                continue
             if not complete[position]:
                 # It may lie in files of the earlier layout, which the index does not know.
                 thorough = verify or self.store.has_entry_files()
@@ -270,22 +251,6 @@ class Describer:
             if vector["vector"].shape == matrix.shape[1:]:
                 matrix[position] = vector["vector"]
                 found[row] = _description(refs[row], key, matrix[position], summary["summary"])
-        return found
-
-    def _kept_together(
-        self, refs: Sequence[PhotoRef], keys: Mapping[int, str], kept: KeptDescriptions
-    ) -> dict[int, Description]:
-        """Return by row what is kept of photographs together, of those whose records are all in the store."""
-        vectors, numbers, records = kept.find(list(keys.values()))
-        places = [place for place, vector in enumerate(vectors) if vector is not None]
-        if self.store is None or not places:
-            return {}
-        there = np.all(self.store.contains(records[places].reshape(-1, 2)).reshape(len(places), -1), axis=1)
-        rows, found = list(keys), {}
-        for place, summary, known in zip(places, numbers[places].tolist(), there, strict=True):
-            vector = vectors[place]
-            if known and vector is not None:
-                found[rows[place]] = _description(refs[rows[place]], keys[rows[place]], vector, summary)
         return found
 
     def _describe_batch(self, refs: Sequence[PhotoRef]) -> list[Description | Failure]:
@@ -388,6 +353,9 @@ def content_key(ref: PhotoRef, digest: str | None = None) -> str:
     Raises:
         PhotoError: the file cannot be read.
     """
-    digest = digest if digest is not None else photo_digest(ref.path)
-    box = ",".join(map(str, ref.box)) if ref.box is not None else ""
-    return f"{digest}:{box}:{ref.viewpoint or ''}"
+    return key_of(digest if digest is not None else photo_digest(ref.path), ref.box, ref.viewpoint)
+
+
+def key_of(digest: str, box: tuple[int, int, int, int] | None, viewpoint: str | None) -> str:
+    """Return :func:`content_key` of a file's digest, a box and a viewpoint."""
+    return f"{digest}:{'' if box is None else ','.join(map(str, box))}:{viewpoint or ''}"

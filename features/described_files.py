@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.describe import Describer
-from features.records import BoolArray, Description, FloatArray
-from features.store.feature_store import digests_of
+from features.descriptions import Descriptions, KeptVectors
+from features.records import BoolArray, Description
+from features.store.feature_store import FeatureStore, digests_of
 from features.store.segments import Digests, Places, Segment, append, read_segments
 
 #: Folders of the store.
@@ -47,33 +48,40 @@ class DescribedFiles:
         self._segments = segments
         self._places = Places(segments)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._segments))
+
     def missing(self, digests: Digests) -> BoolArray:
         """Return the (N,) mask of the photographs whose numbers are not here."""
         return self._places.find(digests)[0] < 0
 
-    def find(self, keys: Sequence[str]) -> tuple[list[FloatArray | None], npt.NDArray[np.float64], Digests]:
-        """Return what is known of photographs by content key.
+    def find(self, ids: Sequence[str], keys: Sequence[str], store: FeatureStore) -> tuple[BoolArray, Descriptions]:
+        """Return what is known of photographs, of which the store has every record by its index.
+
+        Args:
+            ids, keys: names in the catalogue, and content keys.
+            store: whose records they are.
 
         Returns:
-            Each one's (D,) vector, mapped, or None where anything is not here; their (N, S) numbers; and the
-            (N, R, 2) digests of their records in the store.
+            The (N,) mask of the photographs of whom everything is here, and the descriptions of all: those of the
+            others hold nothing.
         """
         digests = digests_of(keys)
         number, place = self._places.find(digests)
         vectors = read_segments(self._vectors)
-        of_vectors, row = Places(vectors).find(digests)
-        exact = [np.asarray(segment.arrays["exact"]) for segment in vectors]
+        matrix, row = Places(vectors).find(digests)
+        here = (number >= 0) & (matrix >= 0)
         numbers, records = (self._taken(name, number, place) for name in ("numbers", "records"))
-        of_vectors[number < 0] = -1
-        found = [
-            None if segment < 0 else exact[segment][own]
-            for segment, own in zip(of_vectors.tolist(), row.tolist(), strict=True)
-        ]
-        return found, numbers, records
+        there = np.flatnonzero(here)
+        if len(there):
+            known = store.contains(records[there].reshape(-1, 2)).reshape(len(there), -1)
+            here[there] = known.all(axis=1)
+        exact = [np.asarray(segment.arrays["exact"]) for segment in vectors]
+        return here, Descriptions(ids, keys, digests, numbers, KeptVectors(exact, matrix, row))
 
     def _taken(self, name: str, number: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         if not self._segments:
-            return np.zeros((len(number), 0, 2))
+            return np.zeros((len(number), 0, 2))  # of nobody
         like = self._segments[0].arrays[name]
         found = np.zeros((len(number), *like.shape[1:]), like.dtype)
         for current, segment in enumerate(self._segments):

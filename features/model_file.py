@@ -5,12 +5,10 @@ Torch is imported when this module is.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,32 @@ from torch import Tensor, nn
 
 from features.global_descriptor.network_input import INPUT_KINDS
 from features.global_descriptor.networks import Embedder, build_trunk
+from features.model_header import (
+    CHECKSUM_KEY,
+    FORMAT,
+    HEADER_KEY,
+    ModelFileError,
+    header_of,
+    header_text,
+    of_kind,
+    read_header,
+    reading,
+)
 from features.weights import check_shipped
-from scarmatch.errors import ScarmatchError
 
-FORMAT = 1
-HEADER_KEY, CHECKSUM_KEY = "scarmatch", "sha256"
-
-
-class ModelFileError(ScarmatchError, ValueError):
-    """A model file is missing, damaged, or of another kind; the message names it."""
+__all__ = (
+    "FORMAT",
+    "ModelFileError",
+    "load_embedder",
+    "of_kind",
+    "read_header",
+    "read_tensors",
+    "reading",
+    "restore",
+    "save_embedder",
+    "stored",
+    "write_tensors",
+)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -60,15 +75,6 @@ def _in_order(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """Read the JSON header of a file that :func:`write_tensors` wrote.
-
-    Raises:
-        ModelFileError: not such a file.
-    """
-    return _read(path, with_tensors=False)[1]
-
-
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote: tensors on the CPU, and the header.
 
@@ -77,67 +83,25 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         WeightsError: it ships with the program, and is not what was shipped.
     """
     check_shipped(path)
-    return _read(path, with_tensors=True)
+    return _read(path)
 
 
-def of_kind(path: Path, header: dict[str, Any], kind: str, version: int, what: str) -> None:
-    """Refuse a file of another kind, or of another format of its kind.
-
-    Args:
-        what: what is wanted, in the plural or with its article.
-
-    Raises:
-        ModelFileError: the header says something else.
-    """
-    if header.get("kind") != kind or header.get("format") != version:
-        raise ModelFileError(
-            f"{path} is of kind {header.get('kind')!r}, format {header.get('format')!r}; {what} of kind {kind!r}, "
-            f"format {version}"
-        )
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn whatever building a model from a file's header and tensors raises into a line that names the file.
-
-    Raises:
-        ModelFileError: a value of the header is missing or of another type, or a tensor is.
-    """
-    try:
-        yield
-    except ScarmatchError:
-        raise
-    except Exception as error:  # headers come from strangers, and networks check their arguments in their own ways
-        raise ModelFileError(f"{path} cannot be used: its header or tensors are not a model's ({error!r})") from error
-
-
-def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():  # never open a pipe or a device
         raise ModelFileError(f"{path} is no file")
-    tensors: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            if with_tensors:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
-    text = metadata.get(HEADER_KEY)
-    if text is None:
-        raise ModelFileError(f"{path} is a safetensors file, but not one of scarmatch's (its header does not say so)")
-    if set(metadata) - {HEADER_KEY, CHECKSUM_KEY, "format"}:  # the checksum's own name may be what is damaged
-        raise ModelFileError(f"{path} is damaged (its header has unknown parts): copy it again from its source")
+    text = header_text(path, metadata)
     expected = metadata.get(CHECKSUM_KEY)
-    if with_tensors and expected is not None and _checksum(tensors, text) != expected:
+    if expected is not None and _checksum(tensors, text) != expected:
         raise ModelFileError(f"{path} is damaged (its checksum differs): copy it again from its source")
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged (its header is no JSON): copy it again from its source") from error
-    if not isinstance(header, dict):
-        raise ModelFileError(f"{path} is damaged (its header is no table): copy it again from its source")
+    header = header_of(path, text)
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise ModelFileError(f"{path} holds numbers that are not finite, e.g. in {broken[0]!r}")

@@ -69,6 +69,7 @@ class TableBuilder:
     rows: list[dict[str, Any]] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     _whole: list[pd.DataFrame] = field(default_factory=list)
+    _canonical: bool = True
     _later: list[tuple[list[str], list[Place], BoolArray]] = field(default_factory=list)
     _seen: dict[str, Place] = field(default_factory=dict)
     _files: NameFinder = field(default_factory=NameFinder)
@@ -173,18 +174,26 @@ class TableBuilder:
             if name in cells:
                 plain &= np.array([not cell.strip() for cell in cells[name]], bool)
         read: dict[str, Any] = {"image_id": ids, "path": paths, "box": [None] * count}
+        canonical = True
         for name in (*_NAMES, "viewpoint", "width", "height"):
-            read[name], good = self._spelled(name, cells[name]) if name in cells else ([None] * count, True)
-            plain &= good
+            read[name] = [None] * count
+            if name in cells:
+                names = plain_names(cells[name]) if name in _NAMES else None
+                canonical &= name not in _NAMES or names is not None
+                read[name], good = (names, True) if names is not None else self._spelled(name, cells[name])
+                plain &= good
         read |= self._times(cells, count, plain)
-        sides = zip(read["width"], read["height"], strict=True)
-        sizes = [None if width is None or height is None else (width, height) for width, height in sides]
+        sizes: list[Any] = list(zip(read["width"], read["height"], strict=True))
+        if None in read["width"] or None in read["height"]:
+            sizes = [None if None in size else size for size in sizes]
+            both = [size or (None, None) for size in sizes]
+            read["width"], read["height"] = ([size[side] for size in both] for side in (0, 1))
         read["photo_size"] = sizes
-        read["width"], read["height"] = ([None if size is None else size[side] for size in sizes] for side in (0, 1))
         places: list[Place] = list(zip(repeat(file), lines, strict=False))
         if plain.all():
             self.places += places
             self._whole.append(_frame(read))
+            self._canonical &= canonical
         else:
             self._add_mixed(read, plain, cells, places, columns, folder, first)
         self._later.append((ids, places, plain))
@@ -206,6 +215,7 @@ class TableBuilder:
         first: int,
     ) -> None:
         """Add a table's rows, those that are not plain one by one."""
+        self._canonical = False
         taken = []
         for row in np.flatnonzero(~plain).tolist():
             before = len(self.rows)
@@ -235,9 +245,6 @@ class TableBuilder:
 
     def _spelled(self, name: str, cells: Sequence[str]) -> tuple[list[Any], BoolArray]:
         """Return what the cells of a column mean, and the mask of those of which nothing has to be said."""
-        names = plain_names(cells) if name in _NAMES else None
-        if names is not None:
-            return names, np.ones(len(names), bool)
         ledger = Problems(strict=False)
         alone = TableBuilder(self.root, ledger)
 
@@ -304,8 +311,14 @@ class TableBuilder:
             return _frame_of_rows([])
         return self._whole[0] if len(self._whole) == 1 else pd.concat(self._whole, ignore_index=True)
 
+    @property
+    def canonical(self) -> bool:
+        """Whether every name and id was plain text, so that it would be read as itself again."""
+        return self._canonical and not self.rows
+
     def _take_rows(self) -> None:
         if self.rows:
+            self._canonical = False
             self._whole.append(_frame_of_rows(self.rows))
             self.rows.clear()
 

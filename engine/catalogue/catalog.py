@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.catalogue.collector import no_collection
 from engine.catalogue.dates import When, parse_when
 from engine.catalogue.encounters import CandidateKeys, derive_encounters, same_encounter
 from engine.catalogue.fields import name_or_none, normalise_viewpoint, text_of
@@ -55,6 +56,7 @@ COLUMNS = (
 _IDS = ("image_id", "path")
 _NAMES = ("individual_id", "viewpoint", "encounter_id", "species")
 _DAYS = ("date", "earliest", "latest")
+_READ = (*_IDS, *_NAMES, "box", "photo_size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +99,20 @@ class Catalog:
             CatalogError: on the first thing that makes the catalogue unusable. Photographs are not opened
                 (:func:`engine.catalogue.check.check_catalog` does).
         """
-        reading = read_catalog(Path(path), format=format, allow_outside=allow_outside)
-        reading.problems.log()
-        return cls(reading.table, reading.root, reading.source)
+        with no_collection():
+            reading = read_catalog(Path(path), format=format, allow_outside=allow_outside)
+            reading.problems.log()
+            if not reading.canonical:
+                return cls(reading.table, reading.root, reading.source)
+            return cls._made(_normalise(reading.table, canonical=True), Path(reading.root), reading.source)
+
+    @classmethod
+    def _made(cls, table: pd.DataFrame, root: Path, source: str) -> Catalog:
+        """Return the catalogue of a table whose rows are as they must be: nothing to check or convert again."""
+        found = object.__new__(cls)
+        for name, value in (("table", table), ("root", root), ("source", source)):
+            object.__setattr__(found, name, value)
+        return found
 
     @classmethod
     def from_photos(
@@ -188,11 +201,7 @@ class Catalog:
 
     def take(self, positions: Iterable[int]) -> Catalog:
         """Return the catalogue of the photographs at these row numbers, in the order given."""
-        part = object.__new__(Catalog)  # the rows are as they must be: nothing to check or convert again
-        table = self.table.iloc[list(positions)].reset_index(drop=True)
-        for name, value in (("table", table), ("root", self.root), ("source", self.source)):
-            object.__setattr__(part, name, value)
-        return part
+        return Catalog._made(self.table.iloc[list(positions)].reset_index(drop=True), self.root, self.source)
 
     def filter(self, candidates: CandidateFilter) -> tuple[Catalog, FilterReport]:
         """Apply the rules that hold for every query.
@@ -277,8 +286,13 @@ def _unique(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _normalise(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a new table with exactly the catalogue's columns and types; the caller's stays as it is."""
+def _normalise(table: pd.DataFrame, canonical: bool = False) -> pd.DataFrame:
+    """Return a new table with exactly the catalogue's columns and types; the caller's stays as it is.
+
+    Args:
+        table: what is known of photographs.
+        canonical: a reader found that ids are there, each once, and that they, names and boxes are as they must be.
+    """
     missing = [name for name in ("image_id", "path") if name not in table.columns]
     if missing:
         raise CatalogError(
@@ -288,7 +302,7 @@ def _normalise(table: pd.DataFrame) -> pd.DataFrame:
     for name in COLUMNS:
         given = table[name].reset_index(drop=True) if name in table.columns else pd.Series([None] * len(table))
         try:
-            columns[name] = _typed(name, given)
+            columns[name] = given if canonical and name in _READ else _typed(name, given)
         except (ValueError, TypeError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise CatalogError(f"column {name!r} of the table: {reason}") from error
@@ -298,6 +312,8 @@ def _normalise(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("earliest", "latest"):
         columns[name] = columns["date"].fillna(columns[name].mask(stale))
     result = pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
+    if canonical:
+        return result
     for name in ("image_id", "path"):
         if result[name].isna().any():
             raise CatalogError(f"row {int(result[name].isna().argmax())} of the table has no {name}")

@@ -65,6 +65,7 @@ class Reading:
         source: the format.
         places: (file, line) of each row; line None where lines have no meaning.
         problems: what was noted.
+        canonical: every name and id of the table is in the one form that a catalogue has.
     """
 
     table: pd.DataFrame
@@ -72,6 +73,7 @@ class Reading:
     source: str
     places: list[Place]
     problems: Problems
+    canonical: bool = False
 
 
 def read_catalog(
@@ -108,7 +110,7 @@ def read_catalog(
     table = builder.table()
     if table["encounter_id"].isna().all():
         table["encounter_id"] = derive_encounters(table)
-    return Reading(table, builder.root, source, builder.places, ledger)
+    return Reading(table, builder.root, source, builder.places, ledger, builder.canonical)
 
 
 def sniff(path: Path) -> str:

@@ -211,8 +211,9 @@ def _read_regular(text: str) -> _Regular | None:
     # Where the first cell says nothing, the row may be blank, and is no row.
     if not any(columns) or not all(map(str.strip, cells[0])):
         return None
-    found = {name: _unguarded(column) for name, column in zip(columns, cells, strict=True)}
-    return _Regular(columns, 1, found, list(range(2, len(lines) + 1)))
+    if GUARD in text:
+        cells = list(map(_unguarded, cells))
+    return _Regular(columns, 1, dict(zip(columns, cells, strict=True)), list(range(2, len(lines) + 1)))
 
 
 def _prepared(text: str) -> tuple[str, str, bool]:

@@ -33,7 +33,7 @@ _SIGNS = {4: "-", 7: "-", 13: ":", 16: ":"}
 def stripped(cells: Sequence[str]) -> tuple[list[str], BoolArray]:
     """Return cells without the space around them, and the mask of those that are printable and not empty."""
     texts = list(map(str.strip, cells))
-    plain = np.fromiter(map(bool, texts), bool, len(texts))
+    plain = np.ones(len(texts), bool) if all(texts) else np.fromiter(map(bool, texts), bool, len(texts))
     if not "".join(texts).isprintable():
         plain &= np.fromiter(map(str.isprintable, texts), bool, len(texts))
     return texts, plain
@@ -89,8 +89,11 @@ def plain_names(cells: Sequence[str]) -> list[str | None] | None:
     if not plain_name("".join(cells)):
         return None
     texts = list(map(str.strip, cells))
-    unknown = {text for text in set(texts) if text.lower() in UNKNOWN}
-    return [None if text in unknown else text for text in texts] if unknown else list(texts)
+    words = set(texts)
+    if UNKNOWN.isdisjoint(map(str.lower, words)):
+        return list(texts)
+    unknown = {text for text in words if text.lower() in UNKNOWN}
+    return [None if text in unknown else text for text in texts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +175,8 @@ def files_there(folder: str, paths: Sequence[str]) -> BoolArray:
                 names.update(start + entry.name for entry in entries if not entry.is_symlink())
         except (OSError, ValueError):
             continue
+    if names.issuperset(paths):
+        return np.ones(len(paths), bool)
     return np.fromiter(map(names.__contains__, paths), bool, len(paths))
 
 

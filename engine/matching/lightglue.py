@@ -87,8 +87,6 @@ class LightGlueMatcher:
     KEEP = 64
 
     def __init__(self, kind: str, settings: LightGlueSettings | None = None, device: str | None = None) -> None:
-        import torch
-
         if kind not in LIGHTGLUE_WEIGHTS:
             raise SettingsError(
                 f"there is no LightGlue for {kind!r} keypoints, only for {', '.join(LIGHTGLUE_WEIGHTS)}"
@@ -96,12 +94,24 @@ class LightGlueMatcher:
         self.settings = settings or LightGlueSettings()
         self._kind = kind
         self._weights = weight_file(LIGHTGLUE_WEIGHTS[kind][0])
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        chosen = self.settings.precision
-        self._dtype = fast_dtype(self._device) if chosen == "auto" else getattr(torch, chosen)
+        self._asked_device = device
         self._prepare = LruCache(self._prepared, self.KEEP, key=id)
         #: Padded number of keypoints -> pairs matched so far: where the arithmetic went.
         self.work_done: Counter[int] = Counter()
+
+    @cached_property
+    def _device(self) -> str:
+        import torch
+
+        return self._asked_device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        import torch
+
+        chosen = self.settings.precision
+        found: torch.dtype = fast_dtype(self._device) if chosen == "auto" else getattr(torch, chosen)
+        return found
 
     @cached_property
     def _network(self) -> LightGlueNetwork:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -45,6 +45,14 @@ class LruCache(Generic[Item, Value]):
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key][1]
+
+    def keep(self, items: Sequence[Item], make_many: Callable[[list[Item]], Iterable[Value]]) -> None:
+        """Make the values of several items at once, of those that are not remembered; no more than are kept."""
+        fresh = [item for item in dict.fromkeys(items) if self._key(item) not in self._values][: self._size]
+        for item, value in zip(fresh, make_many(fresh), strict=True):
+            self._values[self._key(item)] = item, value
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,19 @@ from engine.matching.matched import TentativeList
 from engine.matching.mutual_kernels import matches_kernel, neighbours_kernel
 from engine.matching.tiles import Codes16, as_panels, as_rows, fine_codes, index_bits
 from engine.records import Correspondences
-from features.keypoints.metric import AUTO, NONE, load_metric
+from features.keypoints.metric import (
+    AUTO,
+    FORMAT,
+    KIND,
+    NONE,
+    KeypointMetric,
+    KeypointMetricError,
+    find_metric,
+    load_metric,
+)
+from features.model_header import ModelFileError, of_kind, read_header
 from features.records import BoolArray, FloatArray, LocalFeatures
+from features.weights import check_shipped, file_sha256
 from scarmatch.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
@@ -109,6 +121,28 @@ class PreparedKeypoints:
         return len(self.xy)
 
 
+def metric_print(name: str, keypoints: str) -> str:
+    """Return the second of what :func:`features.keypoints.metric.load_metric` returns, by the file's header alone.
+
+    Raises:
+        SettingsError: no such metric.
+        KeypointMetricError: the file holds none, or one for other keypoints.
+        WeightsError: it ships, and is not what was shipped.
+    """
+    path = find_metric(name, keypoints)
+    if path is None:
+        return NONE
+    check_shipped(path)
+    try:
+        header = read_header(path)
+        of_kind(path, header, KIND, FORMAT, "a metric of keypoints is")
+    except ModelFileError as error:
+        raise KeypointMetricError(str(error)) from error
+    if header.get("keypoints") != keypoints:
+        load_metric(name, keypoints)  # which says what is wrong
+    return file_sha256(path)[:16]
+
+
 class MutualNNMatcher:
     """Mutual nearest neighbours of keypoints; a match's confidence is 1 - its ratio.
 
@@ -130,8 +164,15 @@ class MutualNNMatcher:
     def __init__(self, kind: str, settings: MutualNNSettings | None = None) -> None:
         self.settings = settings or MutualNNSettings()
         self._kind = kind
-        self._metric, self._print = load_metric(self.settings.metric, kind)
+        self._print = metric_print(self.settings.metric, kind)
         self._prepared = LruCache(self.prepare, self.KEEP, key=id)
+
+    @cached_property
+    def _metric(self) -> KeypointMetric | None:
+        # Loaded on first use: whoever asks for a fingerprint, or scores what is kept beside the store, needs none.
+        metric, printed = load_metric(self.settings.metric, self._kind)
+        assert printed == self._print
+        return metric
 
     def fingerprint(self) -> str:
         """Settings, metric and code version in one string."""

@@ -50,6 +50,9 @@ _SCORED_HERE = 5000
 #: Photographs whose descriptors one task quantises.
 _TABLE_CHUNK = 64
 
+#: Photographs whose descriptors are read in this process.
+_FEW = 8
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,7 +69,7 @@ def score_tables(
     def score(one: tuple[Codes, DescriptorTable]) -> FloatArray:
         return mutual_nn_scores(*one, None, device)
 
-    with single_thread(), ThreadPoolExecutor(threads) as pool:
+    with single_thread(with_torch=device is not None), ThreadPoolExecutor(threads) as pool:
         yield from pool.map(score, asked)
 
 
@@ -186,6 +189,8 @@ class PairPool:
 
     def codes(self, keys: Sequence[str]) -> list[Codes]:
         """Return the quantised descriptors of described photographs, (n, D) each."""
+        if len(keys) <= _FEW:  # most of them lie in files: starting processes would take longer
+            return codes_task(self.worker, tuple(keys))
         chunks = [tuple(keys[start : start + _TABLE_CHUNK]) for start in range(0, len(keys), _TABLE_CHUNK)]
         codes: dict[int, list[Codes]] = dict(self._pool.run(codes_task, chunks))
         return [item for number in range(len(chunks)) for item in codes[number]]

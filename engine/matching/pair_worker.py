@@ -28,7 +28,9 @@ from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatcherName
 from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, PreparedKeypoints
 from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
+from engine.workers import single_thread
 from features.describe import Describer, DescribeSettings
+from features.hardware import torch_has_no_gpu
 from features.records import FloatArray
 from features.store import FeatureStore
 from features.store.feature_store import digests_of
@@ -122,6 +124,8 @@ class PairWorker:
     @cached_property
     def product_device(self) -> str | None:
         """The graphics card that multiplies descriptors of whole catalogues; None for this processor."""
+        if self._device in (None, "auto", "cpu") and (self._device == "cpu" or torch_has_no_gpu()):
+            return None
         # torch
         from features.global_descriptor.runtime import choose_device
 
@@ -189,7 +193,19 @@ class PairWorker:
     def codes(self, key: str) -> Codes:
         """Return the quantised descriptors of a described photograph (LostEntryError if the store lost it)."""
         (kept,) = self.code_files.take(digests_of([key]))
-        return kept if kept is not None else self._mutual_nn.codes(self.describer.local(key, on_body=False))
+        if kept is not None:
+            return kept
+        with single_thread():
+            return self._mutual_nn.codes(self.describer.local(key, on_body=False))
+
+    def keep_codes(self, keys: Sequence[str]) -> None:
+        """Read what lies in files of these photographs' quantised descriptors at once."""
+
+        def read(fresh: list[str]) -> list[Codes]:
+            kept = self.code_files.take(digests_of(fresh))
+            return [self.codes(key) if own is None else own for key, own in zip(fresh, kept, strict=True)]
+
+        self.kept_codes.keep(keys, read)
 
     def codes_fingerprint(self) -> str:
         """Return what changes whenever quantised descriptors could."""
@@ -261,6 +277,7 @@ def score_rows_task(worker: PairWorker, task: RowsTask) -> FloatArray:
 
 def asked_of(worker: PairWorker, task: PairTask) -> tuple[Codes, DescriptorTable]:
     """Return the quantised descriptors of a task's query and of its candidates, as a local score takes them."""
+    worker.keep_codes([task.query, *task.candidates])
     return worker.kept_codes(task.query), DescriptorTable.of([worker.kept_codes(key) for key in task.candidates])
 
 

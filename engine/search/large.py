@@ -32,8 +32,7 @@ from engine.search.candidates import Allowed, Candidates, best_rows, requery_of,
 from features.described_files import DESCRIBED, VECTORS, DescribedFiles, short
 from features.records import BoolArray, FloatArray
 from features.store.errors import StoreError
-from features.store.feature_store import digests_of
-from features.store.segments import Digests, take_out_damaged
+from features.store.segments import Digests, by_digest, take_out_damaged
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +88,8 @@ class LargeIndex:
         Raises:
             StoreError: the store cannot be written.
         """
-        keys = [item.key for item in database.descriptions]
-        digests = digests_of(keys)
-        sampled = np.lexsort((digests[:, 1], digests[:, 0]))
+        keys, digests = database.keys, database.digests
+        sampled = by_digest(digests)
         try:
             files = VectorFiles(pool.store / VECTORS / short(pool.worker.describer.global_fingerprint()))
             missing = np.flatnonzero(files.missing(digests))
@@ -198,7 +196,7 @@ class LargeRetrieval:
         named: Rows,
     ) -> None:
         self.queries = queries.vectors
-        self._keys = [[item.key for item in part.descriptions] for part in (queries, database)]
+        self._keys = [part.keys for part in (queries, database)]
         self._index, self._allowed, self._comparable = index, allowed, comparable
         self._pool, self._weight, self._named = pool, cosine_weight, named
         self._chosen = self._choose()

@@ -76,12 +76,11 @@ def find_neighbours(
         np.full(shape, np.nan),
     )
     lists = list(candidates.lists(len(queries)))
-    keys = [description.key for description in database.descriptions]
+    keys = database.keys
     views = database.catalog.table["viewpoint"].to_numpy(object)
     comparable = comparable_by_view(views, views, flanks_apart)
     times = _times(database) if trust_times else np.full(len(database), np.nan)
-    # By content, so that the sample does not depend on the order of rows.
-    shuffled = np.argsort(np.array(keys, object), kind="stable") if keys else np.zeros(0, np.int64)
+    shuffled = database.by_content
     for start in range(0, len(lists), _BLOCK):
         asked: list[tuple[tuple[slice, int], BoolArray, tuple[str, Rows]]] = []
         for query in range(start, min(start + _BLOCK, len(lists))):

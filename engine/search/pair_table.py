@@ -70,13 +70,11 @@ def pair_table(
 
 def _photograph_columns(side: int, index: CatalogIndex, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
     """Return what is known of the photographs of one side; sizes are (width, height) in pixels."""
-    table, descriptions = index.catalog.table, index.descriptions
+    table = index.catalog.table
     columns = {f"{name}{side}": table[source].to_numpy()[rows] for source, name in _CATALOG_COLUMNS.items()}
-    sizes = np.array([item.size for item in descriptions]).reshape(-1, 2)
-    columns |= {f"width{side}": sizes[rows, 0], f"height{side}": sizes[rows, 1]}
-    for name in ("body_share", "sharpness"):
-        columns[f"{name}{side}"] = np.array([getattr(item, name) for item in descriptions], float)[rows]
-    return columns
+    width, height, _, body_share, sharpness = index.numbers[rows].T
+    columns |= {f"width{side}": width.astype(np.int64), f"height{side}": height.astype(np.int64)}
+    return {**columns, f"body_share{side}": body_share, f"sharpness{side}": sharpness}
 
 
 def _neighbour_columns(neighbours: Neighbours, database: CatalogIndex) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Matching:
 
         Those in the rows ``named`` get a score too.
         """
-        queries, database = ([item.key for item in index.descriptions] for index in (self.queries, self.database))
+        queries, database = self.queries.keys, self.database.keys
         comparable, views0 = self._comparable()
         wanted = np.isin(np.arange(len(database)), named)
         return self.pool.score(
@@ -166,11 +166,11 @@ class Matching:
 
         Nothing else is looked up: what the store happens to know must not change an answer that did not ask for it.
         """
-        keys = [description.key for description in self.database.descriptions]
+        keys = self.database.keys
         tasks, places = [], []
-        for query, part in zip(self.queries.descriptions, candidates.lists(len(self.queries)), strict=True):
+        for query, part in zip(self.queries.keys, candidates.lists(len(self.queries)), strict=True):
             rows = part.start + np.flatnonzero(wanted[part])
-            tasks.append(PairTask(query.key, tuple(keys[row] for row in candidates.row[rows])))
+            tasks.append(PairTask(query, tuple(keys[row] for row in candidates.row[rows])))
             places.append(rows)
         records = unmeasured(matcher, len(candidates))
         for rows, measured in zip(places, self.pool.measure(matcher, tasks, self.progress), strict=True):

@@ -26,4 +26,10 @@ def comparable_by_view(
     views0: npt.NDArray[np.object_], views1: npt.NDArray[np.object_], flanks_apart: bool = False
 ) -> dict[str | None, npt.NDArray[np.bool_]]:
     """Return each viewpoint of ``views0`` -> (N,) mask of the photographs of ``views1`` that show the same skin."""
-    return {view: same_skin(np.full(len(views1), view, object), views1, flanks_apart) for view in set(views0)}
+    others = list(dict.fromkeys(views1.tolist()))
+    found = {}
+    for view in set(views0):
+        known = same_skin(np.full(len(others), view, object), np.array(others, object), flanks_apart)
+        of_other = dict(zip(others, known.tolist(), strict=True))
+        found[view] = np.fromiter(map(of_other.__getitem__, views1.tolist()), bool, len(views1))
+    return found

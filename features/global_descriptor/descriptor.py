@@ -25,9 +25,12 @@ from features.global_descriptor.network_input import (
     prepared_size,
     resize,
 )
+from features.global_descriptor.precision import cpu_half_precision
+from features.hardware import torch_has_no_gpu
+from features.model_header import FORMAT, of_kind, read_header, reading
 from features.records import FloatArray, Frame, Photo, Regions
 from features.regions import find_regions
-from features.weights import file_sha256, trained_files, weight_file
+from features.weights import check_shipped, file_sha256, trained_files, weight_file
 from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -243,15 +246,7 @@ class GlobalDescriptor:
 
     def fingerprint(self) -> str:
         """16 hex digits that change with weights, options that change numbers, precision and code version."""
-        parts: dict[str, Any] = {
-            "code": CODE_VERSION,
-            "weights": [[source.kind, source.backbone, file_sha256(source.path)] for source in self.sources],
-            "sizes": [network.size for network in self._networks],
-            "mirror": self.settings.mirror,
-            "runtime": self.settings.runtime,
-            "precision": self.precisions,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return _fingerprint(self.settings, self.sources, [network.size for network in self._networks], self.precisions)
 
     def describe(
         self, photos: Sequence[Photo], frames: Sequence[Frame], regions: Sequence[Regions] | None = None
@@ -307,6 +302,53 @@ class GlobalDescriptor:
         mean, std = tuple(header.get("mean", IMAGENET_MEAN)), tuple(header.get("std", IMAGENET_STD))
         kind = header.get("input", "colour")
         return _Network(runtime, size, mean, std, int(network.dim), precision, kind)  # type: ignore[arg-type]
+
+
+def fingerprint_of(settings: GlobalSettings, device: str | None = None) -> str:
+    """Return what the :meth:`GlobalDescriptor.fingerprint` of these settings will be; no network is loaded.
+
+    Raises:
+        SettingsError: the model or an option does not exist, or its library is not installed.
+        ModelFileError: a file of weights is not one of this project's.
+        WeightsError: a file that ships is not what was shipped.
+    """
+    sources = find_models(settings.model)
+    on_cpu = device == "cpu" or (device in (None, "auto") and torch_has_no_gpu())
+    if settings.runtime != "torch" or not on_cpu or any(source.kind == "timm" for source in sources):
+        return GlobalDescriptor(settings, device).fingerprint()
+    sizes = [settings.input_size or _own_size(source) for source in sources]
+    named, half = settings.precision, cpu_half_precision
+    precisions = [named if named != "auto" else "bf16" if half(size) else "fp32" for size in sizes]
+    return _fingerprint(settings, sources, sizes, precisions)
+
+
+def _own_size(source: ModelSource) -> tuple[int, int]:
+    """Return the (width, height) of the pictures that a model was trained on."""
+    if source.kind != "trained":
+        return IMAGENET_SIZE
+    check_shipped(source.path)
+    header = read_header(source.path)
+    of_kind(source.path, header, "embedder", FORMAT, "a descriptor is")
+    with reading(source.path):
+        width, height = (int(side) for side in header["input_size"])
+        return width, height
+
+
+def _fingerprint(
+    settings: GlobalSettings,
+    sources: Sequence[ModelSource],
+    sizes: Sequence[tuple[int, int]],
+    precisions: Sequence[str],
+) -> str:
+    parts: dict[str, Any] = {
+        "code": CODE_VERSION,
+        "weights": [[source.kind, source.backbone, file_sha256(source.path)] for source in sources],
+        "sizes": sizes,
+        "mirror": settings.mirror,
+        "runtime": settings.runtime,
+        "precision": precisions,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_network(source: ModelSource, input_size: tuple[int, int] | None) -> tuple[nn.Module, dict[str, Any]]:

@@ -1,11 +1,8 @@
-"""Which numbers a processor multiplies fast.
-
-Torch is imported with this module.
-"""
+"""Which numbers a processor multiplies fast."""
 
 from __future__ import annotations
 
-import torch
+from features.hardware import processor_flags
 
 SMALLEST_HALF = 96
 
@@ -18,6 +15,14 @@ def cpu_half_precision(input_size: tuple[int, int]) -> bool:
     """
     if min(input_size) < SMALLEST_HALF:
         return False
+    flags = processor_flags()
+    if "avx512_bf16" in flags:
+        return True
+    if flags and "amx_tile" not in flags:
+        return False
+    # Of AMX the system may have something to say, and other systems say nothing at all: torch asks them.
+    import torch
+
     for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
         supported = getattr(torch.cpu, probe, None)
         if supported is not None and supported():

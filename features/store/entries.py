@@ -75,7 +75,14 @@ def alive(entries: Entries) -> npt.NDArray[np.bool_]:
 
 def sorted_entries(entries: Entries) -> Entries:
     """Return entries in the order of their keys, those of one key in the order of their offsets."""
-    return entries[np.lexsort((entries["offset"], entries["digest0"]))]
+    order = np.argsort(entries["digest0"])
+    keys = entries["digest0"][order]
+    if (keys[1:] == keys[:-1]).any():
+        # Few keys have several records; sorting by both takes four times as long.
+        again = np.flatnonzero(np.isin(keys, keys[1:][keys[1:] == keys[:-1]]))
+        several = order[again]
+        order[again] = several[np.lexsort((entries["offset"][several], entries["digest0"][several]))]
+    return entries[order]
 
 
 class EntryTable:
@@ -87,6 +94,8 @@ class EntryTable:
     def __init__(self) -> None:
         self._sorted: Entries = np.zeros(0, ENTRY)
         self._keys: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._others: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._alive: npt.NDArray[np.bool_] = np.zeros(0, bool)
         self._recent: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._unsorted: list[Entries] = []
 
@@ -105,8 +114,9 @@ class EntryTable:
         entries = np.concatenate([self._sorted, *self._unsorted])
         keys = entries["digest0"]
         self._sorted = entries if (keys[1:] >= keys[:-1]).all() else sorted_entries(entries)
-        # A column of its own: searching a column of records would copy it each time.
-        self._keys = np.ascontiguousarray(self._sorted["digest0"])
+        # Columns of their own: searching a column of records would copy it each time.
+        self._keys, self._others = (np.ascontiguousarray(self._sorted[name]) for name in ("digest0", "digest1"))
+        self._alive = alive(self._sorted)
         self._recent, self._unsorted = {}, []
 
     @property
@@ -135,19 +145,25 @@ class EntryTable:
         rows = (entries["digest0"] == first) & (entries["offset"] == offset)
         changed = entries.copy()
         changed["length"][rows] |= DEAD
-        self._sorted = changed
+        self._sorted, self._alive = changed, alive(changed)
 
     def contains(self, digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Say of (N, 2) digests, as two numbers each, which have a record here that was not taken out."""
-        entries = self.entries
-        known = np.zeros(len(digests), bool)
-        places = np.searchsorted(self._keys, digests[:, 0])
-        active = np.flatnonzero(places < len(entries))
+        self._sort()
+        # In their order, so that neighbours in the table are looked for one after the other.
+        order = np.argsort(digests[:, 0])
+        wanted, others = digests[order, 0], digests[order, 1]
+        found = np.zeros(len(digests), bool)
+        places = np.searchsorted(self._keys, wanted)
+        active = np.flatnonzero(places < len(self._keys))
         while len(active):
-            rows = entries[places[active]]
-            same = rows["digest0"] == digests[active, 0]
-            known[active[same & (rows["digest1"] == digests[active, 1]) & alive(rows)]] = True
-            active = active[same]
+            rows = places[active]
+            same = self._keys[rows] == wanted[active]
+            found[active[same & (self._others[rows] == others[active]) & self._alive[rows]]] = True
+            # The first of a key's entries may be another's with the same half, or may have been taken out.
+            active = active[same & ~found[active]]
             places[active] += 1
-            active = active[~known[active] & (places[active] < len(entries))]
+            active = active[places[active] < len(self._keys)]
+        known = np.empty(len(digests), bool)
+        known[order] = found
         return known

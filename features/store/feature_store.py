@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.store.earlier_layout import entry_path, entry_paths, has_entry_files, read_entry
-from features.store.entries import alive, digest_halves
+from features.store.entries import alive
 from features.store.errors import StoreError
-from features.store.record import key_digest
+from features.store.record import key_digest, key_digests
 from features.store.shard import SHARD_SUFFIX, Shard, index_path
 from features.store.shard_writer import ShardWriter
 
@@ -320,8 +320,8 @@ class FeatureStore:
 
 def digests_of(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
     """Return the (N, 2) digests of keys, as two numbers each."""
-    halves = [digest_halves(key_digest(key)) for key in keys]
-    return np.array(halves, np.uint64).reshape(-1, 2)
+    whole = np.frombuffer(key_digests(keys), "<u8").reshape(-1, 4)
+    return np.array(whole[:, :2], np.uint64)
 
 
 def _changed(shard: Path) -> int:

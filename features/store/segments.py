@@ -216,21 +216,58 @@ class Places:
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._digests = np.concatenate([np.zeros((0, 2), np.uint64), *(segment.digests for segment in segments)])
-        # Stable: of equal ones the oldest comes first.
-        self._order = np.argsort(self._digests[:, 0], kind="stable")
-        self._sorted = self._digests[self._order, 0]
         self._starts = np.cumsum([0, *map(len, segments)])
+
+    @cached_property
+    def _order(self) -> Rows:
+        return in_order(self._digests[:, 0])
+
+    @cached_property
+    def _sorted(self) -> npt.NDArray[np.uint64]:
+        return self._digests[self._order, 0]
 
     def find(self, wanted: Digests) -> tuple[Rows, Rows]:
         """Return in which segment each of (N, 2) photographs lies, -1 for none, and in which of its rows."""
-        if not len(self._order):
+        if not len(self._digests):
             return np.full(len(wanted), -1, np.int64), np.zeros(len(wanted), np.int64)
-        found = self._order[np.minimum(np.searchsorted(self._sorted, wanted[:, 0]), len(self._order) - 1)]
+        if len(wanted) > 1 and np.array_equal(self._digests[: len(wanted)], wanted) and _distinct(wanted[:, 0]):
+            # A catalogue whose photographs were added in its own order, as most were.
+            found = np.arange(len(wanted))
+            number = np.searchsorted(self._starts, found, side="right") - 1
+            return number, found - self._starts[number]
+        # In their order, so that neighbours in memory are looked for one after the other.
+        order = np.argsort(wanted[:, 0])
+        places = np.empty(len(wanted), np.int64)
+        places[order] = np.searchsorted(self._sorted, wanted[order, 0])
+        found = self._order[np.minimum(places, len(self._digests) - 1)]
         # Sixty-four bits hardly ever collide, and the other half says so where they do.
         known = (self._digests[found] == wanted).all(1)
         number = np.searchsorted(self._starts, found, side="right") - 1
         place = np.where(known, found - self._starts[number], 0)
         return np.where(known, number, -1), place
+
+
+def _distinct(numbers: npt.NDArray[np.uint64]) -> bool:
+    rising = np.sort(numbers)
+    return bool((rising[1:] != rising[:-1]).all())
+
+
+def in_order(numbers: npt.NDArray[np.uint64]) -> Rows:
+    """Return the stable order of numbers: what ``np.argsort(kind="stable")`` returns, in a third of the time."""
+    order: Rows = np.argsort(numbers)
+    rising = numbers[order]
+    if (rising[1:] == rising[:-1]).any():
+        order = np.argsort(numbers, kind="stable")
+    return order
+
+
+def by_digest(digests: Digests) -> Rows:
+    """Return the rows of (N, 2) digests in the order of these, equal ones in their own order."""
+    order = in_order(digests[:, 0])
+    rising = digests[order, 0]
+    if (rising[1:] == rising[:-1]).any():
+        order = np.lexsort((digests[:, 1], digests[:, 0]))
+    return order
 
 
 def placed(segments: Sequence[Segment], digests: Digests) -> tuple[Rows, Rows]:

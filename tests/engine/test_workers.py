@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from engine.workers import TaskPool, run_tasks
+from engine.workers import TaskPool, run_tasks, single_thread
 
 
 def make_state() -> int:
@@ -38,3 +38,28 @@ def test_processes_stay_between_calls_and_errors_come_through() -> None:
 
 def test_nothing_to_do() -> None:
     assert list(run_tasks(add, make_state, [], 2)) == []
+
+
+def threads(state: int, task: int) -> tuple[int, int]:
+    import cv2
+    import torch
+
+    return torch.get_num_threads(), cv2.getNumThreads()
+
+
+def test_worker_processes_have_one_thread_for_a_torch_that_they_import_late() -> None:
+    assert set(dict(run_tasks(threads, make_state, [1, 2, 3], 2)).values()) == {(1, 1)}
+
+
+def test_threads_are_as_before_after_a_block_of_one() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for with_torch in (True, False):  # it is imported already, so that it counts either way
+            with single_thread(with_torch):
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -87,17 +87,48 @@ def test_a_file_that_went_is_a_photo_error(folder: Path, tmp_path: Path, read: l
     with pytest.raises(PhotoError):
         KnownFiles(FeatureStore(tmp_path / "store"), folder).digest(folder / "a.jpg")
     digests(folder, tmp_path / "store")
-    assert len(KnownFiles(FeatureStore(tmp_path / "store"), folder)._known) == 2
+    assert len(KnownFiles(FeatureStore(tmp_path / "store"), folder)) == 2
 
 
 def test_folders_have_memories_of_their_own(folder: Path, tmp_path: Path, read: list[str]) -> None:
     store = FeatureStore(tmp_path / "store")
     digests(folder, store.root)
-    assert KnownFiles(store, folder)._known
-    assert not KnownFiles(store, tmp_path)._known
+    assert len(KnownFiles(store, folder)) == 3
+    assert not len(KnownFiles(store, tmp_path))
 
 
 def test_a_store_that_cannot_be_written_remembers_nothing(folder: Path, tmp_path: Path, read: list[str]) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "shards").write_text("x")
     assert len(digests(folder, tmp_path / "store")) == 3
+
+
+def test_a_part_of_a_catalogue_that_is_opened_alone_makes_nobody_forget_the_rest(
+    folder: Path, tmp_path: Path, read: list[str]
+) -> None:
+    digests(folder, tmp_path / "store")
+    part = KnownFiles(FeatureStore(tmp_path / "store"), folder)
+    part.digest(folder / "a.jpg")
+    part.save()
+    assert len(KnownFiles(FeatureStore(tmp_path / "store"), folder)) == 3
+    (folder / "a.jpg").write_bytes(b"edited")
+    part = KnownFiles(FeatureStore(tmp_path / "store"), folder)
+    part.digest(folder / "a.jpg")
+    part.save()
+    read.clear()
+    digests(folder, tmp_path / "store")
+    assert read == [], "what was learned of a part is remembered with the rest"
+
+
+def test_many_at_once_are_what_each_is_alone(folder: Path, tmp_path: Path, read: list[str]) -> None:
+    digests(folder, tmp_path / "store")
+    (folder / "c\udcff.jpg").write_bytes(b"edited")
+    names = ["gone.jpg", "b\xe9.jpg", "c\udcff.jpg", "a.jpg"]
+    read.clear()
+    files = KnownFiles(FeatureStore(tmp_path / "store"), folder)
+    gone, *found = files.digests([str(folder / name) for name in names])
+    assert isinstance(gone, PhotoError)
+    assert found == [photo_digest(folder / name) for name in names[1:]]
+    assert read == ["gone.jpg", "c\udcff.jpg"]
+    assert files.digests([str(folder / "c\udcff.jpg")]) == [found[1]]
+    assert len(read) == 2, "what was read a moment ago is known"

@@ -72,7 +72,7 @@ def test_ignored_columns_are_named_to_every_command(tmp_path: Path, caplog: pyte
 
 @pytest.mark.parametrize("names", [words.split() for words in SYNONYMS.values()], ids=SYNONYMS)
 def test_every_column_is_used_or_named(names: list[str]) -> None:
-    columns = understand_columns(["file", *names, "other"], dict.fromkeys(["file", *names, "other"], ["1"]))
+    columns = understand_columns(["file", *names, "other"], {name: ["1"] for name in ("file", *names, "other")})
     assert set(columns.used.values()) | set(columns.ignored) == {"file", *names, "other"}
     assert not set(columns.used.values()) & set(columns.ignored)
 
@@ -81,7 +81,7 @@ def test_every_column_is_used_or_named(names: list[str]) -> None:
     st.lists(st.sampled_from([w for words in SYNONYMS.values() for w in words.split()] + ["", "x y", "Ä"]), unique=True)
 )
 def test_no_column_is_lost_whatever_they_are_called(names: list[str]) -> None:
-    columns = understand_columns(names, dict.fromkeys(names, ["3.25", ""]))
+    columns = understand_columns(names, {name: ["3.25", ""] for name in names})
     told = {name if name != "(a column without a name)" else "" for name in columns.ignored}
     assert set(columns.used.values()) | told == set(names)
 

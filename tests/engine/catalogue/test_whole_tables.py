@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.catalogue.builder import TableBuilder
-from engine.catalogue.catalog import Catalog
+from engine.catalogue.catalog import Catalog, _normalise
 from engine.catalogue.fields import likeness
 from engine.catalogue.paths import inside, stem_of, written_path
 from engine.catalogue.problems import CatalogError, Problems
@@ -143,7 +143,10 @@ def outcome(root: Path, parts: list[dict[str, list[str]]], how: Any, **options: 
         builder.compare_names(Path("t.csv"))
     except CatalogError as error:
         return error.problem
-    return builder.table(), builder.places, builder.problems.items
+    table = builder.table()
+    if builder.canonical and len(table):
+        pd.testing.assert_frame_equal(_normalise(table, canonical=True), _normalise(table), check_exact=True)
+    return table, builder.places, builder.problems.items
 
 
 def assert_same(root: Path, parts: list[dict[str, list[str]]], **options: Any) -> None:
@@ -216,6 +219,7 @@ def test_a_large_plain_table_never_goes_row_by_row(root: Path, monkeypatch: pyte
                       Path("t.csv"), [2, 3], {}, root)  # fmt: skip
     assert builder.table()["individual_id"].tolist() == ["w1", None]
     assert builder.table()["viewpoint"].tolist() == ["top", "left"]
+    assert builder.canonical
 
 
 @given(st.text(alphabet="ab./\\: é\n", max_size=12))

@@ -24,6 +24,22 @@ def test_the_last_few_values_are_made_once() -> None:
     assert made[-1] == 1
 
 
+def test_several_are_made_at_once_and_no_more_than_are_kept() -> None:
+    alone: list[int] = []
+    asked: list[list[int]] = []
+    cache = LruCache(lambda key: (alone.append(key), str(key))[1], 3)
+
+    def many(keys: list[int]) -> list[str]:
+        asked.append(keys)
+        return [str(key) for key in keys]
+
+    cache.keep([1, 2, 1], many)
+    cache.keep([2, 3, 4, 5, 6], many)
+    assert asked == [[1, 2], [3, 4, 5]]
+    assert [cache(key) for key in (3, 4, 5)] == ["3", "4", "5"]
+    assert alone == [] and len(cache) == 3
+
+
 def test_features_are_known_by_identity_and_kept_alive() -> None:
     def features() -> LocalFeatures:
         one = np.ones(1, np.float32)

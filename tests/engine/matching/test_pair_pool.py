@@ -118,6 +118,7 @@ def test_few_are_scored_in_threads_as_the_workers_would(
     rng = np.random.default_rng(0)
     codes = [quantise(part / np.linalg.norm(part)) for part in rng.standard_normal((250, 6, 16), np.float32)]
     monkeypatch.setattr(NumberedWorker, "kept_codes", lambda self, key: codes[int(key[1:])], raising=False)
+    monkeypatch.setattr(NumberedWorker, "keep_codes", lambda self, keys: None, raising=False)
     monkeypatch.setattr(NumberedWorker, "product_device", None, raising=False)
     tasks = [("c3", numbered(range(250))), ("c5", ()), ("c9", numbered([7]))]
     pool = PairPool(PairSettings(), tmp_path)

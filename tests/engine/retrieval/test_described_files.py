@@ -46,9 +46,14 @@ def describer(refs: list[PhotoRef], tmp_path: Path, small_settings: MatcherSetti
 
 
 def looked_up(describer: Describer, refs: list[PhotoRef], root: Path) -> list[Description | Failure | None]:
+    """What opening a catalogue knows: those kept together, and the others by their records."""
     assert describer.store is not None
     files = KnownFiles(describer.store, root)
-    return describer.lookup_many(refs, files, kept=DescribedFiles(describer.store.root, describer))
+    keys = [content_key(ref, files.digest(ref.path)) for ref in refs]
+    described = DescribedFiles(describer.store.root, describer)
+    here, found = described.find([ref.image_id for ref in refs], keys, describer.store)
+    rest = iter(describer.lookup_many([ref for ref, own in zip(refs, here, strict=True) if not own], files))
+    return [found[row] if own else next(rest) for row, own in enumerate(here)]
 
 
 def test_they_are_those_of_the_records(

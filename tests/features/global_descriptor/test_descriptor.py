@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ from features.global_descriptor.descriptor import (
     default_model,
     find_model,
     find_models,
+    fingerprint_of,
     prepare,
     shipped_models,
     unit_rows,
 )
 from features.global_descriptor.network_input import fill_missing, resize
+from features.hardware import torch_has_no_gpu
+from features.model_header import ModelFileError
 from features.records import Frame, Photo, Regions
 from scarmatch.settings import SettingsError
 
@@ -185,6 +189,26 @@ def test_fingerprint_follows_numbers_only(tmp_path: Path) -> None:
     others = [base.replace(mirror=False), base.replace(input_size=(96, 96)), base.replace(precision="bf16")]
     others.append(base.replace(model=str(tiny_model(tmp_path / "b.safetensors", seed=1))))
     assert len({same, *(print_of(s) for s in others)}) == 5
+
+
+@pytest.mark.parametrize("model", ["beluga", "efficientnet_lite0", "own", "efficientnet_lite1,own"])
+@pytest.mark.parametrize("options", [{}, {"precision": "fp32"}, {"input_size": (64, 96)}, {"mirror": False}])
+def test_what_is_known_of_a_descriptor_before_it_is_loaded(
+    model: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = str(tiny_model(tmp_path / "a.safetensors"))
+    settings = GlobalSettings(model=model.replace("own", own), **options)
+    with monkeypatch.context() as patched:
+        patched.setattr(GlobalDescriptor, "_load", lambda *_: pytest.fail("a network was loaded"))
+        early = [fingerprint_of(settings, device) for device in ("cpu", *([None] if torch_has_no_gpu() else []))]
+    assert set(early) == {GlobalDescriptor(settings, "cpu").fingerprint()}
+
+
+def test_a_file_that_is_no_descriptor_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"no model")
+    with pytest.raises(ModelFileError):
+        fingerprint_of(GlobalSettings(model=str(path)), "cpu")
 
 
 def test_imagenet_network_in_bfloat16_agrees_with_float32() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from bench.hostile.stores import write_earlier_entry
 from features.store import FeatureStore, StoreError, default_store, shard_writer
+from features.store.entries import DEAD, EntryTable, make_entry, sorted_entries
 from features.store.feature_store import SHARDS, digests_of
 from features.store.shard import Shard
 
@@ -347,3 +348,29 @@ def test_default_store_depends_on_the_catalogue(tmp_path: Path, monkeypatch: pyt
     assert default_store(tmp_path / "a") != default_store(tmp_path / "b")
     monkeypatch.setenv("SCARMATCH_STORE", str(tmp_path / "mine"))
     assert default_store(tmp_path / "a") == tmp_path / "mine"
+
+
+def test_entries_of_one_key_are_looked_through_in_their_order() -> None:
+    rng = np.random.default_rng(0)
+    halves = rng.integers(0, 12, (400, 2)).astype(np.uint64)  # many share one half, some both
+    digests = [int(a).to_bytes(8, "little") + int(b).to_bytes(8, "little") + bytes(16) for a, b in halves]
+    table, expected = EntryTable(), {}
+    entries = [make_entry(digest, 64 * number, 64) for number, digest in enumerate(digests)]
+    for start in (0, 150):
+        table.add(np.concatenate(entries[start : start + 150]))
+    dead = np.concatenate(entries[300:])
+    dead["length"] |= DEAD
+    table.add(dead)
+    for number, digest in enumerate(digests[:300]):
+        expected.setdefault(digest, []).insert(0, (64 * number, 64))
+    assert sorted_entries(np.concatenate(entries[::-1])).tolist() == sorted(
+        np.concatenate(entries).tolist(), key=lambda entry: (entry[0], entry[2])
+    )
+    asked = np.concatenate([halves, rng.integers(0, 14, (50, 2)).astype(np.uint64)])
+    known = {tuple(row) for row in halves[:300].tolist()}
+    for _ in range(2):  # looked up one by one, and sorted
+        assert all(table.find(digest) == expected.get(digest, []) for digest in digests)
+        assert table.contains(asked).tolist() == [tuple(row) in known for row in asked.tolist()]
+    table.take_out(digests[0], 0)
+    assert table.find(digests[0]) == [place for place in expected[digests[0]] if place[0]]
+    assert table.contains(halves[:1])[0] == (len(expected[digests[0]]) > 1)

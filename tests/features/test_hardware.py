@@ -1,0 +1,74 @@
+"""What is said of this machine without torch is what torch says."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from features import hardware
+from features.global_descriptor import precision
+from features.global_descriptor.precision import cpu_half_precision
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    hardware.torch_has_no_gpu.cache_clear()
+    hardware.processor_flags.cache_clear()
+    yield
+    hardware.torch_has_no_gpu.cache_clear()
+    hardware.processor_flags.cache_clear()
+
+
+def test_torch_agrees() -> None:
+    if hardware.torch_has_no_gpu():
+        assert not torch.cuda.is_available()
+    half = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    assert cpu_half_precision((224, 224)) == half
+
+
+@pytest.mark.parametrize(
+    ("text", "none"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", True),
+        ("cuda = None\nhip = None", True),
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", False),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = '6.2'\n", False),
+        ("cuda: Optional[str] = None\n", False),
+        ("", False),
+    ],
+)
+def test_only_a_build_for_the_processor_alone_has_no_gpu(
+    text: str, none: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "version.py").write_text(text)
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    assert hardware.torch_has_no_gpu() is none
+
+
+def test_without_torch_nothing_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert not hardware.torch_has_no_gpu()
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked", "half"),
+    [({"avx512_bf16"}, None, True), ({"avx2"}, None, False), ({"amx_tile"}, True, True), (set(), False, False)],
+)
+def test_torch_is_asked_where_the_system_does_not_say(
+    flags: set[str], asked: bool | None, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe() -> bool:
+        assert asked is not None, "torch need not be asked"
+        return asked
+
+    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset(flags))
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, probe, raising=False)
+    assert cpu_half_precision((224, 224)) is half
+    assert not cpu_half_precision((95, 224))
