@@ -72,6 +72,16 @@ def pool_of(make_state: Callable[[], Any], workers: int | Workforce) -> Pool:
     return TaskPool(make_state, workers) if isinstance(workers, int) else workers.pool(make_state)
 
 
+#: Functions that :func:`without_torch` named.
+_WITHOUT_TORCH: set[Callable[..., Any]] = set()
+
+
+def without_torch(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Say of a task's function that it needs no torch, or keeps it to one thread by itself."""
+    _WITHOUT_TORCH.add(function)
+    return function
+
+
 class TaskPool:
     """Worker processes that stay, with the networks that they loaded, from one call to the next.
 
@@ -124,7 +134,7 @@ class TaskPool:
             raise
 
     def _run_here(self, function: Callable[[Any, Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-        with single_thread():
+        with single_thread(with_torch=function not in _WITHOUT_TORCH):
             if not self._has_state:
                 self._state, self._has_state = self._make_state(), True
             for index, task in enumerate(tasks):

@@ -10,6 +10,7 @@ The documented names, loaded on first use, so that importing the package costs n
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,13 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'scarmatch' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    collecting = gc.isenabled()
+    gc.disable()  # what is imported stays; looking through it again and again takes an eighth of the time
+    try:
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    finally:
+        if collecting:
+            gc.enable()
     return value
 
 

@@ -122,9 +122,7 @@ def mutual_nn_scores(
     scores[wanted] = 0.0
     if not len(query) or not len(table.codes):
         return scores
-    # Torch takes a second to import, in which the product without it scores some thousands.
-    few = device is None and "torch" not in sys.modules and np.count_nonzero(wanted) <= _WITHOUT_TORCH
-    kind = "int16" if few else exact_kind(device)
+    kind = exact_kind(device) if needs_torch(int(wanted.sum()), device) else "int16"
     if kind == "int16":
         panels = as_panels(query.astype(np.int16) * np.int16(_FREE))
         numbers = table.codes.shape[1]
@@ -141,6 +139,14 @@ def mutual_nn_scores(
             mask = wanted[first:last]
             scores[first:last][mask] = block[mask]
     return scores
+
+
+def needs_torch(photographs: int, device: str | None) -> bool:
+    """Say whether torch makes the product with so many photographs, if it can.
+
+    It takes a second to import, in which the product without it scores some thousands.
+    """
+    return device is not None or "torch" in sys.modules or photographs > _WITHOUT_TORCH
 
 
 def _blocks(counts: Integers, wanted: BoolArray, most: int) -> list[tuple[int, int]]:

@@ -28,7 +28,7 @@ from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatcherName
 from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, PreparedKeypoints
 from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
-from engine.workers import single_thread
+from engine.workers import single_thread, without_torch
 from features.describe import Describer, DescribeSettings
 from features.hardware import torch_has_no_gpu
 from features.records import FloatArray
@@ -243,6 +243,7 @@ class ScoreTask:
     allowed: npt.NDArray[np.uint8]
 
 
+@without_torch
 def score_task(worker: PairWorker, task: ScoreTask) -> FloatArray:
     """Return the (N,) local scores of a query, NaN where not allowed; runs in a worker process.
 
@@ -251,7 +252,9 @@ def score_task(worker: PairWorker, task: ScoreTask) -> FloatArray:
     """
     table = worker.tables((task.folder, task.table))
     allowed = np.unpackbits(task.allowed, count=len(table)).astype(bool)
-    return mutual_nn_scores(worker.codes(task.query), table, allowed, worker.product_device)
+    codes, device = worker.codes(task.query), worker.product_device
+    with single_thread(with_torch=exhaustive.needs_torch(int(allowed.sum()), device)):
+        return mutual_nn_scores(codes, table, allowed, device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -313,13 +313,23 @@ def fingerprint_of(settings: GlobalSettings, device: str | None = None) -> str:
         WeightsError: a file that ships is not what was shipped.
     """
     sources = find_models(settings.model)
-    on_cpu = device == "cpu" or (device in (None, "auto") and torch_has_no_gpu())
-    if settings.runtime != "torch" or not on_cpu or any(source.kind == "timm" for source in sources):
-        return GlobalDescriptor(settings, device).fingerprint()
+    if settings.runtime != "torch" or any(source.kind == "timm" for source in sources):
+        return GlobalDescriptor(settings, device).fingerprint()  # libraries that may not be installed
     sizes = [settings.input_size or _own_size(source) for source in sources]
-    named, half = settings.precision, cpu_half_precision
-    precisions = [named if named != "auto" else "bf16" if half(size) else "fp32" for size in sizes]
-    return _fingerprint(settings, sources, sizes, precisions)
+    return _fingerprint(settings, sources, sizes, _precisions(settings, sizes, device))
+
+
+def _precisions(settings: GlobalSettings, sizes: Sequence[tuple[int, int]], device: str | None) -> list[str]:
+    """Return in what numbers networks of these sizes will compute; torch is imported where only it knows."""
+    if settings.precision != "auto":
+        return [settings.precision] * len(sizes)
+    if device == "cpu" or (device in (None, "auto") and torch_has_no_gpu()):
+        return ["bf16" if cpu_half_precision(size) else "fp32" for size in sizes]
+    # torch
+    from features.global_descriptor.runtime import choose_device, choose_precision
+
+    where = choose_device(device)
+    return [choose_precision(settings.precision, where, size) for size in sizes]
 
 
 def _own_size(source: ModelSource) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from features.global_descriptor.lite_trunk import LiteTrunk
 from features.global_descriptor.network_input import IMAGENET_MEAN, IMAGENET_STD
 from features.global_descriptor.precision import cpu_half_precision
+from features.hardware import torch_has_no_gpu
 from features.records import FloatArray
 from scarmatch.settings import SettingsError
 
@@ -40,7 +41,8 @@ def choose_device(name: str | None) -> torch.device:
         SettingsError: "cuda" is asked for and there is none.
     """
     if name in (None, "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # The same answer as where torch is not asked: what is described is kept under the name of its precision.
+        return torch.device("cuda" if not torch_has_no_gpu() and torch.cuda.is_available() else "cpu")
     if str(name).startswith("cuda") and not torch.cuda.is_available():
         raise SettingsError("device 'cuda' is asked for, but torch sees no GPU here; use device 'auto' or 'cpu'")
     return torch.device(str(name))

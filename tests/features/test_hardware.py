@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,12 +49,44 @@ def test_only_a_build_for_the_processor_alone_has_no_gpu(
     (tmp_path / "version.py").write_text(text)
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(hardware, "_no_card", lambda: False)
     assert hardware.torch_has_no_gpu() is none
 
 
 def test_without_torch_nothing_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(hardware, "_no_card", lambda: False)
     assert not hardware.torch_has_no_gpu()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's own files")
+@pytest.mark.parametrize(
+    ("makers", "file", "none"),
+    [
+        (["0x8086", "0x1af4"], "", True),
+        (["0x8086", "0x10de"], "", False),
+        (["0x1002"], "", False),
+        (["0x8086"], "nvidiactl", False),
+        (["0x8086"], "kfd", False),
+        ([], "", False),
+        (None, "", False),
+    ],
+)
+def test_a_card_is_seen_on_the_bus_or_by_its_driver(
+    makers: list[str] | None, file: str, none: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus, devices = tmp_path / "bus", tmp_path / "dev"
+    devices.mkdir()
+    if file:
+        (devices / file).touch()
+    if makers is not None:
+        bus.mkdir()
+        for number, maker in enumerate(makers):
+            (bus / str(number)).mkdir()
+            (bus / str(number) / "vendor").write_text(f"{maker}\n")
+    monkeypatch.setattr(hardware, "_BUS", bus)
+    monkeypatch.setattr(hardware, "_DRIVERS", (("/nowhere", "x"), (str(devices), "nvidia*"), (str(devices), "kfd")))
+    assert hardware._no_card() is none
 
 
 @pytest.mark.parametrize(
