@@ -32,6 +32,8 @@ Integers = npt.NDArray[np.int32]
 _LARGEST = 127
 #: A code's product with a query's, summed over the vector, stays below this.
 _INT32 = 2**31 - 1
+#: Codes that are looked through before their pages leave the process: 32 MB.
+_AT_ONCE = 16_384
 #: Rounding of a product in single precision, summed in order, as a share of the norms, for each number of the vector.
 _ROUNDING = 2.0**-23
 
@@ -172,8 +174,10 @@ class VectorView:
             here = here[allowed[here]]
             places, arrays = self._place[here], segment.arrays
             sums = np.empty(len(here), np.int32)
-            _scan(arrays["codes"], codes, places, sums)
-            segment.release("codes")
+            for start in range(0, len(here), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                _scan(arrays["codes"], codes, places[part], sums[part])
+                segment.release("codes")
             steps, norm, rest = (arrays[name][places].astype(np.float64) for name in ("scale", "norm", "rest"))
             near[here] = steps * scale * sums
             rounding = len(query) * _ROUNDING * (norm + rest) * length

@@ -37,6 +37,8 @@ _THRESHOLD = 0.1
 _POWER = 2
 #: A vote of full agreement.
 _FULL = 10_000
+#: Keypoints of a query whose lists are looked through before their pages leave the process.
+_AT_ONCE = 32
 #: Photographs whose words the centres are learned from, and that one segment takes at once.
 _SAMPLE, _SEGMENT = 1024, 8192
 
@@ -172,8 +174,12 @@ class WordView:
         def look(number: int) -> None:
             rows, segment = self._rows[number], self._segments[number]
             arrays, places = segment.arrays, np.where(asked[rows], rows, -1)
-            _vote(arrays["starts"], arrays["photo"], arrays["signs"], words, bits, places, worth, seen, best, votes)
-            segment.release("photo", "signs")
+            lists = arrays["starts"], arrays["photo"], arrays["signs"]
+            for first in range(0, len(words), _AT_ONCE):
+                part = slice(first, first + _AT_ONCE)
+                _vote(*lists, words[part], bits[part], first, places, worth, seen, best, votes)
+                # Pages around each list are mapped with it, and would be most of the segment in the end.
+                segment.release("photo", "signs")
 
         for_each(look, self._segments, threads)
         return np.where(allowed, votes[self._first], 0).astype(np.int32)
@@ -212,6 +218,7 @@ def _vote(
     entries: Bits,
     words: Words,
     signs: Bits,
+    first: int,
     rows: Rows,
     worth: Votes,
     seen: Votes,
@@ -221,7 +228,8 @@ def _vote(
     """Add to each photograph's votes the best entry of each of a query's keypoints.
 
     ``rows`` says which row of the catalogue a photograph of the segment is, -1 for none; ``seen`` and ``best`` are the
-    keypoint that looked at a row last, and its best entry there. ``entries`` are (B, P): a row for each 64 signs.
+    keypoint that looked at a row last, counted from ``first``, and its best entry there. ``entries`` are (B, P): a row
+    for each 64 signs.
     """
     most, longest = 0, 0
     for count in range(len(worth)):
@@ -249,8 +257,8 @@ def _vote(
                 if row < 0:
                     continue
                 value = worth[different[k]]
-                if seen[row] != i:
-                    seen[row], best[row] = i, value
+                if seen[row] != first + i:
+                    seen[row], best[row] = first + i, value
                     votes[row] += value
                 elif value > best[row]:
                     votes[row] += value - best[row]

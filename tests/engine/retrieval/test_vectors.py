@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.retrieval import vectors as retrieval_vectors
 from engine.retrieval.vectors import VectorFiles, coded, search_code
 from features.records import FloatArray
 from features.store import segments
@@ -41,7 +42,9 @@ def filled(tmp_path: Path) -> tuple[VectorFiles, segments.Digests, FloatArray]:
     return files, digests, vectors
 
 
-def test_the_best_are_those_of_a_search_that_reads_everything(filled) -> None:
+@pytest.mark.parametrize("at_once", [7, 16_384])
+def test_the_best_are_those_of_a_search_that_reads_everything(filled, at_once: int, monkeypatch) -> None:
+    monkeypatch.setattr(retrieval_vectors, "_AT_ONCE", at_once)
     files, digests, vectors = filled
     assert len(files.segments) == 2, "a small segment joins one that is not much larger"
     rng = np.random.default_rng(1)

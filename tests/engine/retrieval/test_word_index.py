@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.matching.exhaustive import Codes, quantise
+from engine.retrieval import word_index
 from engine.retrieval.vocabulary import Vocabulary, signs
 from engine.retrieval.word_index import ASSIGNED, WordIndex
 
@@ -54,7 +55,9 @@ def by_definition(vocabulary: Vocabulary, query: Codes, other: Codes) -> int:
     return total
 
 
-def test_votes_are_those_of_the_definition(filled, photographs: list[Codes]) -> None:
+@pytest.mark.parametrize("at_once", [3, 1000])
+def test_votes_are_those_of_the_definition(filled, photographs: list[Codes], at_once: int, monkeypatch) -> None:
+    monkeypatch.setattr(word_index, "_AT_ONCE", at_once)
     index, digests = filled
     assert index.vocabulary is not None and len(index.segments) == 2
     votes = index.view(digests).votes(photographs[3], np.ones(60, bool))
