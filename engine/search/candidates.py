@@ -236,7 +236,7 @@ class Retrieval:
         cosine_weight: float = 1.0,
     ) -> None:
         self.queries, self.database = queries, database
-        self._allowed, self._local, self._weight = allowed, local, cosine_weight
+        self.local, self._allowed, self._weight = local, allowed, cosine_weight
 
     def allowed(self, query: int) -> BoolArray:
         """Return the (N,) mask of the rows that a query may have."""
@@ -258,7 +258,7 @@ class Retrieval:
         # One product per query: a matrix product's last bits depend on how many rows share it, and an answer may not
         # depend on the other queries.
         cosine = self.database @ self.queries[query]
-        return ScoredDatabase(cosine, self._local[query], self._allowed(query), self._weight)
+        return ScoredDatabase(cosine, self.local[query], self._allowed(query), self._weight)
 
     def best(self, size: int) -> Candidates:
         """Return the best allowed rows of every query by cosine and local score together, at most ``size`` each.

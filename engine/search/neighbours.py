@@ -9,6 +9,7 @@ of which show other animals: a sample of those that the query may have, the same
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,8 @@ from reranker.likeness import NEIGHBOURS
 #: Photographs that a leader's local scores are compared with, and its cosines, which cost next to nothing.
 LOCAL_SAMPLE = 64
 _COSINE_SAMPLE = 1024
-#: Queries whose comparisons are in memory together.
-_BLOCK = 128
+#: Queries whose comparisons are in memory together, 25 KB each: what leads several of their lists is scored once.
+_BLOCK = 1024
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,6 +58,7 @@ def find_neighbours(
     pool: PairPool,
     flanks_apart: bool = False,
     trust_times: bool = True,
+    known: Mapping[str, FloatArray] | None = None,
 ) -> Neighbours:
     """Compare every candidate with the leading candidates of its list.
 
@@ -67,6 +69,8 @@ def find_neighbours(
         pool: scores photographs of the database.
         flanks_apart: a left flank is never compared with a right one.
         trust_times: times of day are looked at; otherwise no time between two photographs is known.
+        known: by content key the (N,) local scores of the database with a photograph, NaN where there is none: what the
+            search of a query has found is not computed again where the query leads another's list.
     """
     shape = (len(candidates), NEIGHBOURS)
     found = Neighbours(
@@ -82,7 +86,8 @@ def find_neighbours(
     times = _times(database) if trust_times else np.full(len(database), np.nan)
     shuffled = database.by_content
     for start in range(0, len(lists), _BLOCK):
-        asked: list[tuple[tuple[slice, int], BoolArray, tuple[str, Rows]]] = []
+        asked: list[tuple[tuple[slice, int], BoolArray]] = []
+        compared: list[tuple[int, Rows]] = []
         for query in range(start, min(start + _BLOCK, len(lists))):
             rows, leaders = candidates.row[lists[query]], _leaders(candidates, lists[query])
             mask = allowed.mask(query)
@@ -95,12 +100,12 @@ def find_neighbours(
                 found.row[here] = np.where(others, leader, -1)
                 found.cosine_znorm[here] = np.where(others, cosine, np.nan)
                 found.seconds[here] = np.where(others, np.abs(times[rows] - times[leader]), np.nan)
-                known = others & skin[rows]
-                scored = np.concatenate([rows[known], impostors[skin[impostors]][:LOCAL_SAMPLE]])
-                asked.append((here, known, (keys[leader], scored)))
-        for (here, known, _), scores in zip(asked, pool.score_rows([task for *_, task in asked], keys), strict=True):
-            column = np.full(len(known), np.nan, np.float32)
-            column[known] = _above(scores[: known.sum()], scores[known.sum() :])
+                scorable = others & skin[rows]
+                asked.append((here, scorable))
+                compared.append((leader, np.concatenate([rows[scorable], impostors[skin[impostors]][:LOCAL_SAMPLE]])))
+        for (here, scorable), scores in zip(asked, _local_scores(compared, keys, pool, known or {}), strict=True):
+            column = np.full(len(scorable), np.nan, np.float32)
+            column[scorable] = _above(scores[: scorable.sum()], scores[scorable.sum() :])
             found.local_znorm[here] = column
     return found
 
@@ -110,6 +115,30 @@ def _leaders(candidates: Candidates, part: slice) -> list[int]:
     evidence, rows = candidates.evidence[part], candidates.row[part]
     matched = np.flatnonzero(~np.isnan(evidence))
     return [int(row) for row in rows[matched[np.lexsort((rows[matched], -evidence[matched]))[:NEIGHBOURS]]]]
+
+
+def _local_scores(
+    compared: Sequence[tuple[int, Rows]], keys: Sequence[str], pool: PairPool, known: Mapping[str, FloatArray]
+) -> Iterator[FloatArray]:
+    """Yield the local scores of (leader, (n,) rows), each pair scored once at most.
+
+    One photograph leads many lists of a batch, and the lists of one encounter hold much the same photographs.
+    """
+    rows_of: dict[int, list[Rows]] = {}
+    for leader, rows in compared:
+        rows_of.setdefault(leader, []).append(rows)
+    every = {leader: np.unique(np.concatenate(parts)) for leader, parts in rows_of.items()}
+    scores = {
+        leader: known[keys[leader]][rows] if keys[leader] in known else np.full(len(rows), np.nan, np.float32)
+        for leader, rows in every.items()
+    }
+    open_rows = {leader: rows[np.isnan(scores[leader])] for leader, rows in every.items()}
+    open_rows = {leader: rows for leader, rows in open_rows.items() if len(rows)}
+    found = pool.score_rows([(keys[leader], rows) for leader, rows in open_rows.items()], keys)
+    for leader, computed in zip(open_rows, found, strict=True):
+        scores[leader][np.isnan(scores[leader])] = computed
+    for leader, rows in compared:
+        yield scores[leader][np.searchsorted(every[leader], rows)]
 
 
 def _above(scores: FloatArray, sample: FloatArray) -> FloatArray:

@@ -80,7 +80,10 @@ def search(
     neighbours = None
     if with_neighbours:
         apart, times = settings.flanks_apart, settings.trust_times
-        neighbours = find_neighbours(candidates, queries, database, allowed, pool, apart, times)
+        # The scores of a query that leads another's list are known from its own search.
+        scored = retrieval.local if isinstance(retrieval, Retrieval) else []
+        known = dict(zip(queries.keys, scored, strict=False))
+        neighbours = find_neighbours(candidates, queries, database, allowed, pool, apart, times, known)
     own_encounter = not candidate_filter.exclude_encounter
     return pair_table(queries, database, candidates, neighbours, allowed.true_matches(), own_encounter)
 
