@@ -34,6 +34,8 @@ _LARGEST = 127
 _INT32 = 2**31 - 1
 #: Codes that are looked through before their pages leave the process: 32 MB.
 _AT_ONCE = 16_384
+#: Vectors that are read before their pages leave the process.
+_ROWS_AT_ONCE = 32
 #: Rounding of a product in single precision, summed in order, as a share of the norms, for each number of the vector.
 _ROUNDING = 2.0**-23
 
@@ -142,8 +144,10 @@ class VectorView:
             here = np.flatnonzero(self._segment[rows] == number)
             places = self._place[rows[here]]
             order = np.argsort(places)  # as they lie on the disk
-            found[here[order]] = segment.arrays["exact"][places[order]]
-            if len(here):
+            for start in range(0, len(order), _ROWS_AT_ONCE):
+                part = order[start : start + _ROWS_AT_ONCE]
+                found[here[part]] = segment.arrays["exact"][places[part]]
+                # The system may map two megabytes around each.
                 segment.release("exact")
         return found
 
