@@ -29,6 +29,7 @@ _ASIDE = {
     "overrides",
     "pictures",
     "work",
+    "before",
     "answers",
     "save_ranker",
     "save_evidence",

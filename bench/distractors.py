@@ -11,7 +11,7 @@ those of its descriptors, and the first so many also have these in the files of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +34,14 @@ _MADE, _SUMMED = 500_000, 3
 _CHUNK, _AT_ONCE = 50_000, 2000
 
 
+def digests_of(start: int, stop: int) -> Digests:
+    """Return the (n, 2) digests of photographs by their numbers: spread as real ones are."""
+    with np.errstate(over="ignore"):
+        mixed = np.arange(start + 1, stop + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xC2B2AE3D27D4EB4F)
+    return np.stack([mixed, ~mixed], 1)
+
+
 @dataclass(frozen=True, eq=False)
 class LargeFiles:
     """What :mod:`engine.search.large` keeps beside a store, in a folder of its own."""
@@ -51,12 +59,14 @@ class Origins:
         vectors: (n, D) float32. codes: of each one's keypoints, (k, D) int8.
         seed: of every choice.
         full: photographs, real ones among them, whose descriptors are kept too.
+        digests: of photographs from one number up to another, by which the files know them.
     """
 
     vectors: FloatArray
     codes: Sequence[Codes]
     seed: int
     full: int
+    digests: Callable[[int, int], Digests] = digests_of
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -68,7 +78,7 @@ class Origins:
         while start < stop:
             borders = (bound for bound in (len(self), self.full) if bound > start)
             last = min(stop, start + _CHUNK, *borders)
-            digests = digests_of(start, last)
+            digests = self.digests(start, last)
             if start < len(self):
                 files.vectors.add(digests, self.vectors[start:last])
                 files.words.add(digests, self.codes[start:last])
@@ -122,11 +132,3 @@ class Origins:
             self.__dict__["_known"] = tuple(np.concatenate([part[side] for part in parts]) for side in (0, 1))
         known: tuple[Words, Bits] = self.__dict__["_known"]
         return known
-
-
-def digests_of(start: int, stop: int) -> Digests:
-    """Return the (n, 2) digests of photographs by their numbers: spread as real ones are."""
-    with np.errstate(over="ignore"):
-        mixed = np.arange(start + 1, stop + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xC2B2AE3D27D4EB4F)
-    return np.stack([mixed, ~mixed], 1)

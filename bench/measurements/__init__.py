@@ -33,6 +33,7 @@ NAMES = (
     "verification",
     "kernels",
     "scale",
+    "cold_start",
     "gpu",
     "choice",
     "species",

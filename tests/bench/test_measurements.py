@@ -49,6 +49,7 @@ QUICKLY = {
         "--set=describe.keypoints.long_side=256",
     ],
     "scale": ["--queries=3", "--sizes=1100", "--sizes=1500", "--full=1200", "--efficiency"],
+    "cold_start": ["--sizes=40", "--rounds=1"],
     "kernels": ["--pairs=2", "--rounds=1"],
 }
 
