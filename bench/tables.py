@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def command(shown: Shown) -> str:
             continue
         for one in value if isinstance(value, list) and action.nargs is None else [value]:
             words += [option, *map(str, one if isinstance(one, list) else [one])]
-    return f"`{' '.join([*words, '--save'])}`"
+    return f"`{shlex.join([*words, '--save'])}`"
 
 
 def _about(shown: Shown) -> str:

@@ -49,7 +49,7 @@ def test_plots_are_found_from_where_the_document_lies(tmp_path: Path) -> None:
 def test_the_command_names_what_was_not_left_as_it_is(tmp_path: Path) -> None:
     shutil.copy(RESULTS / "end_to_end.json", tmp_path)
     text = tables.Tables(tmp_path).fill("<!-- end_to_end -->\n<!-- /end_to_end -->\n")
-    assert "`python -m bench end_to_end CATALOG --fraction 0.1 --growth-queries 12 --save`" in text
+    assert "`python -m bench end_to_end CATALOG --growth-queries 0 --only 'from nothing' --save`" in text
     (shown,) = tables.Tables(tmp_path)._shown
     flagged = dataclasses.replace(shown.result, name="species", protocol={"no_training": True, "species": ["spots"]})
     told = tables.command(tables.Shown("species", measurements.load("species"), flagged))
