@@ -24,6 +24,14 @@ def torch_has_no_gpu() -> bool:
     return _built_for_the_processor() or _no_card()
 
 
+def surely_the_processor(device: str | None) -> bool:
+    """Say whether a device that is asked for ("auto", "cpu", "cuda", None to choose) is the processor, without torch.
+
+    False also where torch alone knows (:func:`features.global_descriptor.runtime.choose_device`).
+    """
+    return device == "cpu" or (device in (None, "auto") and torch_has_no_gpu())
+
+
 def _built_for_the_processor() -> bool:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:

@@ -23,19 +23,8 @@ from engine.matching.matched import TentativeList
 from engine.matching.mutual_kernels import matches_kernel, neighbours_kernel
 from engine.matching.tiles import Codes16, as_panels, as_rows, fine_codes, index_bits
 from engine.records import Correspondences
-from features.keypoints.metric import (
-    AUTO,
-    FORMAT,
-    KIND,
-    NONE,
-    KeypointMetric,
-    KeypointMetricError,
-    find_metric,
-    load_metric,
-)
-from features.model_header import ModelFileError, of_kind, read_header
+from features.keypoints.metric import AUTO, NONE, KeypointMetric, load_metric, metric_print
 from features.records import BoolArray, FloatArray, LocalFeatures
-from features.weights import check_shipped, file_sha256
 from scarmatch.settings import Settings, SettingsError
 
 #: Bumped whenever the same settings would give other matches: part of every cache key.
@@ -119,28 +108,6 @@ class PreparedKeypoints:
 
     def __len__(self) -> int:
         return len(self.xy)
-
-
-def metric_print(name: str, keypoints: str) -> str:
-    """Return the second of what :func:`features.keypoints.metric.load_metric` returns, by the file's header alone.
-
-    Raises:
-        SettingsError: no such metric.
-        KeypointMetricError: the file holds none, or one for other keypoints.
-        WeightsError: it ships, and is not what was shipped.
-    """
-    path = find_metric(name, keypoints)
-    if path is None:
-        return NONE
-    check_shipped(path)
-    try:
-        header = read_header(path)
-        of_kind(path, header, KIND, FORMAT, "a metric of keypoints is")
-    except ModelFileError as error:
-        raise KeypointMetricError(str(error)) from error
-    if header.get("keypoints") != keypoints:
-        load_metric(name, keypoints)  # which says what is wrong
-    return file_sha256(path)[:16]
 
 
 class MutualNNMatcher:

@@ -30,7 +30,7 @@ from engine.matching.table_file import read_table
 from engine.records import Correspondences, Verification
 from engine.workers import single_thread, without_torch
 from features.describe import Describer, DescribeSettings
-from features.hardware import torch_has_no_gpu
+from features.hardware import surely_the_processor
 from features.records import FloatArray
 from features.store import FeatureStore
 from features.store.feature_store import digests_of
@@ -124,7 +124,7 @@ class PairWorker:
     @cached_property
     def product_device(self) -> str | None:
         """The graphics card that multiplies descriptors of whole catalogues; None for this processor."""
-        if self._device in (None, "auto", "cpu") and (self._device == "cpu" or torch_has_no_gpu()):
+        if surely_the_processor(self._device):
             return None
         # torch
         from features.global_descriptor.runtime import choose_device

@@ -128,15 +128,12 @@ def _local_scores(
     for leader, rows in compared:
         rows_of.setdefault(leader, []).append(rows)
     every = {leader: np.unique(np.concatenate(parts)) for leader, parts in rows_of.items()}
-    scores = {
-        leader: known[keys[leader]][rows] if keys[leader] in known else np.full(len(rows), np.nan, np.float32)
-        for leader, rows in every.items()
-    }
-    open_rows = {leader: rows[np.isnan(scores[leader])] for leader, rows in every.items()}
-    open_rows = {leader: rows for leader, rows in open_rows.items() if len(rows)}
-    found = pool.score_rows([(keys[leader], rows) for leader, rows in open_rows.items()], keys)
-    for leader, computed in zip(open_rows, found, strict=True):
-        scores[leader][np.isnan(scores[leader])] = computed
+    unknown = np.full(len(keys), np.nan, np.float32)
+    scores = {leader: known.get(keys[leader], unknown)[rows] for leader, rows in every.items()}
+    missing = {leader: np.isnan(own) for leader, own in scores.items() if np.isnan(own).any()}
+    tasks = [(keys[leader], every[leader][mask]) for leader, mask in missing.items()]
+    for (leader, mask), computed in zip(missing.items(), pool.score_rows(tasks, keys), strict=True):
+        scores[leader][mask] = computed
     for leader, rows in compared:
         yield scores[leader][np.searchsorted(every[leader], rows)]
 

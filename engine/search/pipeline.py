@@ -81,8 +81,7 @@ def search(
     if with_neighbours:
         apart, times = settings.flanks_apart, settings.trust_times
         # The scores of a query that leads another's list are known from its own search.
-        scored = retrieval.local if isinstance(retrieval, Retrieval) else []
-        known = dict(zip(queries.keys, scored, strict=False))
+        known = dict(zip(queries.keys, retrieval.local, strict=True)) if isinstance(retrieval, Retrieval) else {}
         neighbours = find_neighbours(candidates, queries, database, allowed, pool, apart, times, known)
     own_encounter = not candidate_filter.exclude_encounter
     return pair_table(queries, database, candidates, neighbours, allowed.true_matches(), own_encounter)

@@ -26,7 +26,7 @@ from features.global_descriptor.network_input import (
     resize,
 )
 from features.global_descriptor.precision import cpu_half_precision
-from features.hardware import torch_has_no_gpu
+from features.hardware import surely_the_processor
 from features.model_header import FORMAT, of_kind, read_header, reading
 from features.records import FloatArray, Frame, Photo, Regions
 from features.regions import find_regions
@@ -323,7 +323,7 @@ def _precisions(settings: GlobalSettings, sizes: Sequence[tuple[int, int]], devi
     """Return in what numbers networks of these sizes will compute; torch is imported where only it knows."""
     if settings.precision != "auto":
         return [settings.precision] * len(sizes)
-    if device == "cpu" or (device in (None, "auto") and torch_has_no_gpu()):
+    if surely_the_processor(device):
         return ["bf16" if cpu_half_precision(size) else "fp32" for size in sizes]
     # torch
     from features.global_descriptor.runtime import choose_device, choose_precision

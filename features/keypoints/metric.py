@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.model_header import ModelFileError, of_kind, read_header, reading
 from features.records import FloatArray
-from features.weights import file_sha256, find_trained, trained_files
+from features.weights import check_shipped, file_sha256, find_trained, trained_files
 from scarmatch.errors import ScarmatchError
 from scarmatch.settings import SettingsError
 
 KIND = "keypoint metric"
+_IS = "a metric of keypoints is"
 FORMAT = 1
 SHIPPED_FOLDER = Path(__file__).parents[1] / "models" / "keypoints"
 MODEL_NAME = "keypoints.safetensors"
@@ -88,11 +90,11 @@ class KeypointMetric:
             KeypointMetricError: not such a file.
         """
         # torch
-        from features.model_file import ModelFileError, of_kind, read_tensors, reading
+        from features.model_file import read_tensors
 
         try:
             tensors, header = read_tensors(path)
-            of_kind(path, header, KIND, FORMAT, "a metric of keypoints is")
+            of_kind(path, header, KIND, FORMAT, _IS)
             with reading(path):
                 matrix = tensors["matrix"].float().numpy()
                 if matrix.ndim != 2 or not matrix.size or not isinstance(header["keypoints"], str):
@@ -147,4 +149,30 @@ def load_metric(name: str, keypoints: str) -> tuple[KeypointMetric | None, str]:
             f"{path} is a metric for {metric.keypoints!r} keypoints, not {keypoints!r}: "
             "choose another with --set mutual_nn.metric=..., or none"
         )
-    return metric, file_sha256(path)[:16]
+    return metric, _print(path)
+
+
+def metric_print(name: str, keypoints: str) -> str:
+    """Return the text of :func:`load_metric` by the file's header alone, without torch.
+
+    Raises:
+        SettingsError: no such metric.
+        KeypointMetricError: the file holds none, or one for other keypoints.
+        WeightsError: it ships, and is not what was shipped.
+    """
+    path = find_metric(name, keypoints)
+    if path is None:
+        return NONE
+    check_shipped(path)
+    try:
+        header = read_header(path)
+        of_kind(path, header, KIND, FORMAT, _IS)
+    except ModelFileError as error:
+        raise KeypointMetricError(str(error)) from error
+    if header.get("keypoints") != keypoints:
+        load_metric(name, keypoints)  # which says what is wrong
+    return _print(path)
+
+
+def _print(path: Path) -> str:
+    return file_sha256(path)[:16]

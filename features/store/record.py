@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: Records and shard headers begin at multiples of it.
@@ -67,12 +66,6 @@ def padded(size: int) -> int:
 def key_digest(key: str) -> bytes:
     """Return the 32 bytes that stand for a key."""
     return hashlib.sha256(f"{LAYOUT}:{key}".encode()).digest()
-
-
-def key_digests(keys: Iterable[str]) -> bytes:
-    """Return the :func:`key_digest` of every key, one behind the other."""
-    sha256 = hashlib.sha256
-    return b"".join([sha256(f"{LAYOUT}:{key}".encode()).digest() for key in keys])
 
 
 def pack_record(digest: bytes, key: bytes, payload: bytes) -> bytes:

@@ -105,3 +105,15 @@ def test_torch_is_asked_where_the_system_does_not_say(
         monkeypatch.setattr(torch.cpu, name, probe, raising=False)
     assert cpu_half_precision((224, 224)) is half
     assert not cpu_half_precision((95, 224))
+
+
+@pytest.mark.parametrize(
+    ("device", "without_card", "with_card"),
+    [("cpu", True, True), (None, True, False), ("auto", True, False), ("cuda", False, False)],
+)
+def test_a_device_is_surely_the_processor_where_it_is_named_or_there_is_no_card(
+    monkeypatch: pytest.MonkeyPatch, device: str | None, without_card: bool, with_card: bool
+) -> None:
+    for none, expected in ((True, without_card), (False, with_card)):
+        monkeypatch.setattr(hardware, "torch_has_no_gpu", lambda none=none: none)
+        assert hardware.surely_the_processor(device) is expected

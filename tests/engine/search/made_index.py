@@ -48,6 +48,7 @@ class MadePool(PairPool):
         self._inliers, self._local = inliers, local or {}
         self.threads = 2
         self.asked: dict[str, list[tuple[str, str]]] = {}
+        self.scored: list[list[tuple[str, list[int]]]] = []
 
     def score(
         self,
@@ -66,6 +67,7 @@ class MadePool(PairPool):
     ) -> list[npt.NDArray[np.float32]]:
         """Return the local scores of the table."""
         names = [key.split(":")[0] for key in database]
+        self.scored.append([(key.split(":")[0], rows.tolist()) for key, rows in tasks])
         scored = ([self._local.get((key.split(":")[0], names[row]), 0.0) for row in rows] for key, rows in tasks)
         return [np.array(row, np.float32) for row in scored]
 

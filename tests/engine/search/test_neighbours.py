@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -74,25 +72,20 @@ def test_what_leads_several_lists_is_scored_once_and_a_list_knows_nothing_of_the
 ) -> None:
     rng = np.random.default_rng(3)
     local = {(f"p{a}", f"p{b}"): float(rng.integers(1, 30)) for a in range(14) for b in range(14)}
-    queries, calls = index.subset(["p13", "p12", "p11"]), []
+    queries = index.subset(["p13", "p12", "p11"])
     lists = [one_list([0.1, 3.0, 0.0]), one_list([0.2, 2.0, 0.0, 1.0]), one_list([4.0, 0.0])]
     numbers = np.repeat(np.arange(3), [3, 4, 2])
     together = lists[0].followed_by(lists[1]).followed_by(lists[2])
     together = replace(together, query=numbers)
-
-    class Counting(MadePool):
-        def score_rows(
-            self, tasks: Sequence[tuple[str, npt.NDArray[np.int64]]], database: Sequence[str]
-        ) -> list[npt.NDArray[np.float32]]:
-            calls.append([key for key, _ in tasks])
-            return super().score_rows(tasks, database)
+    pool = MadePool({}, local)
 
     def found(block: int) -> Neighbours:
         monkeypatch.setattr("engine.search.neighbours._BLOCK", block)
         allowed = AllowedCandidates(queries, index, CandidateFilter())
-        return find_neighbours(together, queries, index, allowed, Counting({}, local))
+        return find_neighbours(together, queries, index, allowed, pool)
 
     whole, alone = found(3), found(1)
+    calls = [[name for name, _ in tasks] for tasks in pool.scored]
     assert len(calls[0]) == len(set(calls[0])) == 4, "rows 0 to 3 lead lists"
     assert [len(keys) for keys in calls[1:]] == [3, 4, 2]
     for name in ("row", "cosine_znorm", "local_znorm", "seconds"):
@@ -105,20 +98,11 @@ def test_what_a_search_has_scored_is_not_scored_again(index: CatalogIndex) -> No
     local = {(f"p{a}", f"p{b}"): float(rng.integers(1, 30)) for a in range(14) for b in range(14)}
     known = np.array([local["p1", f"p{k}"] for k in range(14)], np.float32)
     known[[0, 5]] = np.nan  # what the query p1 was not allowed to have
-    asked: list[tuple[str, list[int]]] = []
-
-    class Noting(MadePool):
-        def score_rows(
-            self, tasks: Sequence[tuple[str, npt.NDArray[np.int64]]], database: Sequence[str]
-        ) -> list[npt.NDArray[np.float32]]:
-            asked.extend((key.split(":")[0], rows.tolist()) for key, rows in tasks)
-            return super().score_rows(tasks, database)
-
     queries = index.subset(["p13"])
     allowed = AllowedCandidates(queries, index, CandidateFilter())
-    candidates, pool = one_list([0.1, 3.0, np.nan]), Noting({}, local)
+    candidates, pool = one_list([0.1, 3.0, np.nan]), MadePool({}, local)
     found = find_neighbours(candidates, queries, index, allowed, pool, known={index.keys[1]: known})
-    assert dict(asked)["p1"] == [0, 5]
+    assert dict(pool.scored[0])["p1"] == [0, 5]
     plain = find_neighbours(candidates, queries, index, allowed, MadePool({}, local))
     np.testing.assert_array_equal(found.local_znorm, plain.local_znorm)
 
