@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scarmatch.manifest import ModelFile, WeightsError, check, check_shipped, file_sha256, model_files
+from scarmatch.settings import SettingsError
 
 __all__ = (
     "SHIPPED_FOLDER",
     "ModelFile",
     "WeightsError",
+    "backbone_and_file",
     "check_shipped",
     "file_sha256",
     "find_trained",
@@ -72,6 +74,21 @@ def locate(model: ModelFile) -> Path | None:
         return None
     candidate = Path(next(iter(spec.submodule_search_locations))) / model.path
     return candidate if candidate.is_file() else None
+
+
+def backbone_and_file(text: str) -> tuple[str, Path | None]:
+    """Split NAME@WEIGHTS, a backbone of timm with a file of weights in timm's layout; a NAME alone has no file.
+
+    Raises:
+        SettingsError: there is no such file.
+    """
+    name, at, file = text.partition("@")
+    if not at:
+        return name, None
+    path = Path(file).expanduser()
+    if not name or not path.is_file():
+        raise SettingsError(f"{text!r} must be NAME@WEIGHTS, with WEIGHTS a file that exists: nothing is downloaded")
+    return name, path
 
 
 def trained_files(folder: Path) -> dict[str, Path]:

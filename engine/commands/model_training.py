@@ -60,7 +60,11 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         f"from {NETWORKS_FROM} individuals with two photographs on)",
     )
     parser.add_argument(
-        "--backbone", default="", help="of the global descriptor: efficientnet_lite0 .. 2, or one of timm's by name"
+        "--backbone",
+        default="",
+        metavar="NAME[@WEIGHTS]",
+        help="train the global descriptor on another network than EfficientNet-Lite0: efficientnet_lite1, "
+        "efficientnet_lite2, or one of timm's with a file of weights in timm's layout (random ones without)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     parser.add_argument("--json", action="store_true", help="print the report card as JSON")

@@ -31,7 +31,7 @@ from engine.review.reviewed import reviewed_catalog
 from engine.training.keypoint_training import train_keypoint_metric
 from engine.training.ranker_training import render_report, train_on_catalog
 from engine.training.skin_training import train_mark_descriptors
-from features.training.settings import RECIPES, TrainSettings
+from features.training.settings import RANDOM, RECIPES, TrainSettings, told_of_random
 from features.training.skin_settings import SkinTrainSettings
 
 
@@ -104,7 +104,12 @@ def _train_descriptor_arguments(parser: argparse.ArgumentParser) -> None:
         help="skin (default): flattened photographs from above, as beluga-skin was trained; colour: photographs as "
         "they are, from all sides",
     )
-    parser.add_argument("--backbone", help="efficientnet_lite0 .. 2, basic_cnn, or one of timm's by name")
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME[@WEIGHTS]",
+        help="efficientnet_lite0 .. 2, basic_cnn, or one of timm's, with a file of weights in timm's layout (random "
+        "ones without)",
+    )
     parser.add_argument(
         "--boxes",
         type=Path,
@@ -124,6 +129,8 @@ def _train_descriptor(options: argparse.Namespace) -> int:
 
     recipe = TrainSettings.recipe(options.recipe, options.backbone)
     settings = _settings_from(options, recipe, ("epochs", "seed"))
+    if settings.start == RANDOM:
+        say(told_of_random(settings.backbone))
     catalog = Catalog.read(options.catalog, options.format)
     table = catalog.table
     if options.boxes is not None:

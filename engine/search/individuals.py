@@ -277,17 +277,23 @@ def knn_head(
         distances = 1.0 - block @ np.asarray(catalogue, dtype=np.float32).T
         for i, row in enumerate(distances):
             mask = np.ones(len(names), bool) if allowed is None else allowed(start + i)
-            answer = _vote(row.astype(np.float64)[mask], names[mask], settings)
+            answer = nearest_vote(row.astype(np.float64)[mask], names[mask], settings)
             for rank, (label, votes, distance) in enumerate(answer, start=1):
                 entry = {"query_id": query_ids[start + i], "rank": rank, "individual_id": label}
                 records.append({**entry, "votes": votes, "distance": distance})
     return pd.DataFrame(records, columns=["query_id", "rank", "individual_id", "votes", "distance"])
 
 
-def _vote(
+def nearest_vote(
     distances: npt.NDArray[np.float64], names: npt.NDArray[Any], settings: KnnSettings
 ) -> list[tuple[str, int, float]]:
-    """Return (label, votes, nearest distance) of one query, best first."""
+    """Return (label, votes, nearest distance) of one query, best first, as :func:`knn_head` orders them.
+
+    Args:
+        distances: (n,) cosine distances of the photographs that may vote.
+        names: (n,) whom they show.
+        settings: of the vote.
+    """
     # Float noise makes a vector's distance to itself slightly negative.
     distances = np.maximum(distances, 0.0)
     k = min(settings.neighbours, len(distances))

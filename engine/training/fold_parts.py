@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Progress = Callable[[dict[str, Any]], None]
+#: Holds the reason why the photographs teach a part nothing.
+_NOTHING = "{}-nothing.txt"
 
 #: Parts that see photographs -> the option of the engine that names their file.
 PHOTOGRAPH_PARTS: Mapping[str, str] = {"keypoints": METRIC_OPTION, "skin": SKIN_OPTION, "descriptor": GLOBAL_OPTION}
@@ -66,7 +68,7 @@ def train_part(
         settings: of the trainings.
         progress: called with the trainings' records.
     """
-    target, nothing = folder / _FILES[part], folder / f"{part}-nothing.txt"
+    target, nothing = folder / _FILES[part], folder / _NOTHING.format(part)
     if target.is_file():
         return target
     if nothing.is_file():
@@ -79,6 +81,11 @@ def train_part(
         nothing.write_text(f"{error}\n", encoding="utf-8")
         return None
     return target
+
+
+def reason_of_nothing(part: str, folder: Path) -> str:
+    """Return why :func:`train_part` returned None for a part and a folder."""
+    return (folder / _NOTHING.format(part)).read_text(encoding="utf-8").strip()
 
 
 def _train_keypoints(

@@ -34,12 +34,12 @@ from engine.models.bundle import GLOBAL_OPTION, Model
 from engine.models.card import MethodFigures, ReportCard, Step, duration
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.decision import tuned_decision
-from engine.training.fold_parts import PHOTOGRAPH_PARTS, FoldSettings, train_part
+from engine.training.fold_parts import PHOTOGRAPH_PARTS, FoldSettings, reason_of_nothing, train_part
 from engine.training.model_figures import Answers, figures_of, out_of_fold_answers, reliability_of, worst_answers
 from engine.training.model_writing import write_trained
-from engine.training.plan import FEWEST_TEACHERS, ModelTrainSettings, Plan, make_plan, teachers_of
+from engine.training.plan import FEWEST_TEACHERS, SHOWN, ModelTrainSettings, Plan, make_plan, teachers_of
 from engine.training.ranker_training import choose_queries, labelled_pairs
-from features.training.settings import TrainSettings
+from features.training.settings import RANDOM, TrainSettings, told_of_random
 from features.training.skin_settings import SkinTrainSettings
 from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence, cross_fitted
 from reranker.protocols import assign_folds, protocol_tables
@@ -130,7 +130,7 @@ def train_model(
     """
     settings, folder, run = settings or ModelTrainSettings(), Path(output), _Run(announce, progress)
     longest = base.settings.shortlist.longest(len(catalog))
-    plan = make_plan(catalog, settings, base.workers, longest)
+    plan = make_plan(catalog, settings, base.workers, longest, _seconds_shown(settings, announce))
     announce(plan.render())
     with run.step(plan.steps[0]):
         index = base.index(catalog, progress("describing"))
@@ -145,8 +145,8 @@ def train_model(
     raw = {}
     with run.step(plan.steps[4]):
         raw[OWN_RANKER] = _pairs(index.subset(asked), index, base, progress("matching"))
-    with run.step(plan.steps[5]):
-        if plan.parts:
+    if plan.parts:
+        with run.step(plan.steps[5]):
             raw[OWN_PARTS] = _fold_pairs(index, base, asked, folds, options, progress)
     with run.step(plan.steps[6]):
         kind, descriptor = base.settings.describe.keypoints.kind, base.settings.describe.descriptor.model
@@ -157,7 +157,7 @@ def train_model(
         protocol = _protocol(raw[OWN_RANKER])
         answers = _answers(base, raw, fitted, protocol)
         figures = {name: figures_of(found) for name, found in answers.items()}
-        chosen = _choose(figures)
+        chosen = _choose(figures, bool(settings.backbone))
     own = options["all"] if chosen == OWN_PARTS else {}
     weights = _first_stage(raw.get(chosen, raw[OWN_RANKER]), base, folds) if chosen in fitted else None
     card = _card(folder.name, index, base, plan, run, protocol, answers, figures, chosen)
@@ -213,7 +213,21 @@ def _train_parts(
                 path = train_part(part, some, base, work / f"fold-{name}", recipe, run.records(label))
             if path is not None:
                 options[name][PHOTOGRAPH_PARTS[part]] = str(path)
+            else:
+                run.announce(f"{label}: left out: {reason_of_nothing(part, work / f'fold-{name}')}")
     return options, recipe
+
+
+def _seconds_shown(settings: ModelTrainSettings, announce: Callable[[str], None]) -> float:
+    """Return what a photograph costs a backbone of one's own choice, which is built for it: a wrong name ends here."""
+    if not settings.backbone:
+        return SHOWN
+    from features.training.steps import seconds_shown  # loads torch
+
+    recipe = TrainSettings.recipe("colour", settings.backbone)
+    if recipe.start == RANDOM:
+        announce(told_of_random(settings.backbone))
+    return seconds_shown(recipe)
 
 
 def recipe_of(plan: Plan, settings: ModelTrainSettings) -> FoldSettings:
@@ -300,13 +314,17 @@ def _answers(
     return found
 
 
-def _choose(figures: Mapping[str, MethodFigures]) -> str:
-    """Return the simplest way that no other beats; a ranker of one's own always goes before the base model's."""
+def _choose(figures: Mapping[str, MethodFigures], own_network: bool = False) -> str:
+    """Return the simplest way that no other beats; a ranker of one's own always goes before the base model's.
+
+    Whoever named a network (``own_network``) wants it for its heads too: parts of one's own go in unless they lose.
+    """
     chosen = OWN_RANKER
     base = next(iter(figures))
     if figures[base].map20[0] > figures[OWN_RANKER].map20[0] + _MIN_GAIN:
         chosen = base
-    if OWN_PARTS in figures and figures[OWN_PARTS].map20[0] >= figures[chosen].map20[0] + _MIN_GAIN:
+    least = -_MIN_GAIN if own_network else _MIN_GAIN
+    if OWN_PARTS in figures and figures[OWN_PARTS].map20[0] >= figures[chosen].map20[0] + least:
         chosen = OWN_PARTS
     return chosen
 

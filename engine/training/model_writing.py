@@ -22,6 +22,7 @@ from engine.models.bundle import (
 from engine.models.card import ReportCard
 from engine.models.decision import Decision
 from engine.training.fold_parts import FoldSettings
+from features.weights import backbone_and_file
 from reranker.local_evidence import LocalEvidence
 from reranker.ranker import Ranker
 from scarmatch import __version__
@@ -131,5 +132,7 @@ def _card_text(card: ReportCard, recipe: FoldSettings) -> str:
         )
     lines += ["", "| step | seconds |", "|---|---|"]
     lines += [f"| {s.name} | {f'skipped: {s.skipped}' if s.skipped else f'{s.taken:.0f}'} |" for s in card.steps]
-    lines += ["", f"Skin steps {recipe.skin.steps}, epochs {recipe.descriptor.epochs}, seed {recipe.seed}.", ""]
+    backbone, _ = backbone_and_file(recipe.descriptor.backbone)
+    network = f"epochs {recipe.descriptor.epochs} of {backbone} from {recipe.descriptor.start}"
+    lines += ["", f"Skin steps {recipe.skin.steps}, {network}, seed {recipe.seed}.", ""]
     return "\n".join(lines)

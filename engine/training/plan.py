@@ -24,7 +24,9 @@ _NETWORKS = ("skin", "descriptor")
 #: Seconds on one core: to describe a photograph, to match a pair by both cheap matchers, to train the metric of
 #: keypoints for a photograph and for the impostors of a run, for a step of the skin network, and for one photograph in
 #: one pass of the global descriptor's training.
-_DESCRIBE, _PAIR, _METRIC, _IMPOSTORS, _SKIN_STEP, _SHOWN = 0.6, 0.006, 0.25, 8.0, 2.2, 0.12
+_DESCRIBE, _PAIR, _METRIC, _IMPOSTORS, _SKIN_STEP, SHOWN = 0.6, 0.006, 0.25, 8.0, 2.2, 0.12
+#: Seconds on one core to describe a photograph anew by a trained network that takes ``SHOWN`` to learn from it.
+_DESCRIBE_ANEW = 0.3
 #: Fewest individuals with two photographs: a ranker's folds need a match on either side.
 FEWEST_TEACHERS = 4
 #: Fewest individuals with two photographs, and photographs, that teach a part more than they let it remember.
@@ -46,7 +48,8 @@ class ModelTrainSettings(Settings):
             and "ranker" (local evidence, ranker and calibration, which always belongs to it). Empty for what is worth
             its time: everything, but the two networks from :data:`NETWORKS_FROM` individuals on only.
         budget: seconds that all may take; networks get what is left, or are skipped.
-        backbone: of the global descriptor, as ``train-descriptor`` takes it; "" for EfficientNet-Lite0.
+        backbone: of the global descriptor, as ``train-descriptor`` takes it; "" for EfficientNet-Lite0. Whoever names
+            one asks for the descriptor, however small the catalogue is.
         seed: of everything random.
     """
 
@@ -59,6 +62,8 @@ class ModelTrainSettings(Settings):
         unknown = sorted(set(self.parts) - set(PARTS))
         if unknown:
             raise SettingsError(f"no part is called {unknown[0]!r}; the parts are {', '.join(PARTS)}")
+        if self.backbone and self.parts and "descriptor" not in self.parts:
+            raise SettingsError(f"the backbone {self.backbone!r} is of the descriptor, which is none of the parts")
         if self.budget <= 0:
             raise SettingsError(f"a budget of {self.budget} seconds leaves time for nothing")
 
@@ -103,7 +108,7 @@ def teachers_of(table: pd.DataFrame) -> pd.Series:
     return counts[counts > 1]
 
 
-def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longest: int) -> Plan:
+def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longest: int, shown: float = SHOWN) -> Plan:
     """Plan a training.
 
     Args:
@@ -111,6 +116,7 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
         settings: the parts wanted, and the time.
         cores: at work.
         longest: candidates of one query.
+        shown: seconds for one photograph in one pass of the global descriptor's training.
 
     Raises:
         CatalogError: too few individuals were photographed twice.
@@ -139,7 +145,7 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
         reason, seconds = "", 0.0
         if settings.parts and part not in settings.parts:
             reason = "not asked for"
-        elif not settings.parts and part in _NETWORKS and len(teachers) < NETWORKS_FROM:
+        elif not _wanted(part, settings) and len(teachers) < NETWORKS_FROM:
             reason = f"rarely worth its time below {NETWORKS_FROM} individuals; --parts all trains it"
         elif part == "keypoints":
             seconds = (folds + 1) * (photographs * _METRIC + _IMPOSTORS)
@@ -147,11 +153,10 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
         else:
             needs = _SKIN_NEEDS if part == "skin" else _DESCRIPTOR_NEEDS
             reason = _too_small(teachers, asked, needs)
-            unit, (fewest, most) = (
-                (1.5 * _SKIN_STEP, _SKIN_STEPS) if part == "skin" else (photographs * _SHOWN, _EPOCHS)
-            )
+            unit, (fewest, most) = (1.5 * _SKIN_STEP, _SKIN_STEPS) if part == "skin" else (photographs * shown, _EPOCHS)
             # A network per fold and one for all, whose photographs are described once more each.
-            fixed = (folds + 1) * photographs * 0.3 / cores
+            anew = _DESCRIBE_ANEW * (max(shown / SHOWN, 1.0) if part == "descriptor" else 1.0)
+            fixed = (folds + 1) * photographs * anew / cores
             amount = min(most, int((left - fixed) / ((folds + 1) * unit)))
             if not reason and amount < fewest:
                 needed = fixed + (folds + 1) * unit * fewest
@@ -170,6 +175,11 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
     steps.append(Step("ranker, calibration, local evidence", 10.0 + queries * longest * 4e-4))
     steps.append(Step("report card", 20.0))
     return Plan(tuple(steps), tuple(parts), queries, folds, skin_steps, epochs)
+
+
+def _wanted(part: str, settings: ModelTrainSettings) -> bool:
+    """Whether a part is trained in any catalogue that is large enough for it."""
+    return bool(settings.parts) or part not in _NETWORKS or (part == "descriptor" and bool(settings.backbone))
 
 
 def _too_small(teachers: pd.Series, photographs: int, needs: Sequence[int]) -> str:

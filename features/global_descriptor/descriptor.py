@@ -30,7 +30,7 @@ from features.hardware import surely_the_processor
 from features.model_header import FORMAT, of_kind, read_header, reading
 from features.records import FloatArray, Frame, Photo, Regions
 from features.regions import find_regions
-from features.weights import check_shipped, file_sha256, trained_files, weight_file
+from features.weights import backbone_and_file, check_shipped, file_sha256, trained_files, weight_file
 from scarmatch.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -119,12 +119,10 @@ def find_model(name: str) -> ModelSource:
     if name in IMAGENET_NAMES:
         return ModelSource(name, "imagenet", weight_file(name), name)
     if name.startswith("timm:"):
-        backbone, _, file = name.removeprefix("timm:").partition("@")
-        if not file or not Path(file).is_file():
-            raise SettingsError(
-                f"{name!r} must be timm:NAME@WEIGHTS, with WEIGHTS a file that exists: nothing is downloaded"
-            )
-        return ModelSource(name, "timm", Path(file), backbone)
+        backbone, file = backbone_and_file(name.removeprefix("timm:"))
+        if file is None:
+            raise SettingsError(f"{name!r} must be timm:NAME@WEIGHTS, a file of weights: nothing is downloaded")
+        return ModelSource(name, "timm", file, backbone)
     shipped = shipped_models()
     if name in shipped:
         return ModelSource(name, "trained", shipped[name])

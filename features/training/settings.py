@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from features.global_descriptor.descriptor import IMAGENET_NAMES
 from features.global_descriptor.network_input import INPUT_KINDS
 from features.training.augmentation import AugmentationSettings
+from features.weights import backbone_and_file, file_sha256
 from scarmatch.settings import Settings, SettingsError
 
 #: What was found to work, as changes of the defaults (see bench/NOTES.md): "skin" is what beluga-skin was trained by,
@@ -28,6 +30,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     },
     "colour": {},
 }
+#: What a backbone is told to start from whose weights nobody named.
+RANDOM = "random weights"
 LOSSES = ("subcenter_arcface", "arcface", "arcmargin", "elastic_arcface")
 
 
@@ -36,7 +40,8 @@ class TrainSettings(Settings):
     """Everything that decides the weights, beside the photographs.
 
     Attributes:
-        backbone: efficientnet_lite0..2, basic_cnn, or a backbone of timm.
+        backbone: efficientnet_lite0..2 (with ImageNet's weights), basic_cnn, or a backbone of timm: NAME@WEIGHTS, a
+            file of weights in timm's layout, or NAME alone, which starts from random weights.
         stages: the maps of a Lite network that are pooled, "late", "strips" or "middle" (see
             :class:`features.global_descriptor.lite_trunk.LiteTrunk`).
         input: what the network is shown, "colour" or "flattened" (:mod:`features.global_descriptor.network_input`).
@@ -105,6 +110,9 @@ class TrainSettings(Settings):
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self) -> None:
+        name, file = backbone_and_file(self.backbone)
+        if file is not None and (name in IMAGENET_NAMES or name == "basic_cnn"):
+            raise SettingsError(f"backbone {self.backbone!r}: a file of weights goes with a backbone of timm")
         if self.loss not in LOSSES:
             raise SettingsError(f"no loss {self.loss!r}; known losses: {', '.join(LOSSES)}")
         if self.held_out not in ("half", "fold", "none"):
@@ -145,10 +153,23 @@ class TrainSettings(Settings):
         options = dict(RECIPES[name])
         if backbone is not None:
             options["backbone"] = backbone
-            if not backbone.startswith("efficientnet_lite"):
+            if backbone not in IMAGENET_NAMES:
                 options = {key: value for key, value in options.items() if key not in ("stages", "frozen_blocks")}
         return cls.from_dict(options)
+
+    @property
+    def start(self) -> str:
+        """What taught the backbone before, in words."""
+        name, file = backbone_and_file(self.backbone)
+        if file is not None:
+            return f"{file.name} (SHA-256 {file_sha256(file)[:12]})"
+        return "ImageNet" if name in IMAGENET_NAMES else RANDOM
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """(width, height) of the input in that epoch."""
         return self.small_size if epoch < self.small_epochs else self.input_size
+
+
+def told_of_random(backbone: str) -> str:
+    """Return what is said of a backbone that nobody gave weights."""
+    return f"{backbone} starts from random weights; one of timm's takes a file of them, NAME@FILE (none is downloaded)"

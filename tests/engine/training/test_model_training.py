@@ -81,6 +81,16 @@ def test_networks_are_left_to_those_who_ask_or_have_many_animals() -> None:
     assert make_plan(large, ModelTrainSettings(budget=60 * 3600), 2, 220).parts == ("keypoints", "skin", "descriptor")
 
 
+def test_whoever_names_a_network_gets_it_and_its_own_times() -> None:
+    small, named = labelled(40, 5), ModelTrainSettings(backbone="resnet50")
+    assert make_plan(small, named, 2, 200).parts == ("keypoints", "descriptor")
+    fast, slow = (make_plan(small, named, 2, 200, shown) for shown in (0.1, 0.4))
+    assert fast.epochs == 20 > slow.epochs >= 6
+    assert "of the budget are left" in make_plan(small, named, 2, 200, 3.0).steps[3].skipped
+    with pytest.raises(SettingsError, match="'resnet50' is of the descriptor, which is none of the parts"):
+        ModelTrainSettings(("keypoints",), backbone="resnet50")
+
+
 def test_a_large_catalogue_asks_no_more_than_the_time_allows_and_everybody_in_turn() -> None:
     plan = make_plan(labelled(400, 10), ModelTrainSettings(budget=7200), 1, 220)
     assert 800 <= plan.queries < 4000
@@ -168,7 +178,7 @@ def test_networks_are_trained_per_fold_and_go_into_the_model_with_their_head(
     monkeypatch.setattr(model_training, "recipe_of", tiny_networks)
     monkeypatch.setattr(plan_module, "_SKIN_NEEDS", (2, 8))
     monkeypatch.setattr(plan_module, "_DESCRIPTOR_NEEDS", (2, 8))
-    monkeypatch.setattr(model_training, "_choose", lambda figures: model_training.OWN_PARTS)
+    monkeypatch.setattr(model_training, "_choose", lambda *_: model_training.OWN_PARTS)
     settings = ModelTrainSettings(parts=("skin", "descriptor", "ranker"), budget=90 * 3600)
     trained = train_model(catalog, quick_matcher("generic", store), tmp_path / "model", settings)
     assert not [step.name for step in trained.card.steps if step.skipped and "metric" not in step.name]
@@ -200,7 +210,7 @@ def test_a_backbone_of_timm_is_trained_kept_in_a_model_loaded_and_asked(
 
     monkeypatch.setattr(model_training, "recipe_of", tiny)
     monkeypatch.setattr(plan_module, "_DESCRIPTOR_NEEDS", (2, 8))
-    monkeypatch.setattr(model_training, "_choose", lambda figures: model_training.OWN_PARTS)
+    monkeypatch.setattr(model_training, "_choose", lambda *_: model_training.OWN_PARTS)
     settings = ModelTrainSettings(("descriptor", "ranker"), 90 * 3600, "resnet18")
     trained = train_model(catalog, quick_matcher("generic", store), tmp_path / "model", settings)
     moved = (tmp_path / "model").rename(tmp_path / "elsewhere")
@@ -220,6 +230,39 @@ def test_a_backbone_of_timm_is_trained_kept_in_a_model_loaded_and_asked(
         assert len(found) == 4 and all(len(row) == 5 for row in found.values())
 
 
+def test_a_backbone_that_nobody_knows_is_refused_before_anything_is_computed(
+    catalog: Catalog, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        import_timm()
+    except SettingsError as error:
+        pytest.skip(str(error))
+    base = quick_matcher("generic", store)
+    monkeypatch.setattr(base, "index", lambda *_: pytest.fail("photographs were described first"))
+    with pytest.raises(SettingsError, match="resnet51"):
+        train_model(catalog, base, tmp_path / "model", ModelTrainSettings(backbone="resnet51"))
+    with pytest.raises(SettingsError, match="NAME@WEIGHTS, with WEIGHTS a file that exists"):
+        train_model(catalog, base, tmp_path / "model", ModelTrainSettings(backbone="resnet18@nowhere.pth"))
+    with pytest.raises(SettingsError, match="a file of weights goes with a backbone of timm"):
+        TrainSettings(backbone=f"efficientnet_lite0@{__file__}")
+
+
+def test_a_part_that_the_photographs_teach_nothing_is_named_with_the_reason(
+    catalog: Catalog, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*_: Any) -> None:
+        raise SettingsError("too dark")
+
+    monkeypatch.setitem(fold_parts._TRAIN, "keypoints", nothing)
+    said: list[str] = []
+    train_model(catalog, quick_matcher("generic", store), tmp_path / "model", ModelTrainSettings(), said.append)
+    assert [line for line in said if "too dark" in line] == [
+        "keypoints, fold 1 of 2: left out: too dark",
+        "keypoints, fold 2 of 2: left out: too dark",
+        "keypoints, all: left out: too dark",
+    ]
+
+
 def test_the_simplest_way_that_no_other_beats_is_chosen() -> None:
     def figures(**values: float) -> dict[str, Any]:
         one = model_training.MethodFigures(9, 3, (0, 0, 0), 0, 0, 0, 0, 0, 0)
@@ -229,6 +272,9 @@ def test_the_simplest_way_that_no_other_beats_is_chosen() -> None:
     assert choose(figures(generic=0.5, own_ranker=0.5, own_parts_and_ranker=0.502)) == "own ranker"
     assert choose(figures(generic=0.5, own_ranker=0.5, own_parts_and_ranker=0.506)) == "own parts and ranker"
     assert choose(figures(generic=0.6, own_ranker=0.5, own_parts_and_ranker=0.55)) == "generic"
+    # Whoever named a network wants it for its heads: it goes in unless it loses.
+    assert choose(figures(generic=0.5, own_ranker=0.5, own_parts_and_ranker=0.496), True) == "own parts and ranker"
+    assert choose(figures(generic=0.5, own_ranker=0.5, own_parts_and_ranker=0.494), True) == "own ranker"
 
 
 @pytest.mark.slow

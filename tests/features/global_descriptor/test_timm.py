@@ -14,7 +14,8 @@ from features.global_descriptor.networks import build_trunk
 from features.global_descriptor.timm_trunk import import_timm
 from features.photo import canonical_frame, read_photo
 from features.training.loop import train_descriptor
-from features.training.settings import TrainSettings
+from features.training.settings import RANDOM, TrainSettings
+from features.training.steps import model_header, new_embedder, seconds_shown
 from scarmatch.settings import SettingsError
 
 
@@ -56,6 +57,23 @@ def test_weights_come_from_a_file(tmp_path: Path, made_up_dir: Path) -> None:
     assert vectors[0].shape == vectors[1].shape
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert np.linalg.norm(vectors[0]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_training_starts_with_the_weights_of_a_file(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    source = import_timm().create_model("resnet18")
+    weights = tmp_path / "weights.safetensors"
+    save_file({name: value.contiguous() for name, value in source.state_dict().items()}, weights)
+    named = TrainSettings.recipe("colour", f"resnet18@{weights}")
+    fresh = TrainSettings.recipe("colour", "resnet18")
+    first = source.state_dict()["conv1.weight"]
+    assert new_embedder(named).trunk.net["conv1"].weight.equal(first)
+    assert not new_embedder(fresh).trunk.net["conv1"].weight.equal(first)
+    header = model_header(named, {})
+    assert header["backbone"] == header["settings"]["backbone"] == "resnet18", "not where the file lay"
+    assert header["start"].startswith("weights.safetensors (SHA-256 ") and str(tmp_path) not in str(header)
+    assert fresh.start == RANDOM and TrainSettings().start == "ImageNet"
+    assert seconds_shown(fresh.replace(input_size=(32, 64)), 2) > 0
 
 
 def test_a_backbone_of_timm_is_trained_and_used(tmp_path: Path, made_up_dir: Path) -> None:
