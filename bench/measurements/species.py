@@ -30,15 +30,6 @@ from engine.training.plan import ModelTrainSettings
 from scarmatch.metrics import paired_bootstrap
 
 COSINE, TRAINED = "cosine alone", "trained"
-#: Ways to meet animals at any angle: name -> the engine's options, with the general model.
-TURNED = {
-    "generic, any turn": {"verification.max_rotation": "180", "verification.plausible_rotation": "180"},
-    "generic, any turn, keypoints for turns": {
-        "verification.max_rotation": "180",
-        "verification.plausible_rotation": "180",
-        "describe.keypoints.model": "aliked-n16rot",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -76,16 +67,13 @@ def _measure(context: Context, work: Path) -> SpeciesFigures:
     workers, rows = context.options.workers, list[Row]()
     size = (context.options.animals, context.options.photographs)
     for species in context.options.species or SPECIES:
-        turned = context.options.any_angle
-        catalog = part_of(species, teaching_and_asked(species)[1], work, size=size, any_angle=turned)
+        catalog = part_of(species, teaching_and_asked(species)[1], work, size=size)
         models: dict[str, Model] = {name: load_model(name) for name in ("beluga", "generic")}
-        if turned:
-            models |= dict.fromkeys(TURNED, models["generic"])
-        if not (context.options.no_training or turned):
+        if not context.options.no_training:
             models[TRAINED] = _trained(species, work, workers, context)
         found: dict[str, Answers] = {}
         for name, model in models.items():
-            matcher = matcher_for(catalog, work, model, workers, TURNED.get(name, {}))
+            matcher = matcher_for(catalog, work, model, workers)
             found[name] = answers_of(catalog, matcher)
             if name == "generic":
                 found[COSINE] = _by_cosine(catalog, matcher)
@@ -157,9 +145,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--animals", type=int, default=animals, help=f"of a test part ({animals})")
     parser.add_argument("--photographs", type=int, default=photographs, help=f"of each of them ({photographs})")
     parser.add_argument("--species", action="append", choices=SPECIES, help="this one only (may be repeated)")
-    parser.add_argument(
-        "--any-angle", action="store_true", help="animals at any angle, and ways to meet them; nothing is trained"
-    )
     parser.add_argument("--no-training", action="store_true", help="leave out the models that are trained")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
 

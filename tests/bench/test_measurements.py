@@ -36,6 +36,8 @@ QUICKLY = {
     "matcher": ["--pairs=2", "--keypoints", "32", "--rounds=1"],
     "first_stage": ["--count=8"],
     "species": ["--species=spots", "--animals=4", "--photographs=4", "--no-training", "--workers=1"],
+    "any_angle": ["--species=spots", "--animals=4", "--photographs=4", "--workers=1"],
+    "heads": ["--animals=4", "--photographs=4", "--new=2", "--workers=1"],
     "parts": ["--part=keypoints", "--animals=4", "--asked=4", "--photographs=4", "--workers=1"],
     "choice": [],
     "generality": ["--queries=12", "--training-queries=12"],
