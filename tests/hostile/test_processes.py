@@ -23,7 +23,7 @@ from scarmatch.errors import ScarmatchError
 def none(): return 0
 def add(state, task): return os.getpid(), state + task
 def sleep(state, task):
-    print(os.getpid(), flush=True)
+    print(f"{os.getpid()}\\n", end="", flush=True)
     time.sleep(task)
 def die(state, task):
     if task == 2:
