@@ -8,7 +8,7 @@ use it, and only when they run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,10 @@ _PARTS = (
     *("format", "version", "feature_version", "feature_names", "settings", "members", "calibration"),
     *("neighbour_rescoring", "individuals", "keypoint_kind", "descriptor", "metadata"),
 )
+
+
+#: Rows whose features are held at a time: two dozen numbers each, and as many in between.
+_SCORED_AT_ONCE = 20_000
 
 
 class RankerError(ScarmatchError, ValueError):
@@ -244,8 +248,12 @@ class Ranker:
         Raises:
             PairTableError: the table of pairs cannot be used.
         """
-        own = self.predict(build(raw))
-        return own if self.rescoring is None else self.rescoring.rescored(raw, own)
+        scores = np.empty(len(raw))
+        for rows in _whole_lists(raw):
+            lists = raw.iloc[rows]
+            own = self.predict(build(lists))
+            scores[rows] = own if self.rescoring is None else self.rescoring.rescored(lists, own)
+        return scores
 
     def explain(self, features: pd.DataFrame) -> pd.DataFrame:
         """Return what each feature contributed: a column for each and "baseline"; a row's sum is what predict gives."""
@@ -411,3 +419,12 @@ def _array(features: pd.DataFrame, names: tuple[str, ...]) -> npt.NDArray[np.flo
 def _read_member(data: Mapping[str, Any]) -> Member:
     scorer: Scorer = TreeScorer.from_dict(data) if data["type"] == "tree" else LinearScorer.from_dict(data)
     return Member(scorer, float(data["slope"]), float(data["offset_of_line"]))
+
+
+def _whole_lists(raw: pd.DataFrame) -> Iterator[npt.NDArray[np.int64]]:
+    """Give the rows of a table of pairs in parts that hold whole lists, of which no list knows another."""
+    lists = pd.factorize(raw["query_id"])[0] if "query_id" in raw else np.zeros(len(raw), np.int64)
+    ends = np.cumsum(np.bincount(lists[lists >= 0], minlength=1))
+    part = np.where(lists >= 0, (ends[lists] - 1) // _SCORED_AT_ONCE, 0)
+    for number in np.unique(part):
+        yield np.flatnonzero(part == number)

@@ -32,15 +32,16 @@ def rank_pairs(
         score = ranker.score(raw)
     cosine = pd.to_numeric(raw["cosine"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     order = rank_order(raw["query_id"], score, cosine, raw["candidate_id"])
-    table = raw.assign(score=score).iloc[order]
-    places = np.asarray(table.groupby("query_id", sort=False).cumcount(), np.int64)
+    asked = raw["query_id"].iloc[order].reset_index(drop=True)
+    places = np.asarray(asked.groupby(asked, sort=False).cumcount(), np.int64)
+    if top is not None:  # before the rows are copied: lists hold ten times as many
+        order, places = order[places < top], places[places < top]
+    table = raw.iloc[order].assign(score=score[order])
     table.insert(0, "rank", places + 1)
     if ranker is None:
         table["probability"] = scored["probability"].to_numpy()[order]
     else:
         table["probability"] = ranker.calibration(table["score"], places)
-    if top is not None:
-        table = table.loc[table["rank"] <= top]
     if len(table):
         lists = table.groupby("query_id", sort=False)["probability"]
         table = table.assign(probability=lists.transform(lambda p: strictly_decreasing(p.to_numpy())))

@@ -104,6 +104,18 @@ def test_other_queries_change_neither_scores_nor_probabilities(ranker: Ranker, p
     pd.testing.assert_frame_equal(alone, among.loc[among["query_id"] == query])
 
 
+def test_lists_that_are_scored_in_parts_have_the_scores_of_all_at_once(
+    ranker: Ranker, pairs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = pairs.sample(frac=1.0, random_state=0)
+    sizes = []
+    monkeypatch.setattr("reranker.ranker.build", lambda raw: sizes.append(raw["query_id"].nunique()) or build(raw))
+    at_once = ranker.score(mixed)
+    monkeypatch.setattr("reranker.ranker._SCORED_AT_ONCE", 2 * len(mixed) // mixed["query_id"].nunique())
+    np.testing.assert_array_equal(ranker.score(mixed), at_once)
+    assert len(sizes) > 2 and sum(sizes) == 2 * mixed["query_id"].nunique()
+
+
 def test_a_saved_ranker_is_the_same_ranker(ranker: Ranker, pairs: pd.DataFrame, tmp_path: Path) -> None:
     named = ranker.with_origin("aliked", "0123abcd", {"data": "made up"})
     named.save(tmp_path / "ranker.json")
