@@ -103,8 +103,9 @@ def _judge(sound: Sound, folder: Path) -> str | None:
     again.close()
     for _ in range(2):
         cache = _pairs(folder)
-        for number, record in enumerate(cache.get("query", CANDIDATES)):
-            if record is not None and record[0] != sound.records[number]:
+        records, measured = cache.get("query", CANDIDATES)
+        for number in np.flatnonzero(measured).tolist():
+            if records[number] != sound.records[number]:
                 return f"the pair with {CANDIDATES[number]} has other numbers"
         cache.put("query", CANDIDATES, sound.records)
         cache.close()

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,18 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from features.records import BoolArray
+
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
 #: Pairs asked for in one query of the database, which limits the number of its parameters.
 _KEYS_PER_QUERY = 500
+
+#: Seconds between two transactions: what a killed run may lose. One for each task took a seventh of the main process's
+#: time.
+_WRITE_EVERY = 1.0
 
 #: Seconds to wait for another run that writes; it needs milliseconds.
 _PATIENCE = 10.0
@@ -46,6 +53,8 @@ class PairCache:
         self._record = record
         self._print = f"{fingerprint}-{record.descr}"
         self._writes = True
+        self._unwritten: list[tuple[bytes, bytes]] = []
+        self._written = time.monotonic()
         self._db: sqlite3.Connection | None = None
         if path is not None:
             self._guarded(lambda: None)
@@ -53,34 +62,54 @@ class PairCache:
     def _key(self, query: str, candidate: str) -> bytes:
         return hashlib.blake2b(f"{self._print}|{query}|{candidate}".encode(), digest_size=16).digest()
 
-    def get(self, query: str, candidates: Sequence[str]) -> list[npt.NDArray[Any] | None]:
-        """Return the (1,) record of each of a query's pairs, None where it was never measured, or is damaged."""
+    def get(self, query: str, candidates: Sequence[str]) -> tuple[npt.NDArray[Any], BoolArray]:
+        """Return the (n,) records of a query's pairs, and the mask of those that were measured before.
+
+        The others hold zeros: they were never measured, or are damaged.
+        """
+        self._write()
         keys = [self._key(query, candidate) for candidate in candidates]
         stored = self._guarded(lambda: self._select(keys)) or {}
-        return [self._record_of(key, stored.get(key)) for key in keys]
+        found = [self._record_of(key, stored.get(key)) for key in keys]
+        nothing = bytes(self._record.itemsize)
+        known = np.array([data is not None for data in found], bool)
+        return np.frombuffer(bytearray(b"".join(data or nothing for data in found)), self._record), known
 
     def put(self, query: str, candidates: Sequence[str], records: npt.NDArray[Any]) -> None:
-        """Keep the records of a query's pairs, at once or not at all."""
-        rows = []
-        for candidate, record in zip(candidates, records, strict=True):
-            key, data = self._key(query, candidate), record.tobytes()
-            rows.append((key, data + _checksum(key, data)))
-        if self._writes:
+        """Keep the records of a query's pairs: within a second, and when the file is closed."""
+        if not self._writes:
+            return
+        data, size = records.tobytes(), self._record.itemsize
+        for place, candidate in enumerate(candidates):
+            key, record = self._key(query, candidate), data[place * size : (place + 1) * size]
+            self._unwritten.append((key, record + _checksum(key, record)))
+        if time.monotonic() - self._written >= _WRITE_EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what waits, at once or not at all: a page of the file holds pairs of many queries."""
+        rows, self._unwritten = sorted(self._unwritten), []
+        if rows and self._writes:
             self._guarded(lambda: self._insert(rows), writing=True)
+        self._written = time.monotonic()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self._write()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
         self._path = None
 
-    def _record_of(self, key: bytes, blob: object) -> npt.NDArray[Any] | None:
+    def _record_of(self, key: bytes, blob: object) -> bytes | None:
         size = self._record.itemsize
         if not isinstance(blob, bytes) or len(blob) != size + 4 or blob[size:] != _checksum(key, blob[:size]):
             return None
-        return np.frombuffer(blob[:size], self._record)
+        return blob[:size]
 
     def _select(self, keys: Sequence[bytes]) -> dict[bytes, object]:
         assert self._db is not None
@@ -125,7 +154,7 @@ class PairCache:
                     logger.warning("%s cannot be written (%s): what this run measures is not kept", self._path, error)
                     return None
                 logger.warning("%s cannot be used (%s): this run goes on without it", self._path, error)
-                self.close()
+                self._let_go()
                 return None
         return None
 

@@ -107,19 +107,19 @@ class PairPool:
         record = record_type(matcher)
         with closing(PairCache(self.store / "pairs.sqlite", self.worker.fingerprint(matcher), record)) as cache:
             stored = [cache.get(task.query, task.candidates) for task in tasks]
-            parts = list(_open_parts(tasks, stored, _BLOCK if matcher in FIRST_STAGE else None))
+            known = [here for _, here in stored]
+            parts = list(_open_parts(tasks, known, _BLOCK if matcher in FIRST_STAGE else None))
             total = sum(len(task.candidates) for task in tasks)
             done = total - sum(len(places) for _, places in parts)
             jobs = [(matcher, _part(tasks[number], places)) for number, places in parts]
             for job, records in self._pool.run(measure_task, jobs):
                 number, places = parts[job]
                 cache.put(tasks[number].query, jobs[job][1].candidates, records)
-                for place, own in zip(places, np.split(records, len(records)), strict=True):
-                    stored[number][place] = own
+                stored[number][0][places] = records
                 done += len(places)
                 if progress is not None:
                     progress(done, total)
-        return [np.concatenate([np.zeros(0, record), *(r for r in row if r is not None)]) for row in stored]
+        return [records for records, _ in stored]
 
     def score(
         self,
@@ -233,7 +233,7 @@ class PairPool:
 
 
 def _open_parts(
-    tasks: Sequence[PairTask], stored: Sequence[Sequence[npt.NDArray[Any] | None]], block: int | None = None
+    tasks: Sequence[PairTask], known: Sequence[BoolArray], block: int | None = None
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield (task, places of its candidates) of what was never measured, in parts of at most _TASK_PAIRS.
 
@@ -243,10 +243,9 @@ def _open_parts(
     blocks: dict[str, int] = {}
     parts: dict[tuple[int, int], list[int]] = {}
     for number, task in enumerate(tasks):
-        for place, record in enumerate(stored[number]):
-            if record is None:
-                which = blocks.setdefault(task.candidates[place], len(blocks)) // block if block else 0
-                parts.setdefault((which, number), []).append(place)
+        for place in np.flatnonzero(~known[number]).tolist():
+            which = blocks.setdefault(task.candidates[place], len(blocks)) // block if block else 0
+            parts.setdefault((which, number), []).append(place)
     for (_, number), places in sorted(parts.items()):
         for start in range(0, len(places), _TASK_PAIRS):
             yield number, places[start : start + _TASK_PAIRS]

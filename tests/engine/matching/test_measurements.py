@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -143,15 +145,38 @@ def test_a_cached_record_is_read_by_name_and_never_as_another_type(tmp_path, mat
     records["inliers"] = [5, 6]
     cache = PairCache(tmp_path / "pairs.sqlite", "print", record)
     cache.put("q", ["a", "b"], records)
-    found = cache.get("q", ["b", "nobody", "a"])
-    assert found[1] is None
-    assert [one["inliers"].item() for one in (found[0], found[2]) if one is not None] == [6, 5]
+    found, known = cache.get("q", ["b", "nobody", "a"])
+    assert known.tolist() == [True, False, True]
+    assert found["inliers"][known].tolist() == [6, 5]
     swapped = np.dtype([*record.descr[:-2], record.descr[-1], record.descr[-2]])
     for other in (
         PairCache(tmp_path / "pairs.sqlite", "print", swapped),
         PairCache(tmp_path / "pairs.sqlite", "another", record),
     ):
-        assert other.get("q", ["a"]) == [None]
+        assert not other.get("q", ["a"])[1].any()
+
+
+def test_measured_pairs_are_written_within_a_second_and_when_the_cache_is_closed(
+    tmp_path: Path, matched: MatchedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept() -> list[bool]:
+        another = PairCache(tmp_path / "pairs.sqlite", "print", record_type("skin"))
+        known = another.get("q", ["a", "b", "c"])[1].tolist()
+        another.close()
+        return known
+
+    records = measure("skin", MatchedList.of([matched]))
+    cache = PairCache(tmp_path / "pairs.sqlite", "print", record_type("skin"))
+    now = [time.monotonic()]
+    monkeypatch.setattr("engine.matching.pair_cache.time.monotonic", lambda: now[0])
+    cache.put("q", ["a"], records)
+    assert kept() == [False, False, False]
+    now[0] += 1.5
+    cache.put("q", ["b"], records)
+    assert kept() == [True, True, False]
+    cache.put("q", ["c"], records)
+    cache.close()
+    assert kept() == [True, True, True]
 
 
 def test_the_ranker_reads_only_columns_that_are_measured() -> None:
