@@ -35,6 +35,7 @@ from engine.search.individuals import NEW_INDIVIDUAL, IdentifySettings, KnnSetti
 from engine.search.matcher import Matcher
 from engine.training.model_training import train_model
 from engine.training.plan import ModelTrainSettings
+from features.model_header import read_header
 from features.weights import weight_file
 from scarmatch.metrics import bootstrap_by_group, reciprocal_rank
 
@@ -68,7 +69,7 @@ class HeadsFigures(Figures):
 
     Attributes:
         catalogue: animals and photographs that teach. asked: photographs, and those of new animals among them.
-        in_model: whether the training kept its network.
+        in_model: whether the training kept its network. epochs: of it, 0 where it is not there.
         decision: neighbours that vote, and the distance beyond which an animal is new.
         blended: ways in the blend. weights: learned for them. cross_fitted: MAP@5 of weights learned on other animals.
     """
@@ -79,6 +80,7 @@ class HeadsFigures(Figures):
     catalogue: tuple[int, int]
     asked: tuple[int, int]
     in_model: bool
+    epochs: int
     decision: tuple[int, float]
     blended: tuple[str, ...]
     weights: tuple[float, ...]
@@ -116,6 +118,7 @@ def _measure(context: Context, work: Path) -> HeadsFigures:
         (options.animals, len(catalog)),
         (len(truth), sum(who == NEW_INDIVIDUAL for who in truth.values())),
         model.classifier is not None,
+        _epochs(model),
         (model.decision.neighbours, model.decision.max_distance),
         tuple(list(found)[place] for place in voices),
         learned.weights,
@@ -160,6 +163,11 @@ def _trained(catalog: Catalog, work: Path, backbone: str, context: Context) -> M
     settings = ModelTrainSettings(("descriptor", "ranker"), 60.0 * context.options.minutes, backbone, context.seed)
     base = matcher_for(catalog, work, "generic", context.options.workers)
     return train_model(catalog, base, folder, settings, context.say, context.progress).model
+
+
+def _epochs(model: Model) -> int:
+    network = model.path("classifier_network")
+    return int(read_header(network)["settings"]["epochs"]) if network is not None else 0
 
 
 def _named(
@@ -226,7 +234,7 @@ def full(result: Result[HeadsFigures]) -> str:
     ]
     weights = ", ".join(f"{weight:g}" for weight in f.weights)
     train = f"`scarmatch train --parts descriptor,ranker --backbone {f.backbone}@FILE`"
-    kept = "" if f.in_model else ", which left it out"
+    kept = f" ({f.epochs} epochs)" if f.in_model else ", which left it out"
     words = (
         f"Made-up {f.species}: {f.catalogue[1]} photographs of {f.catalogue[0]} animals teach and are searched, "
         f"{f.asked[0]} others are named, {f.asked[1]} of them of new animals. Own network: {f.backbone} of timm's "
@@ -242,7 +250,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, help="keep photographs, store and trained model in this folder")
     parser.add_argument("--species", choices=SPECIES, default="scars", help="which made-up animals (scars)")
     parser.add_argument("--backbone", help=f"of timm, NAME[@WEIGHTS] ({_LITE} with ImageNet's weights)")
-    parser.add_argument("--minutes", type=float, default=30.0, help="budget of the training (30)")
+    parser.add_argument("--minutes", type=float, default=40.0, help="budget of the training (40)")
     parser.add_argument("--animals", type=int, default=40, help="that teach (40)")
     parser.add_argument("--photographs", type=int, default=5, help="of each of them in the catalogue (5)")
     parser.add_argument("--new", type=int, default=10, help=f"animals that nobody knows, {_NEW} photographs each (10)")
