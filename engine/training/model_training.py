@@ -225,9 +225,10 @@ def _seconds_shown(settings: ModelTrainSettings, announce: Callable[[str], None]
     from features.training.steps import seconds_shown  # loads torch
 
     recipe = TrainSettings.recipe("colour", settings.backbone)
+    seconds = seconds_shown(recipe)
     if recipe.start == RANDOM:
         announce(told_of_random(settings.backbone))
-    return seconds_shown(recipe)
+    return seconds
 
 
 def recipe_of(plan: Plan, settings: ModelTrainSettings) -> FoldSettings:
