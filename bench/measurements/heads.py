@@ -160,7 +160,8 @@ def _trained(catalog: Catalog, work: Path, backbone: str, context: Context) -> M
     folder = work / f"model-{backbone.partition('@')[0]}"
     if (folder / FILE_NAME).is_file():
         return load_model(folder)
-    settings = ModelTrainSettings(("descriptor", "ranker"), 60.0 * context.options.minutes, backbone, context.seed)
+    parts, hours = ("descriptor", "ranker"), context.options.hours
+    settings = ModelTrainSettings(parts, 3600.0 * hours, backbone, context.seed, context.options.epochs)
     base = matcher_for(catalog, work, "generic", context.options.workers)
     return train_model(catalog, base, folder, settings, context.say, context.progress).model
 
@@ -250,7 +251,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, help="keep photographs, store and trained model in this folder")
     parser.add_argument("--species", choices=SPECIES, default="scars", help="which made-up animals (scars)")
     parser.add_argument("--backbone", help=f"of timm, NAME[@WEIGHTS] ({_LITE} with ImageNet's weights)")
-    parser.add_argument("--minutes", type=float, default=40.0, help="budget of the training (40)")
+    parser.add_argument("--epochs", type=int, default=6, help="of the network (6)")
+    parser.add_argument("--hours", type=float, default=8.0, help="budget of the training (8)")
     parser.add_argument("--animals", type=int, default=40, help="that teach (40)")
     parser.add_argument("--photographs", type=int, default=5, help="of each of them in the catalogue (5)")
     parser.add_argument("--new", type=int, default=10, help=f"animals that nobody knows, {_NEW} photographs each (10)")

@@ -51,12 +51,14 @@ class ModelTrainSettings(Settings):
         backbone: of the global descriptor, as ``train-descriptor`` takes it; "" for EfficientNet-Lite0. Whoever names
             one asks for the descriptor, however small the catalogue is.
         seed: of everything random.
+        epochs: of the global descriptor; 0 for as many as the time allows, which differs from machine to machine.
     """
 
     parts: tuple[str, ...] = ()
     budget: float = 7200.0
     backbone: str = ""
     seed: int = 0
+    epochs: int = 0
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.parts) - set(PARTS))
@@ -64,6 +66,8 @@ class ModelTrainSettings(Settings):
             raise SettingsError(f"no part is called {unknown[0]!r}; the parts are {', '.join(PARTS)}")
         if self.backbone and self.parts and "descriptor" not in self.parts:
             raise SettingsError(f"the backbone {self.backbone!r} is of the descriptor, which is none of the parts")
+        if self.epochs < 0:
+            raise SettingsError("epochs must be 0 or more")
         if self.budget <= 0:
             raise SettingsError(f"a budget of {self.budget} seconds leaves time for nothing")
 
@@ -153,7 +157,8 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
         else:
             needs = _SKIN_NEEDS if part == "skin" else _DESCRIPTOR_NEEDS
             reason = _too_small(teachers, asked, needs)
-            unit, (fewest, most) = (1.5 * _SKIN_STEP, _SKIN_STEPS) if part == "skin" else (photographs * shown, _EPOCHS)
+            passes = (settings.epochs, settings.epochs) if settings.epochs else _EPOCHS
+            unit, (fewest, most) = (1.5 * _SKIN_STEP, _SKIN_STEPS) if part == "skin" else (photographs * shown, passes)
             # A network per fold and one for all, whose photographs are described once more each.
             anew = _DESCRIBE_ANEW * (max(shown / SHOWN, 1.0) if part == "descriptor" else 1.0)
             fixed = (folds + 1) * photographs * anew / cores

@@ -87,6 +87,7 @@ def test_whoever_names_a_network_gets_it_and_its_own_times() -> None:
     fast, slow = (make_plan(small, named, 2, 200, shown) for shown in (0.1, 0.4))
     assert fast.epochs == 20 > slow.epochs >= 6
     assert "of the budget are left" in make_plan(small, named, 2, 200, 3.0).steps[3].skipped
+    assert make_plan(small, ModelTrainSettings(backbone="resnet50", epochs=3), 2, 200).epochs == 3
     with pytest.raises(SettingsError, match="'resnet50' is of the descriptor, which is none of the parts"):
         ModelTrainSettings(("keypoints",), backbone="resnet50")
 
