@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def _with_weights(create: Callable[..., Any], name: str, options: dict[str, Any]
         CheckpointFileError: the file holds no weights, or not those of the backbone.
         RuntimeError: timm does not know the backbone.
     """
+    # It tells of tensors that the file has too many, a classifier's; those that it lacks are an error here.
+    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
     networks: list[nn.Module] = []
     for extra in ({}, {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": read_checkpoint(path)}}):
         with torch.random.fork_rng(devices=[]):
