@@ -48,6 +48,8 @@ class ShortlistSettings(Settings):
         size: candidates per query, the best of all allowed photographs by global descriptor and keypoints together; 0
             matches them all.
         expansion: so many further candidates are added after the first stage, because they resemble one that matches.
+        skin: so many candidates of a list, the best by their keypoints, are compared by their skin too, place by place; 0
+            compares all.
         rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue;
             0 re-scores none. One costs as much as matching two hundred, and on belugas the ranker is none the better
             for it (bench/NOTES.md).
@@ -61,13 +63,14 @@ class ShortlistSettings(Settings):
 
     size: int = 200
     expansion: int = 20
+    skin: int = 100
     rescore: int = 0
     cosine_weight: float = 1.0
     flanks_apart: bool = False
     trust_times: bool = True
 
     def __post_init__(self) -> None:
-        for name, nothing in (("size", "all"), ("expansion", "none"), ("rescore", "none")):
+        for name, nothing in (("size", "all"), ("expansion", "none"), ("skin", "all"), ("rescore", "none")):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name}={getattr(self, name)}: give a number of candidates, or 0 for {nothing}")
         if not 0 <= self.cosine_weight < float("inf"):

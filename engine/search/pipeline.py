@@ -19,7 +19,7 @@ import pandas as pd
 from engine.catalogue.catalog import CandidateFilter
 from engine.catalogue.index import CatalogIndex, Progress
 from engine.matching import pair_pool
-from engine.matching.measurements import FIRST_STAGE, LIGHTGLUE, MatcherName, columns, unmeasured
+from engine.matching.measurements import LIGHTGLUE, MUTUAL_NN, SKIN, MatcherName, columns, unmeasured
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairTask
 from engine.search.allowed import AllowedCandidates
@@ -67,7 +67,7 @@ def search(
     named = np.array([database.catalog.position(image_id) for image_id in include], np.int64)
     allowed = AllowedCandidates(queries, database, candidate_filter)
     first_stage = weights or LocalEvidence.shipped_first_stage()
-    stage = Matching(queries, database, pool, first_stage, settings.flanks_apart, progress)
+    stage = Matching(queries, database, pool, first_stage, settings.skin, settings.flanks_apart, progress)
 
     retrieval = stage.retrieval(allowed, named, settings.cosine_weight)
     candidates = stage.first(retrieval.best(settings.size))
@@ -95,6 +95,7 @@ class Matching:
         queries, database: what the rows of a table of candidates mean.
         pool: measures pairs.
         weights: of the first stage's measurements.
+        skin: candidates of a list whose skin is compared place by place; 0 for all.
         flanks_apart: a left flank is never matched with a right one.
         progress: called with (pairs done, pairs in all) of the matcher at work.
     """
@@ -103,6 +104,7 @@ class Matching:
     database: CatalogIndex
     pool: PairPool
     weights: LocalEvidence
+    skin: int = 0
     flanks_apart: bool = False
     progress: Progress | None = None
 
@@ -142,15 +144,30 @@ class Matching:
         )
 
     def first(self, candidates: Candidates) -> Candidates:
-        """Add the first stage's measurements of every candidate that shows the same skin, and what they say."""
+        """Add the first stage's measurements of the candidates that show the same skin, and what they say.
+
+        All of them are matched by their keypoints, and the best of each list by their skin, place by place: that costs
+        more, and tells most where keypoints leave little doubt that the places are the same.
+        """
         visible = self._shows_same_skin(candidates)
-        measured = {matcher: self.measure(matcher, candidates, visible) for matcher in FIRST_STAGE}
+        measured = {MUTUAL_NN: self.measure(MUTUAL_NN, candidates, visible)}
+        evidence = np.where(visible, self._evidence(candidates, measured), np.nan)
+        closer = np.zeros(len(candidates), bool)
+        for part in candidates.lists(len(self.queries)):
+            count = self.skin or part.stop - part.start
+            closer[part.start + best_rows(np.nan_to_num(evidence[part]), visible[part], count)] = True
+        measured[SKIN] = self.measure(SKIN, candidates, closer)
+        evidence = np.where(visible, self._evidence(candidates, measured), np.nan)
+        return dataclasses.replace(candidates, measured=measured, evidence=evidence)
+
+    def _evidence(self, candidates: Candidates, measured: dict[MatcherName, npt.NDArray[Any]]) -> FloatArray:
+        """Return the (R,) sums of what the measurements say; what was not measured says nothing."""
         evidence = np.full(len(candidates), np.nan)
         table = pd.DataFrame(_columns(measured))
         for part in candidates.lists(len(self.queries)):
             # A list at a time: the last bits of a matrix product depend on the number of its rows.
             evidence[part] = self.weights.score(table.iloc[part])
-        return dataclasses.replace(candidates, measured=measured, evidence=np.where(visible, evidence, np.nan))
+        return evidence
 
     def rescore(self, candidates: Candidates, count: int) -> Candidates:
         """Add LightGlue's measurements of the best ``count`` candidates of each list, by cosine and first stage."""

@@ -110,6 +110,23 @@ def test_the_best_by_cosine_and_first_stage_are_rescored(index: CatalogIndex) ->
         assert {candidate for _, candidate in pool.asked.get("lightglue", [])} == expected
 
 
+def test_the_best_by_keypoints_are_compared_by_their_skin(index: CatalogIndex) -> None:
+    inliers = {("p0", "p3"): 90, ("p0", "p4"): 40, ("p0", "p9"): 60}
+    for count, expected in ((1, {"p3"}), (2, {"p3", "p9"}), (0, {"p1", "p3", "p4", "p5", "p6", "p8", "p9"})):
+        pool = MadePool(inliers)
+        table = run(index, ["p0"], pool, size=9, expansion=0, skin=count).set_index("candidate_id")
+        assert {candidate for _, candidate in pool.asked["skin"]} == expected
+        assert set(table.index[table["skin_inliers"].notna()]) == expected
+        assert table["mutual_nn_inliers"].notna().sum() == 7, "a flank is not matched"
+
+
+def test_the_longest_list_does_not_take_the_skin_of_another(index: CatalogIndex) -> None:
+    both, alone = (run(index, asked, MadePool({}), size=9, skin=2) for asked in (["p0", "p3"], ["p3"]))
+    own = both[both["query_id"] == "p3"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, alone, check_exact=True)
+    assert own["skin_inliers"].notna().sum() == 2
+
+
 def test_what_resembles_a_match_is_added_and_matched_and_may_be_rescored(index: CatalogIndex) -> None:
     pool = MadePool({("p0", "p3"): 300, ("p0", "p5"): 400})
     table = run(index, ["p0"], pool, size=3, expansion=2, rescore=1)
