@@ -48,8 +48,8 @@ class ShortlistSettings(Settings):
         size: candidates per query, the best of all allowed photographs by global descriptor and keypoints together; 0
             matches them all.
         expansion: so many further candidates are added after the first stage, because they resemble one that matches.
-        skin: so many candidates of a list, the best by their keypoints, are compared by their skin too, place by place; 0
-            compares all.
+        skin: so many candidates of a list, the best by their keypoints, are compared by their skin too, place by place;
+            0 compares all.
         rescore: so many candidates of a list, the best by cosine and first stage together, are re-scored by LightGlue;
             0 re-scores none. One costs as much as matching two hundred, and on belugas the ranker is none the better
             for it (bench/NOTES.md).

@@ -22,7 +22,8 @@ class Coverage:
         allowed: pairs that the candidate filter allows; all of them are compared by their global descriptors.
         scored: of these, pairs that show the same skin; all of them have a local score, unless
         indexed: an index of keypoints chose whom to score, as the catalogue is large.
-        matched: pairs of the lists that were matched and verified.
+        matched: pairs of the lists that were matched by their keypoints and verified.
+        closer: of these, pairs that were compared by their skin, place by place.
         rescored: of these, pairs that LightGlue re-scored.
     """
 
@@ -31,6 +32,7 @@ class Coverage:
     allowed: int
     scored: int
     matched: int
+    closer: int
     rescored: int
     indexed: bool = False
 
@@ -40,7 +42,7 @@ class Coverage:
             f"{self.queries:,} queries x {self.photographs:,} photographs: {self.allowed:,} pairs compared by global "
         )
         text += f"descriptor, {self.scored:,} of them by {by}; {self.matched:,} matched and verified, "
-        text += f"{self.rescored:,} re-scored by LightGlue"
+        text += f"{self.closer:,} of these by their skin too, {self.rescored:,} re-scored by LightGlue"
         apart = self.allowed - self.scored
         return f"{text} ({apart:,} pairs show different sides, which share no skin)" if apart else text
 
@@ -65,9 +67,10 @@ def coverage(
     comparable = comparable_by_view(views0, views1, flanks_apart)
     masks = [allowed.mask(query) for query in range(len(queries))]
     scored = sum(int((mask & comparable[view]).sum()) for mask, view in zip(masks, views0, strict=True))
-    matched, rescored = (
-        int(raw[name].notna().sum()) if name in raw else 0 for name in ("mutual_nn_matches", "lightglue_matches")
+    matched, closer, rescored = (
+        int(raw[name].notna().sum()) if name in raw else 0
+        for name in ("mutual_nn_matches", "skin_matches", "lightglue_matches")
     )
     every = sum(int(mask.sum()) for mask in masks)
     indexed = pair_pool.is_large(len(database))
-    return Coverage(len(queries), len(database), every, scored, matched, rescored, indexed)
+    return Coverage(len(queries), len(database), every, scored, matched, closer, rescored, indexed)

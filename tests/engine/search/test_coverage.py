@@ -16,13 +16,14 @@ def test_the_counts_are_those_of_the_search() -> None:
     index = made_index(np.eye(6) + 0.1, individual_id=[None] * 6, encounter_id=[None] * 6, viewpoint=views)
     index.catalog.table["date"] = np.datetime64("NaT")
     queries, pool = index.subset(["p0", "p2"]), MadePool({("p0", "p1"): 9.0})
-    settings = ShortlistSettings(size=2, expansion=1, rescore=1)
+    settings = ShortlistSettings(size=5, expansion=1, skin=1, rescore=1)
     raw = search(queries, index, CandidateFilter(), settings, pool)
     counted = coverage(queries, index, CandidateFilter(), raw)
     assert (counted.queries, counted.photographs) == (2, 6)
     assert counted.allowed == 2 * 5, "a query is never its own candidate"
     # p0 from above shares no skin with p2 and p5; p2, a left flank, none with p0, p1, p3.
     assert counted.scored == 3 + 2
+    assert counted.matched > counted.closer == len(pool.asked["skin"]) > 0
     assert counted.matched == len(pool.asked["mutual_nn"]) and counted.rescored == len(pool.asked["lightglue"]) > 0
     assert "5 pairs show different sides" in str(counted)
 
