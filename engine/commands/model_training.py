@@ -85,7 +85,7 @@ def _train(options: argparse.Namespace) -> int:
     finish(trained)
     print(json.dumps(trained.card.to_dict(), indent=2) if options.json else render_card(trained.card))
     say(f"report card: {page}")
-    say(f"use it: --model {trained.model.folder}")
+    say(f"{'use it' if trained.card.better else 'to use it all the same'}: --model {trained.model.folder}")
     return 0
 
 

@@ -126,13 +126,18 @@ class ReportCard:
         return self.gain[1] > 0
 
     @property
+    def better(self) -> bool:
+        """True if it is better than the base model, be it by chance."""
+        return self.gain[0] > 0
+
+    @property
     def verdict(self) -> str:
         """One sentence: is it worth using?"""
         gain, low, high = self.gain
         told = f"mAP@20 {gain:+.3f} over {self.base!r} (95 % interval {low:+.3f} to {high:+.3f} over individuals)"
         if self.worth_using:
             return f"Worth using: {told}."
-        if gain > 0:
+        if self.better:
             return f"No clear gain: {told}. More photographs of more individuals would tell; until then use either."
         return f"Not worth using: {told}. Go on with --model {self.base}."
 

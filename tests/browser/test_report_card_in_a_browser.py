@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,11 @@ def card() -> ReportCard:
 def test_a_report_card_fits(browser: Browser, tmp_path: Path, width: int) -> None:
     nobody: Any = None
     page = browser.new_page(viewport={"width": width, "height": 900})
+    worse = dataclasses.replace(card(), gain=(-0.1, -0.2, 0.0))
+    page.goto(write_report_card(worse, nobody, nobody, tmp_path).as_uri())
+    assert "To use it all the same" in page.locator("h2").all_inner_texts()
     page.goto(write_report_card(card(), nobody, nobody, tmp_path).as_uri())
+    assert "Use it" in page.locator("h2").all_inner_texts()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".tiles dd").all_inner_texts() == ["58 %", "58 %", "58 %", "58 %", "0.58"]
     assert "43 %" in page.locator(".tiles").inner_text()

@@ -121,6 +121,7 @@ def test_the_verdict_follows_from_the_interval(gain: tuple[float, float, float],
     assert card(gain).verdict.startswith(words)
     assert card(gain).worth_using is worth
     assert card(gain).to_dict()["worth_using"] is worth
+    assert card(gain).better is not words.startswith("Not worth")
 
 
 def test_times_in_words() -> None:
