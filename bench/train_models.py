@@ -34,6 +34,7 @@ from engine.catalogue.catalog import Catalog
 from engine.search.matcher import Matcher
 from engine.training.keypoint_training import train_keypoint_metric
 from engine.training.skin_training import train_mark_descriptors
+from features.model_file import load_embedder, save_embedder
 from features.photo import read_photo
 from features.store import default_store
 from features.training.data import box_of, from_above, split_half
@@ -154,9 +155,6 @@ def run(training: Training, store: Path | None = None, workers: int | None = Non
 def _finish(path: Path, file: Path, half: bool) -> None:
     """Put a trained part in its place; the global networks are in single precision until here."""
     if half:
-        # torch
-        from features.model_file import load_embedder, save_embedder
-
         save_embedder(file, *load_embedder(path), half=True)
         return
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
