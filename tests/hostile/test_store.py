@@ -217,9 +217,14 @@ def pair_cache(path: Path) -> PairCache:
     return PairCache(path, "fingerprint", RECORD)
 
 
+def scores(cache: PairCache, *candidates: str) -> list[float | None]:
+    records, known = cache.get("q", candidates)
+    return [float(record["score"]) if here else None for record, here in zip(records, known, strict=True)]
+
+
 def kept(path: Path) -> list[float | None]:
     cache = pair_cache(path)
-    found = [None if record is None else float(record["score"][0]) for record in cache.get("q", ["a", "b"])]
+    found = scores(cache, "a", "b")
     cache.close()
     return found
 
@@ -250,7 +255,7 @@ def test_a_flipped_bit_in_the_pairs_never_changes_a_number(pairs_file: Path) -> 
 def test_a_damaged_file_of_pairs_is_replaced_and_said(pairs_file: Path, junk: bytes, caplog) -> None:
     pairs_file.write_bytes(junk)
     cache = pair_cache(pairs_file)
-    assert cache.get("q", ["a"]) == [None]
+    assert scores(cache, "a") == [None]
     cache.put("q", ["a", "b"], RECORDS)
     cache.close()
     assert kept(pairs_file) == [1.5, 2.5]
@@ -264,7 +269,7 @@ def test_a_locked_file_of_pairs_is_done_without(pairs_file: Path, caplog, monkey
     cache = pair_cache(pairs_file)
     cache.put("q", ["c"], RECORDS[:1])
     cache.put("q", ["d"], RECORDS[:1])
-    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    assert scores(cache, "a") == [1.5]
     assert [record.message.count("is locked") for record in caplog.records] == [1]
     cache.close()
     other.execute("ROLLBACK")
@@ -278,7 +283,7 @@ def test_a_full_disk_is_said_once_and_what_was_kept_stays(pairs_file: Path, capl
     many = np.repeat(RECORDS[:1], 2000)
     for query in ("x", "y"):
         cache.put(query, [str(number) for number in range(2000)], many)
-    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    assert scores(cache, "a") == [1.5]
     assert [record.message.count("disk is full") for record in caplog.records] == [1]
     assert kept(pairs_file) == [1.5, 2.5]
 
@@ -294,9 +299,9 @@ def test_a_read_only_file_of_pairs_is_read(pairs_file: Path, caplog, monkeypatch
 
     monkeypatch.setattr(sqlite3, "connect", lambda *given, **options: connect(*given, **options, factory=ReadOnly))
     cache = pair_cache(pairs_file)
-    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    assert scores(cache, "a") == [1.5]
     cache.put("q", ["c"], RECORDS[:1])
-    assert cache.get("q", ["a"])[0]["score"] == 1.5
+    assert scores(cache, "a") == [1.5]
     cache.close()
     assert [record.message.count("read-only") for record in caplog.records] == [1]
 
@@ -304,6 +309,6 @@ def test_a_read_only_file_of_pairs_is_read(pairs_file: Path, caplog, monkeypatch
 def test_a_folder_in_place_of_the_file_of_pairs_is_done_without(tmp_path: Path, caplog) -> None:
     (tmp_path / "pairs.sqlite").mkdir()
     cache = pair_cache(tmp_path / "pairs.sqlite")
-    assert cache.get("q", ["a"]) == [None]
+    assert scores(cache, "a") == [None]
     cache.put("q", ["a", "b"], RECORDS)
     assert caplog.text.count("goes on without it") == 1
