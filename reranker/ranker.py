@@ -423,8 +423,8 @@ def _read_member(data: Mapping[str, Any]) -> Member:
 
 def _whole_lists(raw: pd.DataFrame) -> Iterator[npt.NDArray[np.int64]]:
     """Give the rows of a table of pairs in parts that hold whole lists, of which no list knows another."""
-    lists = pd.factorize(raw["query_id"])[0] if "query_id" in raw else np.zeros(len(raw), np.int64)
-    ends = np.cumsum(np.bincount(lists[lists >= 0], minlength=1))
-    part = np.where(lists >= 0, (ends[lists] - 1) // _SCORED_AT_ONCE, 0)
+    # What has no name is a list too: whoever scores it says what is wrong.
+    lists = pd.factorize(raw["query_id"], use_na_sentinel=False)[0] if "query_id" in raw else np.zeros(len(raw), int)
+    part = (np.cumsum(np.bincount(lists))[lists] - 1) // _SCORED_AT_ONCE
     for number in np.unique(part):
         yield np.flatnonzero(part == number)

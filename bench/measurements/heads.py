@@ -36,7 +36,8 @@ from engine.search.matcher import Matcher
 from engine.training.model_training import train_model
 from engine.training.plan import ModelTrainSettings
 from features.model_header import read_header
-from features.weights import weight_file
+from features.training.settings import RANDOM
+from features.weights import backbone_and_file, weight_file
 from scarmatch.metrics import bootstrap_by_group, reciprocal_rank
 
 #: Timm's name of the network whose ImageNet weights an installed package holds.
@@ -97,8 +98,9 @@ def measure(context: Context) -> HeadsFigures:
 def _measure(context: Context, work: Path) -> HeadsFigures:
     options, work = context.options, work.absolute()
     catalog, asked = _catalogues(options, work)
-    backbone, _, file = (options.backbone or f"{_LITE}@{lite_of_timm(work)}").partition("@")
-    model = _trained(catalog, work, f"{backbone}@{file}" if file else backbone, context)
+    named = options.backbone or f"{_LITE}@{lite_of_timm(work)}"
+    backbone, file = backbone_and_file(named)
+    model = _trained(catalog, work, named, context)
     found, truth = _named(asked, catalog, model, work, context)
     files = [work / f"answers-{place}.csv" for place in range(len(found))]
     for path, predictions in zip(files, found.values(), strict=True):
@@ -114,7 +116,7 @@ def _measure(context: Context, work: Path) -> HeadsFigures:
     return HeadsFigures(
         options.species,
         backbone,
-        Path(file).name if file else "random weights",
+        file.name if file else RANDOM,
         (options.animals, len(catalog)),
         (len(truth), sum(who == NEW_INDIVIDUAL for who in truth.values())),
         model.classifier is not None,

@@ -23,7 +23,7 @@ SKIN: MatcherName = "skin"
 MUTUAL_NN: MatcherName = "mutual_nn"
 LIGHTGLUE: MatcherName = "lightglue"
 
-#: The cheap matchers, which see every candidate of a list.
+#: The cheap matchers: keypoints of every candidate of a list, and the skin of the best of them.
 FIRST_STAGE: tuple[MatcherName, ...] = (SKIN, MUTUAL_NN)
 #: All of them; LightGlue, thirty times as slow, re-scores the best candidates.
 MATCHERS: tuple[MatcherName, ...] = (*FIRST_STAGE, LIGHTGLUE)

@@ -79,10 +79,9 @@ class PairCache:
         """Keep the records of a query's pairs: within a second, and when the file is closed."""
         if not self._writes:
             return
-        data, size = records.tobytes(), self._record.itemsize
-        for place, candidate in enumerate(candidates):
-            key, record = self._key(query, candidate), data[place * size : (place + 1) * size]
-            self._unwritten.append((key, record + _checksum(key, record)))
+        for candidate, record in zip(candidates, records, strict=True):
+            key, data = self._key(query, candidate), record.tobytes()
+            self._unwritten.append((key, data + _checksum(key, data)))
         if time.monotonic() - self._written >= _WRITE_EVERY:
             self._write()
 

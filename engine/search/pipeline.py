@@ -151,23 +151,18 @@ class Matching:
         """
         visible = self._shows_same_skin(candidates)
         measured = {MUTUAL_NN: self.measure(MUTUAL_NN, candidates, visible)}
-        evidence = np.where(visible, self._evidence(candidates, measured), np.nan)
-        closer = np.zeros(len(candidates), bool)
+        closer, by_keypoints = visible.copy(), pd.DataFrame(_columns(measured))
         for part in candidates.lists(len(self.queries)):
-            count = self.skin or part.stop - part.start
-            closer[part.start + best_rows(np.nan_to_num(evidence[part]), visible[part], count)] = True
+            if 0 < self.skin < visible[part].sum():
+                best = best_rows(self.weights.score(by_keypoints.iloc[part]), visible[part], self.skin)
+                closer[part] = np.isin(np.arange(part.stop - part.start), best)
         measured[SKIN] = self.measure(SKIN, candidates, closer)
-        evidence = np.where(visible, self._evidence(candidates, measured), np.nan)
-        return dataclasses.replace(candidates, measured=measured, evidence=evidence)
-
-    def _evidence(self, candidates: Candidates, measured: dict[MatcherName, npt.NDArray[Any]]) -> FloatArray:
-        """Return the (R,) sums of what the measurements say; what was not measured says nothing."""
         evidence = np.full(len(candidates), np.nan)
         table = pd.DataFrame(_columns(measured))
         for part in candidates.lists(len(self.queries)):
             # A list at a time: the last bits of a matrix product depend on the number of its rows.
             evidence[part] = self.weights.score(table.iloc[part])
-        return evidence
+        return dataclasses.replace(candidates, measured=measured, evidence=np.where(visible, evidence, np.nan))
 
     def rescore(self, candidates: Candidates, count: int) -> Candidates:
         """Add LightGlue's measurements of the best ``count`` candidates of each list, by cosine and first stage."""
