@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.held_out import HELD_OUT, SOURCE, measured_part, settings_for
+from bench.held_out import BOTH_HALVES, HALVES, SOURCES, measured_part, settings_for
 from bench.out_of_fold import OUT_OF_FOLD, SHIPPED, OutOfFold, fit_out_of_fold
 from bench.progress import Progress, Say, say
 from bench.protocols import select
@@ -18,6 +18,7 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.search.matcher import Matcher, MatcherSettings
 from features.store import default_store
+from scarmatch.errors import ScarmatchError
 
 #: Options that say where things lie, and how many hands work: no part of the protocol.
 _ASIDE = {
@@ -72,8 +73,26 @@ class Context:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The photographs of the individuals measured on."""
+        """The photographs of the individuals measured on.
+
+        Raises:
+            ScarmatchError: they are both halves, each of which is a catalogue of its own (:attr:`halves`).
+        """
+        if self.options.individuals == BOTH_HALVES:
+            raise ScarmatchError(f"this asks one half at a time: --individuals {' or '.join(HALVES)}")
         return measured_part(self.whole_catalog, self.options.individuals)
+
+    @cached_property
+    def halves(self) -> tuple[Context, ...]:
+        """What is measured together: this alone, or each half by the parts that the other taught."""
+        if self.options.individuals != BOTH_HALVES:
+            return (self,)
+        halves = []
+        for half in HALVES:
+            one = Context(argparse.Namespace(**{**vars(self.options), "individuals": half}), self.say)
+            one.__dict__["whole_catalog"] = self.whole_catalog
+            halves.append(one)
+        return tuple(halves)
 
     @cached_property
     def store(self) -> Path:
@@ -97,8 +116,12 @@ class Context:
         return self.index.subset(list(select(self.index.catalog)))
 
     def labelled_pairs(self, queries: int) -> pd.DataFrame:
-        """Return the labelled pairs of all tasks (:mod:`bench.questions`)."""
-        raw = gather(tasks_of(self.index.catalog, queries, self.seed), self.index, self.matcher, self.say)
+        """Return the labelled pairs of all tasks (:mod:`bench.questions`), of both halves where both are asked."""
+        parts = []
+        for half in self.halves:
+            tasks = tasks_of(half.index.catalog, queries, self.seed)
+            parts.append(gather(tasks, half.index, half.matcher, self.say))
+        raw = pd.concat(parts, ignore_index=True)
         self.say(f"{len(raw):,} pairs")
         return raw
 
@@ -121,6 +144,9 @@ class Context:
         """End the worker processes."""
         if "matcher" in self.__dict__:
             self.matcher.close()
+        for half in self.__dict__.get("halves", ()):
+            if half is not self:
+                half.close()
 
     def settings_used(self) -> dict[str, Any]:
         """Return the settings that the figures depend on."""
@@ -132,8 +158,8 @@ class Context:
         about: dict[str, Any] = {}
         if "catalog" in self.options:
             name = self.options.catalog.resolve().name
-            held_out = self.options.individuals == HELD_OUT
-            about = {"source": SOURCE if held_out else f"labelled photographs of {name!r}", "catalogue": name}
+            source = SOURCES.get(self.options.individuals, f"labelled photographs of {name!r}")
+            about = {"source": source, "catalogue": name}
         fitted = getattr(self.options, "ranker", OUT_OF_FOLD) == OUT_OF_FOLD
         aside = _ASIDE if fitted else _ASIDE | {"folds", "training_queries"}
         return about | {name: value for name, value in vars(self.options).items() if name not in aside}

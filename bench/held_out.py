@@ -2,13 +2,14 @@
 
 What ships was trained on every individual of the public photographs: measured on them, it would only show how well it
 remembers. Its twins in ``bench/models`` were trained by the same commands on one half of the individuals, and stand in
-for it wherever the other, held-out half is measured on. What ships can be no worse than they are by having seen
-twice as many animals; by how much it is better, no photograph here can tell.
+for it wherever the other half is measured on (``python -m bench.train_models``). Either half has its twins, so that
+every individual can be asked: each half against itself, and their answers together. What ships can be no worse than
+they are by having seen twice as many animals; by how much it is better, no photograph here can tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.catalogue.catalog import Catalog, CatalogError
@@ -20,31 +21,52 @@ from features.keypoints.metric import AUTO, DEFAULTS, NONE
 from features.training.data import split_half
 
 HELD_OUT = "held-out"
+OTHER_HALF = "other-half"
+BOTH_HALVES = "both-halves"
 EVERYBODY = "all"
-INDIVIDUALS = (HELD_OUT, EVERYBODY)
-HELP = "whom to measure on: the half that the weights in use were not trained on (default), or all, with what ships"
+INDIVIDUALS = (HELD_OUT, OTHER_HALF, BOTH_HALVES, EVERYBODY)
+HELP = (
+    "whom to measure on: the held-out half, by parts trained on the other (default), the other half, by parts trained "
+    "on the held-out one, both in turn, or all, with what ships"
+)
+#: Who is measured -> the half of :func:`features.training.data.split_half`; each is a catalogue of its own.
+HALVES = {HELD_OUT: 1, OTHER_HALF: 0}
 
-SOURCE = (
-    "held-out half of the public training photographs of 'Where's Whale-do?' (DrivenData / BOEM / NOAA Fisheries MML / "
+_SOURCE = (
+    "the public training photographs of 'Where's Whale-do?' (DrivenData / BOEM / NOAA Fisheries MML / "
     "Wild Me, 2022); figures from the training set do not compare with the challenge's leaderboard"
 )
+SOURCE = f"held-out half of {_SOURCE}"
+SOURCES = {
+    HELD_OUT: SOURCE,
+    OTHER_HALF: f"the other half of {_SOURCE}",
+    BOTH_HALVES: f"both halves, each by parts that the other taught, of {_SOURCE}",
+}
 
 MODELS = Path(__file__).parent / "models"
-#: A shipped model that saw every individual -> its twin, trained on one half of them.
-TWINS = {
-    "beluga-skin": "beluga-skin-half",
-    "beluga-keypoints": "beluga-keypoints-half",
+#: Who is measured -> a shipped model that saw them -> its twin, trained on the other half.
+TWINS: Mapping[str, Mapping[str, str]] = {
+    HELD_OUT: {
+        "beluga-skin": "beluga-skin-half",
+        "beluga-keypoints": "beluga-keypoints-half",
+    },
+    OTHER_HALF: {
+        "beluga-lite0": "beluga-lite0-other-half",
+        "beluga-skin": "beluga-skin-other-half",
+        "beluga-marks": "beluga-marks-other-half",
+        "beluga-keypoints": "beluga-keypoints-other-half",
+    },
 }
 
 
 def individuals_of(catalog: Catalog, which: str) -> list[str]:
-    """Return the individuals measured on, sorted: the "held-out" half, or "all"."""
+    """Return the individuals measured on, sorted: one of :data:`INDIVIDUALS`."""
     names = sorted(str(name) for name in catalog.table["individual_id"].dropna().unique())
-    return [name for name in names if which == EVERYBODY or split_half(name) == 1]
+    return [name for name in names if HALVES.get(which) in (None, split_half(name))]
 
 
 def measured_part(catalog: Catalog, which: str) -> Catalog:
-    """Return the photographs of the individuals measured on: the "held-out" half, or "all".
+    """Return the photographs of the individuals measured on: one of :data:`INDIVIDUALS`.
 
     Raises:
         CatalogError: nobody is left.
@@ -57,42 +79,43 @@ def measured_part(catalog: Catalog, which: str) -> Catalog:
 
 
 def settings_for(which: str, overrides: Sequence[str] = ()) -> MatcherSettings:
-    """Return the engine's settings for a measurement: shipped networks stand for their twins on held-out individuals.
+    """Return the engine's settings for a measurement: twins stand for the shipped models that saw the individuals.
 
     Times of day are not looked at: whoever is asked in the challenge is given days alone, and a figure that leans on
     the clocks of one expedition says little of another (``--set shortlist.trust_times=true`` measures with them).
 
     Args:
-        which: "held-out" or "all".
+        which: one of :data:`INDIVIDUALS`; for both halves together, what ships.
         overrides: texts of ``--set STAGE.OPTION=VALUE``.
 
     Raises:
         SettingsError: an override names no option or value.
     """
     settings = with_overrides(MatcherSettings(shortlist=ShortlistSettings(trust_times=False)), overrides)
-    if which != HELD_OUT:
+    if which not in HALVES:
         return settings
     describe, mutual_nn = settings.describe, settings.mutual_nn
-    descriptor = describe.descriptor.replace(model=unseeing(describe.descriptor.model))
-    skin = describe.skin.replace(model=unseeing(describe.skin.model))
+    descriptor = describe.descriptor.replace(model=unseeing(describe.descriptor.model, which))
+    skin = describe.skin.replace(model=unseeing(describe.skin.model, which))
     if mutual_nn.metric == AUTO:
         shipped = DEFAULTS.get(describe.keypoints.kind, NONE)
-        mutual_nn = mutual_nn.replace(metric=unseeing(shipped))
+        mutual_nn = mutual_nn.replace(metric=unseeing(shipped, which))
     return settings.replace(describe=describe.replace(descriptor=descriptor, skin=skin), mutual_nn=mutual_nn)
 
 
-def unseeing(models: str) -> str:
-    """Return a comma-separated list of networks with those that saw every individual replaced by their twins."""
+def unseeing(models: str, which: str = HELD_OUT) -> str:
+    """Return a comma-separated list of models with those that saw the individuals measured on replaced by twins."""
+    twins = TWINS.get(which, {})
     parts = [part.strip() for part in models.split(",")]
     names = [name for part in parts for name in ALIASES.get(part, (part,))]
-    if not TWINS.keys() & set(names):
+    if not twins.keys() & set(names):
         return models
-    return ",".join(_twin_file(TWINS[name]) if name in TWINS else name for name in names)
+    return ",".join(_twin_file(twins[name]) if name in twins else name for name in names)
 
 
 def shipped_name(models: str) -> str:
-    """Return what ships instead of these networks: the inverse of :func:`unseeing`, with aliases where they fit."""
-    twins = {_twin_file(twin): name for name, twin in TWINS.items()}
+    """Return what ships instead of these models: the inverse of :func:`unseeing`, with aliases where they fit."""
+    twins = {_twin_file(twin): name for half in TWINS.values() for name, twin in half.items()}
     names = tuple(twins.get(name, name) for name in models.split(","))
     return next((alias for alias, parts in ALIASES.items() if parts == names), ",".join(names))
 

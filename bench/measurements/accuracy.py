@@ -1,7 +1,7 @@
 """What the whole engine is worth on labelled photographs, beside its own parts, on individuals that no part ever saw.
 
-Individuals are those of the held-out half, described by weights that never saw them (bench/held_out.py;
-``--individuals all`` for a catalogue that no weights were trained on). They are both queries and database. The ranker
+Individuals are described by weights that never saw them: those of the held-out half, or of both halves in turn
+(``--individuals both-halves``; bench/held_out.py). ``--individuals all`` is for a catalogue that no weights were trained on. They are both queries and database. The ranker
 that scores an individual was fitted without it. Each task comes under two rules: all matches count, or the query's own
 encounter is left out of the database. ``--save-ranker FILE`` keeps the ranker fitted on all queries, which ships.
 """
@@ -23,7 +23,7 @@ from bench.lists import judge_lists
 from bench.local_scores import plain_score
 from bench.measurement import Measurement
 from bench.protocols import BOTH, Protocol, evaluate_vectors
-from bench.questions import gather, tasks_of
+from bench.questions import tasks_of
 from bench.results import Result
 from engine.training.ranker_training import train_on_pairs
 from reranker.training import TrainedRanker
@@ -104,9 +104,7 @@ class AccuracyFigures(Figures):
 
 def measure(context: Context) -> AccuracyFigures:
     """Gather the pairs of all tasks, fit the ranker out of fold, and judge every method."""
-    index = context.index
-    tasks = tasks_of(index.catalog, context.queries, context.seed)
-    raw = gather(tasks, index, context.matcher, context.say)
+    raw = context.labelled_pairs(context.queries)
     pairs = raw.drop_duplicates(["query_id", "candidate_id"])
     context.say(f"{len(pairs):,} pairs; fitting the ranker")
     trained = train_on_pairs(raw, context.matcher, TrainingSettings(folds=context.options.folds, seed=context.seed))
@@ -115,12 +113,12 @@ def measure(context: Context) -> AccuracyFigures:
     local = pairs[["query_id", "candidate_id"]].assign(plain_score=plain_score(pairs))
     report = trained.report
     return AccuracyFigures(
-        photographs=len(index),
-        individuals=int(index.catalog.table["individual_id"].nunique()),
+        photographs=sum(len(half.index) for half in context.halves),
+        individuals=sum(int(half.index.catalog.table["individual_id"].nunique()) for half in context.halves),
         pairs=len(pairs),
         ranker=Chosen(report["kind"], report["reason"], report["calibration_error"], report["training_queries"]),
         methods=tuple(m for rule in BOTH if rule in trained.scores for m in judge(trained.scores[rule], rule, local)),
-        recall=tuple(recall_of(task, rule, context) for task in tasks for rule in BOTH),
+        recall=_recalls(context),
     )
 
 
@@ -156,6 +154,26 @@ def judge(scores: pd.DataFrame, rule: str, local: pd.DataFrame) -> list[MethodFi
                 )
             )
     return found
+
+
+def _recalls(context: Context) -> tuple[Recall, ...]:
+    """Return the recall of the shortlists by cosine, for every task and rule; of two halves, over all their queries."""
+    found: dict[tuple[str, str], list[Recall]] = {}
+    for half in context.halves:
+        for task in tasks_of(half.index.catalog, context.queries, context.seed):
+            for rule in BOTH:
+                found.setdefault((task.name, rule), []).append(recall_of(task, rule, half))
+    return tuple(_together(parts) for parts in found.values())
+
+
+def _together(parts: Sequence[Recall]) -> Recall:
+    """Return the recall over the queries of all parts."""
+    asked = [part for part in parts if part.queries]
+    queries = sum(part.queries for part in asked)
+    if not asked:
+        return parts[0]
+    recall = {size: sum(part.queries * part.recall[size] for part in asked) / queries for size in asked[0].recall}
+    return replace(parts[0], queries=queries, recall=recall)
 
 
 def recall_of(task: Protocol, rule: str, context: Context) -> Recall:

@@ -19,7 +19,7 @@ import pandas as pd
 from bench import markdown
 from bench.context import Context
 from bench.figures import Figures
-from bench.held_out import HELD_OUT, unseeing
+from bench.held_out import unseeing
 from bench.measurement import Measurement
 from bench.protocols import (
     Evaluation,
@@ -76,11 +76,11 @@ class DescriptorFigures(Figures):
 
 def measure(context: Context) -> DescriptorFigures:
     """Describe the photographs by every model and score every protocol."""
-    held_out, found = context.options.individuals == HELD_OUT, []
+    found = []
     plain = context.settings.describe.descriptor
     for name in context.options.model or ["beluga"]:
         context.say(f"{name}: {len(context.catalog):,} photographs")
-        settings = plain.replace(model=unseeing(name) if held_out else name)
+        settings = plain.replace(model=unseeing(name, context.options.individuals))
         found.append(measure_model(name, settings, context.catalog))
     return DescriptorFigures(tuple(found))
 
