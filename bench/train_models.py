@@ -56,7 +56,7 @@ RECIPES: Mapping[str, KeypointTrainSettings | SkinTrainSettings | TrainSettings]
     "marks": SkinTrainSettings(held_out="none"),
     "skin": TrainSettings.recipe("skin").replace(held_out="none"),
     "colour": TrainSettings.recipe("colour").replace(
-        held_out="none", epochs=12, minimum_photographs=3, frozen_blocks=3
+        held_out="none", epochs=12, minimum_photographs=3, frozen_blocks=3, mirror_classes=False
     ),
 }
 #: Minutes on one core of a current server processor for a thousand photographs that teach.

@@ -1,8 +1,9 @@
 """What the whole engine is worth on labelled photographs, beside its own parts, on individuals that no part ever saw.
 
 Individuals are described by weights that never saw them: those of the held-out half, or of both halves in turn
-(``--individuals both-halves``; bench/held_out.py). ``--individuals all`` is for a catalogue that no weights were trained on. They are both queries and database. The ranker
-that scores an individual was fitted without it. Each task comes under two rules: all matches count, or the query's own
+(``--individuals both-halves``; bench/held_out.py). ``--individuals all`` is for a catalogue that no weights were
+trained on. They are both queries and database. The ranker that scores an individual was fitted without it. Each task
+comes under two rules: all matches count, or the query's own
 encounter is left out of the database. ``--save-ranker FILE`` keeps the ranker fitted on all queries, which ships.
 """
 
