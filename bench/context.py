@@ -12,7 +12,7 @@ import pandas as pd
 from bench.held_out import BOTH_HALVES, HALVES, SOURCES, measured_part, settings_for
 from bench.out_of_fold import OUT_OF_FOLD, SHIPPED, OutOfFold, fit_out_of_fold
 from bench.progress import Progress, Say, say
-from bench.protocols import select
+from bench.protocols import Protocol, select
 from bench.questions import gather, tasks_of
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
@@ -90,7 +90,7 @@ class Context:
         halves = []
         for half in HALVES:
             one = Context(argparse.Namespace(**{**vars(self.options), "individuals": half}), self.say)
-            one.__dict__["whole_catalog"] = self.whole_catalog
+            one.whole_catalog = self.whole_catalog
             halves.append(one)
         return tuple(halves)
 
@@ -115,12 +115,23 @@ class Context:
         """Those of them that were taken from above."""
         return self.index.subset(list(select(self.index.catalog)))
 
+    @property
+    def photographs(self) -> int:
+        """Number of photographs measured on."""
+        return sum(len(half.index) for half in self.halves)
+
+    @property
+    def individuals(self) -> int:
+        """Number of individuals measured on."""
+        return sum(half.index.catalog.table["individual_id"].nunique() for half in self.halves)
+
+    def tasks(self, queries: int) -> list[Protocol]:
+        """Return the tasks of the photographs measured on (:func:`bench.questions.tasks_of`)."""
+        return tasks_of(self.index.catalog, queries, self.seed)
+
     def labelled_pairs(self, queries: int) -> pd.DataFrame:
         """Return the labelled pairs of all tasks (:mod:`bench.questions`), of both halves where both are asked."""
-        parts = []
-        for half in self.halves:
-            tasks = tasks_of(half.index.catalog, queries, self.seed)
-            parts.append(gather(tasks, half.index, half.matcher, self.say))
+        parts = [gather(half.tasks(queries), half.index, half.matcher, self.say) for half in self.halves]
         raw = pd.concat(parts, ignore_index=True)
         self.say(f"{len(raw):,} pairs")
         return raw

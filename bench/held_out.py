@@ -1,10 +1,10 @@
 """Whom measurements are made on, and the weights that never saw them.
 
-What ships was trained on every individual of the public photographs: measured on them, it would only show how well it
-remembers. Its twins in ``bench/models`` were trained by the same commands on one half of the individuals, and stand in
-for it wherever the other half is measured on (``python -m bench.train_models``). Either half has its twins, so that
-every individual can be asked: each half against itself, and their answers together. What ships can be no worse than
-they are by having seen twice as many animals; by how much it is better, no photograph here can tell.
+What ships was trained on every individual of the public photographs, or on one half of them: measured on those, it
+would only show how well it remembers. Its twins in ``bench/models`` were trained on one half (``python -m
+bench.train_models``), and stand in for it wherever the other is measured on. Either half has its twins, so that every
+individual can be asked: each half against itself, and their answers together. By how much what saw twice as many
+animals is better than its twins, no photograph here can tell.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ _SOURCE = (
     "the public training photographs of 'Where's Whale-do?' (DrivenData / BOEM / NOAA Fisheries MML / "
     "Wild Me, 2022); figures from the training set do not compare with the challenge's leaderboard"
 )
-SOURCE = f"held-out half of {_SOURCE}"
 SOURCES = {
-    HELD_OUT: SOURCE,
+    HELD_OUT: f"held-out half of {_SOURCE}",
     OTHER_HALF: f"the other half of {_SOURCE}",
     BOTH_HALVES: f"both halves, each by parts that the other taught, of {_SOURCE}",
 }
@@ -103,7 +102,7 @@ def settings_for(which: str, overrides: Sequence[str] = ()) -> MatcherSettings:
     return settings.replace(describe=describe.replace(descriptor=descriptor, skin=skin), mutual_nn=mutual_nn)
 
 
-def unseeing(models: str, which: str = HELD_OUT) -> str:
+def unseeing(models: str, which: str) -> str:
     """Return a comma-separated list of models with those that saw the individuals measured on replaced by twins."""
     twins = TWINS.get(which, {})
     parts = [part.strip() for part in models.split(",")]

@@ -29,6 +29,7 @@ from typing import Any
 import cv2
 import pandas as pd
 
+from bench.held_out import EVERYBODY, HELD_OUT, OTHER_HALF, individuals_of
 from bench.progress import say
 from engine.catalogue.catalog import Catalog
 from engine.search.matcher import Matcher
@@ -37,7 +38,7 @@ from engine.training.skin_training import train_mark_descriptors
 from features.model_file import load_embedder, save_embedder
 from features.photo import read_photo
 from features.store import default_store
-from features.training.data import box_of, from_above, split_half
+from features.training.data import box_of, from_above
 from features.training.keypoint_metric import KeypointTrainSettings
 from features.training.loop import train_descriptor
 from features.training.settings import TrainSettings
@@ -46,8 +47,8 @@ from scarmatch.errors import ScarmatchError
 from scarmatch.settings import SettingsError
 
 ALL = "all"
-#: Whom a part is trained on -> the half of the individuals, None for everybody.
-WHO: Mapping[str, int | None] = {"half": 0, "other-half": 1, ALL: None}
+#: Whom a part is trained on -> what they are called where they are measured on: there, others' parts stand in.
+WHO = {"half": OTHER_HALF, "other-half": HELD_OUT, ALL: EVERYBODY}
 #: Part -> the name under which it ships.
 NAMES = {"keypoints": "beluga-keypoints", "marks": "beluga-marks", "skin": "beluga-skin", "colour": "beluga-lite0"}
 #: Part -> what its photographs teach by, unless ``--set`` says otherwise; everybody in the catalogue teaches.
@@ -122,9 +123,9 @@ def trainings(
         if part not in settings or not option or not value:
             raise SettingsError(f"{text!r}: --set takes PART.OPTION=VALUE, PART one of {', '.join(NAMES)}")
         settings[part] = settings[part].with_option(option, value)
-    table, planned = catalog.table[catalog.table["individual_id"].notna()], []
+    table, planned = catalog.table, []
     for one in who or WHO:
-        chosen = table[[WHO[one] in (None, split_half(str(name))) for name in table["individual_id"]]]
+        chosen = table[table["individual_id"].isin(individuals_of(catalog, WHO[one]))]
         if chosen.empty:
             raise ScarmatchError(f"{catalog.root}: no labelled photograph of {one}")
         teaching = catalog.subset(chosen["image_id"].tolist())

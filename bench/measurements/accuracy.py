@@ -3,8 +3,8 @@
 Individuals are described by weights that never saw them: those of the held-out half, or of both halves in turn
 (``--individuals both-halves``; bench/held_out.py). ``--individuals all`` is for a catalogue that no weights were
 trained on. They are both queries and database. The ranker that scores an individual was fitted without it. Each task
-comes under two rules: all matches count, or the query's own
-encounter is left out of the database. ``--save-ranker FILE`` keeps the ranker fitted on all queries, which ships.
+comes under two rules: all matches count, or the query's own encounter is left out of the database. ``--save-ranker
+FILE`` keeps the ranker fitted on all queries, which ships.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ import pandas as pd
 from bench import markdown
 from bench.context import Context
 from bench.figures import Figures
-from bench.held_out import SOURCE, shipped_name
+from bench.held_out import HELD_OUT, SOURCES, shipped_name
 from bench.lists import judge_lists
 from bench.local_scores import plain_score
 from bench.measurement import Measurement
 from bench.protocols import BOTH, Protocol, evaluate_vectors
-from bench.questions import tasks_of
 from bench.results import Result
 from engine.training.ranker_training import train_on_pairs
 from reranker.training import TrainedRanker
@@ -114,8 +113,8 @@ def measure(context: Context) -> AccuracyFigures:
     local = pairs[["query_id", "candidate_id"]].assign(plain_score=plain_score(pairs))
     report = trained.report
     return AccuracyFigures(
-        photographs=sum(len(half.index) for half in context.halves),
-        individuals=sum(int(half.index.catalog.table["individual_id"].nunique()) for half in context.halves),
+        photographs=context.photographs,
+        individuals=context.individuals,
         pairs=len(pairs),
         ranker=Chosen(report["kind"], report["reason"], report["calibration_error"], report["training_queries"]),
         methods=tuple(m for rule in BOTH if rule in trained.scores for m in judge(trained.scores[rule], rule, local)),
@@ -161,7 +160,7 @@ def _recalls(context: Context) -> tuple[Recall, ...]:
     """Return the recall of the shortlists by cosine, for every task and rule; of two halves, over all their queries."""
     found: dict[tuple[str, str], list[Recall]] = {}
     for half in context.halves:
-        for task in tasks_of(half.index.catalog, context.queries, context.seed):
+        for task in half.tasks(context.queries):
             for rule in BOTH:
                 found.setdefault((task.name, rule), []).append(recall_of(task, rule, half))
     return tuple(_together(parts) for parts in found.values())
@@ -226,7 +225,7 @@ def _table(result: Result[AccuracyFigures], wanted: set[str] | None) -> str:
     heads += ["ranker's gain", "top-1", "recall at 20 / 50 / 100"]
     words = [
         f"mAP@20, 95 % intervals over whales; {figures.photographs:,} photographs of {figures.individuals} whales "
-        f"({result.protocol.get('source', SOURCE)}).",
+        f"({result.protocol.get('source', SOURCES[HELD_OUT])}).",
         f"{figures.pairs:,} pairs. Expected calibration error of the probabilities shown: {_errors(figures)}.",
         f"Ranker chosen out of fold: {figures.ranker.kind}.",
     ]

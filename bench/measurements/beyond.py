@@ -144,8 +144,7 @@ def measure(context: Context) -> BeyondFigures:
             found[name] = protocol(context)
         except LeftOut as reason:
             found[name], left_out[name] = None, str(reason)
-    individuals = int(context.index.catalog.table["individual_id"].nunique())
-    return BeyondFigures(len(context.index), individuals, **found, left_out=left_out)  # type: ignore[arg-type]
+    return BeyondFigures(context.photographs, context.individuals, **found, left_out=left_out)  # type: ignore[arg-type]
 
 
 def time_forward(context: Context) -> TimeForward:

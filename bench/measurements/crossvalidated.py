@@ -116,8 +116,8 @@ def measure(context: Context) -> CrossvalidatedFigures:
     kind = str(trained.report["kind"])
     methods = {"cosine": "cosine", "local matching alone": LOCAL, "calibrated mean": "calibrated_mean", "ranker": kind}
     return CrossvalidatedFigures(
-        photographs=len(context.index),
-        individuals=int(context.index.catalog.table["individual_id"].nunique()),
+        photographs=context.photographs,
+        individuals=context.individuals,
         folds=int(trained.report["folds"]),
         kind=kind,
         pairs=len(pairs),

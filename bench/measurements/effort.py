@@ -25,7 +25,6 @@ from bench.context import Context
 from bench.figures import Figures
 from bench.measurement import Measurement
 from bench.protocols import BOTH, RULES, Protocol, Rule, evaluate_answers, filter_of
-from bench.questions import tasks_of
 from bench.results import Result
 from engine.catalogue.index import CatalogIndex
 from engine.commands.options import EFFORTS
@@ -77,7 +76,7 @@ class EffortFigures(Figures):
 
 def measure(context: Context) -> EffortFigures:
     """Ask the same questions with lists of every effort's length."""
-    task = tasks_of(context.index.catalog, context.queries, context.seed)[0]
+    task = context.tasks(context.queries)[0]
     queries, database = (context.index.subset(list(ids)) for ids in (task.queries, task.database))
     tables: dict[tuple[str, Rule], pd.DataFrame] = {}
     lengths: dict[str, float] = {}

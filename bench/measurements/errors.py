@@ -29,7 +29,6 @@ from bench.measurement import Measurement
 from bench.pages import draw_page, outside_repository
 from bench.photographs import Photographs, Third, thirds_by
 from bench.protocols import Protocol, Rule, allowed, evaluate_answers
-from bench.questions import tasks_of
 from bench.results import Result
 from engine.catalogue.catalog import CatalogError
 from engine.catalogue.index import CatalogIndex
@@ -156,7 +155,7 @@ class Asked:
 def measure(context: Context) -> ErrorFigures:
     """Ask, measure, and draw if there is a folder for it."""
     index = context.index
-    tasks = {task.name: task for task in tasks_of(index.catalog, context.queries, context.seed)}
+    tasks = {task.name: task for task in context.tasks(context.queries)}
     done = []
     for name in TASKS:
         if name in tasks:
@@ -176,8 +175,8 @@ def measure(context: Context) -> ErrorFigures:
         )
         context.say(f"page: {page}")
     return ErrorFigures(
-        photographs=len(index),
-        individuals=int(index.catalog.table["individual_id"].nunique()),
+        photographs=context.photographs,
+        individuals=context.individuals,
         questions=tuple(asked.summary() for asked in done),
         causes=tuple(by_cause(table)),
         failures=int(failed.sum()),

@@ -112,6 +112,22 @@ def test_every_twin_is_there_and_knows_one_half(half: str) -> None:
     assert set(ALIASES["beluga"]) & TWINS[half].keys()
 
 
+def test_twins_of_what_saw_everybody_say_that_half_was_held_out() -> None:
+    shipped = shipped_models() | shipped_skin_models() | shipped_metrics()
+    for name, twin in TWINS[HELD_OUT].items():
+        for path, held_out in ((MODELS / f"{twin}.safetensors", "half"), (shipped[name], "none")):
+            header = read_header(path)
+            assert header.get("settings", header["training"].get("settings"))["held_out"] == held_out
+
+
+def test_figures_of_both_halves_count_both(context_of: Callable[..., Context], catalog: Catalog) -> None:
+    context = context_of("crossvalidated", "--individuals=both-halves")
+    counts = context.photographs, context.individuals
+    context.close()
+    labelled = catalog.table["individual_id"].dropna()
+    assert counts == (len(labelled), labelled.nunique())
+
+
 def _about(path: Path) -> dict[str, Any]:
     about: dict[str, Any] = read_header(path)["training"]
     return about
