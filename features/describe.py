@@ -27,17 +27,36 @@ from features.skin.descriptors import KIND as SKIN
 from features.skin.descriptors import SkinExtractor, SkinSettings
 from features.store import FeatureStore, LostEntryError
 from features.store.feature_store import digests_of
-from scarmatch.settings import Settings
+from scarmatch.settings import Settings, SettingsError
+
+#: What stands between a photograph's key and the angle at which it is described.
+_ROTATED = ":rotated by "
+#: Beyond this, neighbouring rotations are 10 degrees apart: less than descriptors notice.
+MOST_ROTATIONS = 36
 
 
 @dataclass(frozen=True)
 class DescribeSettings(Settings):
-    """Options of everything that happens to one photograph: global descriptor, skin descriptors, keypoints, regions."""
+    """Options of everything that happens to one photograph.
+
+    Attributes:
+        descriptor: the global descriptor.
+        skin: dense skin descriptors.
+        keypoints: keypoints and their descriptors.
+        regions: body and marks.
+        rotations: keypoints and skin are described in so many rotations, evenly around the circle, and a query is
+            compared in all of them: for animals that lie in the picture at any angle. Time and store grow with it.
+    """
 
     descriptor: GlobalSettings = field(default_factory=GlobalSettings)
     skin: SkinSettings = field(default_factory=SkinSettings)
     keypoints: KeypointSettings = field(default_factory=KeypointSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
+    rotations: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rotations <= MOST_ROTATIONS:
+            raise SettingsError(f"rotations={self.rotations} must be from 1 to {MOST_ROTATIONS}")
 
 
 class Describer:
@@ -182,11 +201,25 @@ class Describer:
     def _summary_key(self, key: str) -> str:
         return f"summary:{key}:{self.local_fingerprint()}"
 
+    def rotated_keys(self, key: str) -> tuple[str, ...]:
+        """Return the keys under which a photograph's local features lie: its own, and one for every further rotation.
+
+        One of those alone is returned as it is.
+        """
+        if self.settings.rotations == 1 or _ROTATED in key:
+            return (key,)
+        return (key, *(f"{key}{_ROTATED}{degrees:g}" for degrees in self._further_rotations))
+
+    @cached_property
+    def _further_rotations(self) -> tuple[float, ...]:
+        """Degrees, counter-clockwise."""
+        return tuple(360.0 * turn / self.settings.rotations for turn in range(1, self.settings.rotations))
+
     def store_keys(self, key: str) -> list[str]:
         """Return the keys of everything that the store keeps of a photograph, by these settings."""
-        return [
-            name(key) for name in (self._global_key, self._summary_key, self._local_key, self._skin_key, self._body_key)
-        ]
+        local = (self._local_key, self._skin_key, self._body_key)
+        names = [name(rotated) for rotated in self.rotated_keys(key) for name in local]
+        return [self._global_key(key), self._summary_key(key), *names]
 
     def lookup(self, ref: PhotoRef) -> Description | None:
         """Return what the store knows of a photograph without decoding it; None where anything is missing.
@@ -205,7 +238,7 @@ class Describer:
         summary = self.store.get(self._summary_key(key))
         if vector is None or summary is None:
             return None
-        if not all(self.store.has(name(key)) for name in (self._local_key, self._skin_key, self._body_key)):
+        if not all(map(self.store.has, self.store_keys(key)[2:])):
             return None
         return _description(ref, key, vector["vector"], summary["summary"])
 
@@ -269,7 +302,19 @@ class Describer:
             self._keep_body(item)
             self._keep_skin(item)
             answers[item.position] = _description(item.ref, item.key, vector, self._local_summary(item))
+            self._keep_rotations(item)
         return [answers[position] for position in range(len(refs))]
+
+    def _keep_rotations(self, item: _Work) -> None:
+        """Describe body, skin and keypoints of a photograph in its further rotations, and keep what the store lacks."""
+        if self.store is None:
+            return
+        _, *keys = self.rotated_keys(item.key)
+        for key, degrees in zip(keys, self._further_rotations, strict=True):
+            turned = _Work(self, item.position, item.ref, key, item.photo, item.frame.rotated(degrees))
+            self._keep_body(turned)
+            self._keep_skin(turned)
+            self._local_summary(turned)
 
     def _vectors(self, work: Sequence[_Work]) -> list[FloatArray]:
         known = [self.store.get(self._global_key(item.key)) if self.store is not None else None for item in work]

@@ -18,19 +18,29 @@ def pack_local(features: LocalFeatures) -> dict[str, npt.NDArray[Any]]:
         "descriptors": features.descriptors,
         "marks": features.marks,
         "body": features.body,
-        "frame": np.array([*features.frame.size, features.frame.quarter_turns], np.int64),
+        "frame": _packed(features.frame),
     }
 
 
 def unpack_local(arrays: dict[str, npt.NDArray[Any]], kind: str) -> LocalFeatures:
     """Return the local features that :func:`pack_local` packed."""
-    width, height, turns = (int(value) for value in arrays["frame"])
     return LocalFeatures(
         xy=arrays["xy"],
         scores=arrays["scores"],
         descriptors=arrays["descriptors"],
         marks=arrays["marks"],
         body=arrays["body"],
-        frame=Frame((width, height), turns),
+        frame=_unpacked(arrays["frame"]),
         kind=kind,
     )
+
+
+def _packed(frame: Frame) -> npt.NDArray[Any]:
+    """Return a frame's size and quarter turns, and its angle where it is at one."""
+    whole = (*frame.size, frame.quarter_turns)
+    return np.array([*whole, frame.degrees], np.float64) if frame.degrees else np.array(whole, np.int64)
+
+
+def _unpacked(values: npt.NDArray[Any]) -> Frame:
+    width, height, turns, *degrees = values.tolist()
+    return Frame((int(width), int(height)), int(turns), *degrees)

@@ -47,26 +47,66 @@ class Photo:
 
 @dataclass(frozen=True)
 class Frame:
-    """The quarter turn between the original photograph and the canonical, head-up frame.
+    """The turn between the original photograph and the canonical, head-up frame.
 
     Attributes:
         size: (width, height) of the original photograph in pixels.
         quarter_turns: number of counter-clockwise quarter turns (0..3, as in :func:`numpy.rot90`) that bring the
             original into the canonical frame.
+        degrees: by how much it is turned counter-clockwise beyond them, from 0 to below 90. The canonical frame then
+            holds the ellipse that fills the photograph: tight crops show animals, and their corners water. A frame for
+            the corners too would show the animal smaller than in photographs that were not turned.
     """
 
     size: tuple[int, int]
     quarter_turns: int = 0
+    degrees: float = 0.0
 
     @property
     def canonical_size(self) -> tuple[int, int]:
         """(width, height) of the canonical frame in pixels."""
+        width, height = self._quarter_turned
+        if not self.degrees:
+            return (width, height)
+        cosine, sine = self._direction
+        return (
+            max(1, round(np.hypot(width * cosine, height * sine))),
+            max(1, round(np.hypot(width * sine, height * cosine))),
+        )
+
+    @property
+    def _quarter_turned(self) -> tuple[int, int]:
         width, height = self.size
         return (height, width) if self.quarter_turns % 2 else (width, height)
 
+    @property
+    def _direction(self) -> tuple[float, float]:
+        """Cosine and sine of the angle beyond the quarter turns, neither below 0."""
+        angle = np.radians(self.degrees)
+        return float(np.cos(angle)), float(np.sin(angle))
+
+    @property
+    def _rotation(self) -> npt.NDArray[np.float64]:
+        """(2, 3), maps quarter-turned pixels to canonical ones: about the middle, counter-clockwise, y downwards."""
+        cosine, sine = self._direction
+        turn = np.array([[cosine, sine], [-sine, cosine]])
+        middle, new = ((np.array(size) - 1) / 2 for size in (self._quarter_turned, self.canonical_size))
+        return np.column_stack([turn, new - turn @ middle])
+
+    def rotated(self, degrees: float) -> Frame:
+        """Return the frame that is turned further, counter-clockwise."""
+        quarters, rest = divmod(self.degrees + degrees, 90.0)
+        return Frame(self.size, (self.quarter_turns + int(quarters)) % 4, float(rest))
+
     def to_canonical(self, xy: npt.ArrayLike) -> FloatArray:
         """Map (N, 2) original pixels to canonical pixels (same scale, turned)."""
-        points = np.asarray(xy, dtype=np.float32).reshape(-1, 2)
+        points = self._quarter_turn(np.asarray(xy, dtype=np.float32).reshape(-1, 2))
+        if not self.degrees:
+            return points
+        rotation = self._rotation
+        return (points @ rotation[:, :2].T + rotation[:, 2]).astype(np.float32)
+
+    def _quarter_turn(self, points: FloatArray) -> FloatArray:
         width, height = self.size
         x, y = points[:, 0], points[:, 1]
         match self.quarter_turns % 4:
@@ -82,12 +122,37 @@ class Frame:
 
     def to_original(self, xy: npt.ArrayLike) -> FloatArray:
         """Map (N, 2) canonical pixels back to original pixels; the inverse of :meth:`to_canonical`."""
-        back = Frame(self.canonical_size, -self.quarter_turns % 4)
-        return back.to_canonical(xy)
+        points = np.asarray(xy, dtype=np.float32).reshape(-1, 2)
+        if self.degrees:
+            rotation = self._rotation
+            points = ((points - rotation[:, 2]) @ rotation[:, :2]).astype(np.float32)
+        return Frame(self._quarter_turned, -self.quarter_turns % 4).to_canonical(points)
 
     def turn(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Turn an (H, W, ...) array of the original into the canonical frame (a view, not a copy)."""
-        return np.rot90(image, self.quarter_turns)
+        """Turn an (H, W, ...) array of the original into the canonical frame.
+
+        Quarter turns are a view, not a copy. At any other angle values are interpolated (those of a mask are not), and
+        what lies outside the original is 0.
+        """
+        turned = np.rot90(image, self.quarter_turns)
+        return turned if not self.degrees else _warped(turned, self._rotation, self.canonical_size)
+
+    def turn_back(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Turn an (H, W, ...) array of the canonical frame into the original; the inverse of :meth:`turn`."""
+        if self.degrees:
+            turn, shift = np.split(self._rotation, [2], axis=1)
+            image = _warped(image, np.column_stack([turn.T, -turn.T @ shift]), self._quarter_turned)
+        return np.rot90(image, -self.quarter_turns)
+
+
+def _warped(image: npt.NDArray[Any], matrix: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Move an (H, W, ...) array by a (2, 3) map of pixels into one of a (width, height)."""
+    import cv2
+
+    mask = image.dtype == np.bool_
+    values = np.ascontiguousarray(image).view(np.uint8) if mask else np.ascontiguousarray(image)
+    moved = cv2.warpAffine(values, matrix, size, flags=cv2.INTER_NEAREST if mask else cv2.INTER_LINEAR)
+    return moved.view(np.bool_) if mask else moved
 
 
 @dataclass(frozen=True, eq=False)

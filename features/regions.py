@@ -11,7 +11,7 @@ is done on reduced copies of fixed size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,10 @@ def find_regions(photo: Photo, frame: Frame, settings: RegionSettings | None = N
     width, height = photo.size
     canonical_width, canonical_height = frame.canonical_size
     # The spindle stands upright: a frame that is still wide (viewpoint unknown) gets one more turn for the work.
-    turns = frame.quarter_turns + (1 if canonical_width > canonical_height else 0)
+    upright = 1 if canonical_width > canonical_height else 0
     rgb, valid = _reduced(photo.rgb, photo.valid, _MARK_SIDE)
-    rgb, valid = np.ascontiguousarray(np.rot90(rgb, turns)), np.ascontiguousarray(np.rot90(valid, turns))
+    small = replace(frame, size=(valid.shape[1], valid.shape[0]))
+    rgb, valid = (np.ascontiguousarray(np.rot90(small.turn(array), upright)) for array in (rgb, valid))
     small_body = _find_body(rgb, valid)
     if not small_body.any():
         zeros = np.zeros((height, width), dtype=np.float32)
@@ -86,7 +87,8 @@ def find_regions(photo: Photo, frame: Frame, settings: RegionSettings | None = N
     marks, sharpness = find_marks(rgb, body, settings)
     body_share = float(body.sum() / max(int(np.count_nonzero(valid)), 1))
     full_body, full_marks = (
-        resize(np.ascontiguousarray(np.rot90(array, -turns)), (width, height)) for array in (body, marks)
+        resize(np.ascontiguousarray(small.turn_back(np.rot90(array, -upright))), (width, height))
+        for array in (body, marks)
     )
     full_body[~photo.valid] = 0
     full_marks[~photo.valid] = 0

@@ -1,8 +1,8 @@
 """Made-up animals that lie in the picture at any angle, and ways to meet them.
 
 Animals without a standard pose: turned at random, with no flank named. Every photograph of the test part is asked
-against all the others by the general model, by the same with rotations allowed that the belugas' pose rules out, and
-by that with keypoints whose network was trained on rotated pictures. Nothing is trained.
+against all the others by the general model as it is, and described in several rotations
+(``--set describe.rotations=N``). Nothing is trained.
 """
 
 from __future__ import annotations
@@ -30,12 +30,7 @@ ALL = "all"
 #: Ways to meet animals at any angle: name -> the engine's options, with the general model.
 WAYS: dict[str, dict[str, str]] = {
     "generic": {},
-    "generic, any turn": {"verification.max_rotation": "180", "verification.plausible_rotation": "180"},
-    "generic, any turn, keypoints for turns": {
-        "verification.max_rotation": "180",
-        "verification.plausible_rotation": "180",
-        "describe.keypoints.model": "aliked-n16rot",
-    },
+    **{f"generic, {count} rotations": {"describe.rotations": str(count)} for count in (4, 8)},
 }
 
 

@@ -179,6 +179,8 @@ def model_from(options: argparse.Namespace, catalog: Catalog | None = None) -> M
         name = choice.name
         if name != DEFAULT_MODEL:
             say(f"model: {name}, because {choice.reason} (another: --model NAME|FOLDER)")
+            if "describe.rotations" not in said and catalog.table["viewpoint"].isna().all():
+                say("no photograph names its view: animals at any angle are found with --set describe.rotations=8")
     return load_model(name).ignoring(said)
 
 

@@ -139,13 +139,16 @@ class PairPool:
             One (N,) array of local scores per query, NaN where not allowed.
         """
         folder, name = self._table_of(database)
-        tasks = [ScoreTask(key, folder, name, np.packbits(allowed(number))) for number, key in enumerate(queries)]
+        rotated = self.worker.describer.rotated_keys
+        keys = [(number, key) for number, query in enumerate(queries) for key in rotated(query)]
+        tasks = [ScoreTask(key, folder, name, np.packbits(allowed(number))) for number, key in keys]
         scores: dict[int, FloatArray] = {}
-        for number, row in self._pool.run(score_task, tasks):
-            scores[number] = row
+        for done, (task, row) in enumerate(self._pool.run(score_task, tasks), start=1):
+            number = keys[task][0]
+            scores[number] = np.maximum(scores.get(number, row), row)
             if progress is not None:
-                progress(len(scores), len(tasks))
-        return [scores[number] for number in range(len(tasks))]
+                progress(done * len(queries) // len(tasks), len(queries))
+        return [scores[number] for number in range(len(queries))]
 
     def score_rows(
         self, tasks: Sequence[tuple[str, npt.NDArray[np.int64]]], database: Sequence[str]
@@ -164,23 +167,30 @@ class PairPool:
         if is_large(len(database)):
             return self.score_keys([(key, [database[row] for row in rows]) for key, rows in tasks])
         folder, name = self._table_of(database)
-        jobs = [RowsTask(key, folder, name, rows) for key, rows in tasks]
-        scores = dict(self._pool.run(score_rows_task, jobs))
-        return [scores[number] for number in range(len(jobs))]
+        rotated = self.worker.describer.rotated_keys
+        keys = [(number, key) for number, (query, _) in enumerate(tasks) for key in rotated(query)]
+        jobs = [RowsTask(key, folder, name, tasks[number][1]) for number, key in keys]
+        scores: dict[int, FloatArray] = {}
+        for job, row in self._pool.run(score_rows_task, jobs):
+            number = keys[job][0]
+            scores[number] = np.maximum(scores.get(number, row), row)
+        return [scores[number] for number in range(len(tasks))]
 
     def score_keys(self, tasks: Sequence[tuple[str, Sequence[str]]]) -> list[FloatArray]:
         """Score photographs against others, all by content key, without a table of the whole database."""
-        jobs, of_job = [], []
-        for number, (key, others) in enumerate(tasks):
-            for start in range(0, len(others), _TASK_PAIRS):
-                jobs.append(PairTask(key, tuple(others[start : start + _TASK_PAIRS])))
-                of_job.append(number)
-        scores: list[list[FloatArray]] = [[] for _ in tasks]
+        jobs, places = [], []
+        for number, (query, others) in enumerate(tasks):
+            for key in self.worker.describer.rotated_keys(query):
+                for start in range(0, len(others), _TASK_PAIRS):
+                    jobs.append(PairTask(key, tuple(others[start : start + _TASK_PAIRS])))
+                    places.append((number, start))
+        scores = [np.full(len(others), -np.inf, np.float32) for _, others in tasks]
         few = sum(len(job.candidates) for job in jobs) <= _SCORED_HERE
-        done = self._score_here(jobs) if few else self._pool.run(score_keys_task, jobs)
-        for job, part in sorted(done, key=lambda item: item[0]):
-            scores[of_job[job]].append(part)
-        return [np.concatenate([np.zeros(0, np.float32), *parts]) for parts in scores]
+        for job, part in self._score_here(jobs) if few else self._pool.run(score_keys_task, jobs):
+            number, start = places[job]
+            own = scores[number][start : start + len(part)]
+            np.maximum(own, part, out=own)
+        return scores
 
     def _score_here(self, jobs: Sequence[PairTask]) -> Iterator[tuple[int, FloatArray]]:
         """Score in threads of this process: what is read is a slice each, and starting processes would take longer."""
@@ -215,8 +225,12 @@ class PairPool:
                 write_table(folder, name, table)
         return folder, name
 
-    def match(self, tasks: Sequence[PairTask]) -> Iterator[tuple[PairTask, list[tuple[Correspondences, Verification]]]]:
+    def match(
+        self, tasks: Sequence[PairTask]
+    ) -> Iterator[tuple[PairTask, list[tuple[str, Correspondences, Verification]]]]:
         """Match and verify tasks by the best matcher in the worker processes, as they are done.
+
+        Each pair comes with the query's key in the rotation in which it was matched.
 
         Raises:
             KeyError: the store lost a description.

@@ -83,6 +83,14 @@ class PairTask:
     candidates: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class BestMatch:
+    """A matched pair, and the query's key in the rotation in which it was matched."""
+
+    query: str
+    pair: MatchedPair
+
+
 class PairWorker:
     """What one process needs to measure pairs of photographs: networks, store, a small memory of features.
 
@@ -119,7 +127,7 @@ class PairWorker:
         self._prepared = LruCache(self._prepare, self.KEEP_PREPARED)
         self.kept_codes = LruCache(self.codes, self.KEEP_CODES)
         self.tables = LruCache(_open_table, 1)
-        self._device, self._store = device, store
+        self._device, self._store, self._rotations = device, store, settings.describe.rotations
 
     @cached_property
     def product_device(self) -> str | None:
@@ -137,20 +145,39 @@ class PairWorker:
         """The matcher of keypoints for pairs that are shown."""
         return LIGHTGLUE if LIGHTGLUE in self.matchers else MUTUAL_NN
 
-    def match(self, matcher: MatcherName, task: PairTask) -> list[MatchedPair]:
-        """Match and verify a query against its candidates, in the order given."""
+    def match(self, matcher: MatcherName, task: PairTask) -> list[BestMatch]:
+        """Match and verify a query against its candidates, in the order given, each in the query's best rotation."""
+        found = [self._match(matcher, one) for one in self._rotated(task)]
+        return [
+            max(several, key=lambda one: one.pair.verification.confidence_sum) for several in zip(*found, strict=True)
+        ]
+
+    def _match(self, matcher: MatcherName, task: PairTask) -> list[BestMatch]:
         features = self.skin if matcher == SKIN else self.keypoints
         query = features(task.query)
         pairs = [(query, features(key)) for key in task.candidates]
-        return self._verified(matcher, task, pairs, self.matchers[matcher].match(pairs))
+        verified = self._verified(matcher, task, pairs, self.matchers[matcher].match(pairs))
+        return [BestMatch(task.query, pair) for pair in verified]
+
+    def _rotated(self, task: PairTask) -> list[PairTask]:
+        """Return a task for every rotation in which its query is described, upright first."""
+        return [PairTask(key, task.candidates) for key in self.describer.rotated_keys(task.query)]
 
     def measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray[Any]:
-        """Match, verify and measure a query's pairs: (candidates,) records, in the order given."""
+        """Match, verify and measure a query's pairs: (candidates,) records, in the order given.
+
+        Each pair's are those of the rotation of the query in which most of it agrees in one placement.
+        """
+        found = np.stack([self._measure(matcher, one) for one in self._rotated(task)])
+        best = np.nan_to_num(found["inlier_confidence_sum"], nan=-1.0).argmax(axis=0)
+        return found[best, np.arange(len(task.candidates))]
+
+    def _measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray[Any]:
         if matcher == MUTUAL_NN:
             return measure(matcher, self._matched_keypoints(task))
         if matcher == SKIN:
             return measure(matcher, self._matched_skin(task))
-        return measure(matcher, MatchedList.of(self.match(matcher, task)))
+        return measure(matcher, MatchedList.of([one.pair for one in self._match(matcher, task)]))
 
     def _matched_keypoints(self, task: PairTask) -> MatchedList:
         """Match a query's keypoints with its candidates', verify all matches, and the distinctive ones once more."""
@@ -217,7 +244,8 @@ class PairWorker:
         described = self.describer.skin_fingerprint() if skin else self.describer.local_fingerprint()
         verification = self._skin_verification if skin else self._verification
         matching = self.matchers[matcher].fingerprint()
-        return "-".join((matcher, described, matching, verification.fingerprint(), str(CODE_VERSION)))
+        further = (f"{self._rotations} rotations",) if self._rotations > 1 else ()
+        return "-".join((matcher, described, matching, verification.fingerprint(), str(CODE_VERSION), *further))
 
     def _verified(
         self, matcher: MatcherName, task: PairTask, pairs: Sequence[FeaturePair], matches: Sequence[Correspondences]
@@ -297,6 +325,10 @@ def measure_task(worker: PairWorker, task: tuple[MatcherName, PairTask]) -> npt.
     return worker.measure(matcher, pairs)
 
 
-def match_task(worker: PairWorker, task: PairTask) -> list[tuple[Correspondences, Verification]]:
-    """Return the best matcher's matches and their verification of a task's pairs; runs in a worker process."""
-    return [(pair.matches, pair.verification) for pair in worker.match(worker.best_matcher, task)]
+def match_task(worker: PairWorker, task: PairTask) -> list[tuple[str, Correspondences, Verification]]:
+    """Return the best matcher's matches of a task's pairs; runs in a worker process.
+
+    Each comes with the query's key in the rotation in which it was matched, and with its verification.
+    """
+    found = worker.match(worker.best_matcher, task)
+    return [(one.query, one.pair.matches, one.pair.verification) for one in found]

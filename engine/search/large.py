@@ -108,17 +108,18 @@ class LargeIndex:
         return cls(files.view(digests), words.view(digests), sampled, pool.threads)
 
     def chosen(
-        self, query: FloatArray, codes: Codes, allowed: BoolArray, comparable: BoolArray
+        self, query: FloatArray, codes: Sequence[Codes], allowed: BoolArray, comparable: BoolArray
     ) -> tuple[Nearest, Rows]:
         """Return the best photographs by cosine, and the rows of these and of the best by votes, rising.
 
         Args:
             query: (D,) float32 global descriptor.
-            codes: (n, D) of the query's keypoints.
+            codes: (n, D) of the query's keypoints, one for each rotation in which it is described.
             allowed, comparable: (N,) bool, which photographs it may have, and which show its skin.
         """
         near = self.vectors.nearest(query, BY_COSINE, allowed, self.threads)
-        votes = self.words.votes(codes, allowed & comparable, self.threads)
+        every = [self.words.votes(one, allowed & comparable, self.threads) for one in codes]
+        votes = np.maximum.reduce(every)
         return near, np.union1d(near.rows, best_rows(votes.astype(np.float64), votes > 0, BY_WORDS))
 
 
@@ -203,7 +204,9 @@ class LargeRetrieval:
 
     def _choose(self) -> list[_Chosen]:
         found, asked = [], []
-        codes = self._pool.codes(self._keys[0])
+        rotated = [self._pool.worker.describer.rotated_keys(key) for key in self._keys[0]]
+        together = iter(self._pool.codes([key for keys in rotated for key in keys]))
+        codes = [[next(together) for _ in keys] for keys in rotated]
         for number, query in enumerate(self.queries):
             allowed, comparable = self._allowed(number), self._comparable(number)
             near, rows = self._index.chosen(query, codes[number], allowed, comparable)

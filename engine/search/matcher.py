@@ -351,7 +351,7 @@ class Matcher:
             pairs: (image id in ``queries``, image id in ``catalog``); ids that are not there are passed over.
             queries, catalog: as for :meth:`evidence`.
         """
-        matched: dict[tuple[str, str], tuple[Correspondences, Verification]] = {}
+        matched: dict[tuple[str, str], tuple[str, Correspondences, Verification]] = {}
         if self.cluster is None and self.workers <= 1:
             return matched
         queries = self._as_index(queries, catalog)

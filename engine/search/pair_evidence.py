@@ -17,8 +17,9 @@ from engine.records import Correspondences, Verification
 from engine.workers import single_thread
 from features.records import FloatArray, LocalFeatures, Photo, Regions
 
-#: Matches and their verification that were computed beforehand, by the content keys of query and candidate.
-Prefetched = Mapping[tuple[str, str], tuple[Correspondences, Verification]]
+#: Matches that were computed beforehand, by the content keys of query and candidate: the query's key in the rotation in
+#: which it was matched, the matches, and their verification.
+Prefetched = Mapping[tuple[str, str], tuple[str, Correspondences, Verification]]
 
 
 @dataclass(frozen=True)
@@ -188,11 +189,13 @@ def read_pair_evidence(
     task = PairTask(keys[0], (keys[1],))
     with single_thread():
         if prefetched is not None and (keys[0], keys[1]) in prefetched:
-            matches, verification = prefetched[keys[0], keys[1]]
-            pair = MatchedPair(worker.keypoints(keys[0]), worker.keypoints(keys[1]), matches, verification)
+            rotated, matches, verification = prefetched[keys[0], keys[1]]
+            pair = MatchedPair(worker.keypoints(rotated), worker.keypoints(keys[1]), matches, verification)
         else:
-            pair = worker.match(worker.best_matcher, task)[0]
-        skin = worker.match(SKIN, task)[0]
+            best = worker.match(worker.best_matcher, task)[0]
+            rotated, pair = best.query, best.pair
+        # The skin of the same rotation: both are drawn into one picture.
+        skin = worker.match(SKIN, PairTask(rotated, task.candidates))[0].pair
     return PairEvidence(
         photo0=photos[0],
         photo1=photos[1],

@@ -109,7 +109,7 @@ class HeatMapper:
                 # Stretched as the photograph was on its way in: the two grids cover the same picture.
                 total += _on_picture(stage, view0.mirrored, size)
         heat0, heat1 = (
-            np.ascontiguousarray(np.rot90(_to_unit(total), -frame.quarter_turns))
+            np.ascontiguousarray(frame.turn_back(_to_unit(total)))
             for total, frame in zip(totals, (frame0, frame1), strict=True)
         )
         return HeatMaps(heat0, heat1, float(np.mean(cosines)))

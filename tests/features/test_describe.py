@@ -15,6 +15,7 @@ from features.describe import Describer, content_key
 from features.photo import PhotoError
 from features.records import Description, Failure, PhotoRef
 from features.store import FeatureStore
+from scarmatch.settings import SettingsError
 
 
 @pytest.fixture
@@ -54,6 +55,37 @@ def test_describes_once_and_remembers(small_settings, ref: PhotoRef, tmp_path: P
     again = next(iter(Describer(small_settings.describe, FeatureStore(tmp_path)).describe([ref])))
     np.testing.assert_array_equal(again.vector, first.vector)
     assert (again.n_keypoints, again.size, again.sharpness) == (first.n_keypoints, first.size, first.sharpness)
+
+
+def test_a_photograph_is_described_in_every_rotation(
+    small_settings, ref: PhotoRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upright = Describer(small_settings.describe, FeatureStore(tmp_path))
+    once = next(iter(upright.describe([ref])))
+    assert isinstance(once, Description) and upright.rotated_keys(once.key) == (once.key,)
+    settings = small_settings.describe.replace(rotations=8)
+    describer = Describer(settings, FeatureStore(tmp_path))
+    assert describer.lookup(ref) is None, "what was described upright alone is not described"
+    (described,) = describer.describe([ref])
+    assert isinstance(described, Description) and described.key == once.key
+    keys = describer.rotated_keys(described.key)
+    assert len(set(keys)) == 8 and keys[0] == described.key
+    assert describer.rotated_keys(keys[3]) == (keys[3],)
+    photo, frame = describer.read(ref)
+    for number, key in enumerate(keys):
+        turned = frame.rotated(45.0 * number)
+        features = describer.local(key)
+        assert features.frame == turned
+        found = describer.extractor.extract(photo, turned, describer.regions(photo, turned))
+        np.testing.assert_array_equal(features.xy, found.xy)
+        assert describer.skin(key).frame == turned and len(describer.skin(key)) > 50
+        # The same animal, whichever way the picture lies: the middle of its keypoints stays.
+        middles = features.xy.mean(axis=0), describer.local(keys[0]).xy.mean(axis=0)
+        np.testing.assert_allclose(*middles, atol=0.1 * max(photo.size))
+    monkeypatch.setattr(Describer, "read", None)
+    assert Describer(settings, FeatureStore(tmp_path)).lookup(ref) is not None
+    with pytest.raises(SettingsError, match="rotations=0"):
+        settings.replace(rotations=0)
 
 
 @pytest.mark.parametrize("lateral", [False, True])

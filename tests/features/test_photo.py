@@ -318,4 +318,38 @@ def test_frame_coordinates_agree_with_the_turned_image(size: tuple[int, int], tu
     columns, rows = there.astype(int).T
     assert np.array_equal(turned[rows, columns], image[xy[:, 1], xy[:, 0]])
     assert np.array_equal(frame.to_original(there), xy)
-    assert np.array_equal(np.rot90(turned, -turns), image)
+    assert np.array_equal(frame.turn_back(turned), image)
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("degrees", [20.0, 45.0, 70.0])
+def test_a_frame_at_an_angle_holds_the_ellipse_in_the_photograph(degrees: float, turns: int) -> None:
+    width, height = size = (61, 35)
+    y, x = np.mgrid[0:height, 0:width]
+    blob = np.exp(-((x - 44.0) ** 2 + (y - 11.0) ** 2) / 18.0).astype(np.float32)
+    frame = Frame(size, turns).rotated(degrees)
+    turned = frame.turn(blob)
+    assert frame.canonical_size == turned.shape[::-1]
+    # The coordinates go where the picture goes.
+    where = np.unravel_index(turned.argmax(), turned.shape)[::-1]
+    np.testing.assert_allclose(frame.to_canonical([[44.0, 11.0]])[0], where, atol=1.0)
+    np.testing.assert_allclose(frame.turn_back(turned), blob, atol=0.08)
+    around = np.linspace(0, 2 * np.pi, 180)
+    ellipse = np.c_[30 + 30.5 * np.cos(around), 17 + 17.5 * np.sin(around)].astype(np.float32)
+    there = frame.to_canonical(ellipse)
+    np.testing.assert_allclose(there.min(axis=0), -0.5, atol=0.6)
+    np.testing.assert_allclose(there.max(axis=0), np.array(frame.canonical_size) - 0.5, atol=0.6)
+    np.testing.assert_allclose(frame.to_original(there), ellipse, atol=1e-3)
+    # Counter-clockwise, as quarter turns are: what lies to the right goes up.
+    middle, right = frame.to_canonical([[30.0, 17.0], [50.0, 17.0]])
+    angle = np.degrees(np.arctan2(middle[1] - right[1], right[0] - middle[0]))
+    assert angle == pytest.approx(90 * turns + degrees, abs=0.1)
+    shown = frame.turn(np.ones((height, width), bool))
+    assert shown.dtype == bool and 0.7 < shown.mean() < 1, "what lies outside of the photograph is missing"
+
+
+def test_rotations_go_on_from_a_frame() -> None:
+    frame = Frame((61, 35), 3)
+    assert frame.rotated(90) == Frame((61, 35), 0) and frame.rotated(0) == frame
+    assert frame.rotated(45).rotated(45) == frame.rotated(90)
+    assert frame.rotated(200) == Frame((61, 35), 1, 20.0)

@@ -13,6 +13,7 @@ from engine.matching.exhaustive import quantise
 from engine.matching.measurements import MatcherName, record_type
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairSettings, PairTask, PairWorker
+from features.describe import Describer, DescribeSettings
 
 
 class NumberedWorker:
@@ -22,6 +23,7 @@ class NumberedWorker:
 
     def __init__(self, settings: PairSettings, store: Path, device: str | None) -> None:
         self.matchers = {"skin": None, "mutual_nn": None}
+        self.describer = Describer(settings.describe)
 
     def fingerprint(self, matcher: MatcherName) -> str:
         return f"print of {matcher}"
@@ -110,6 +112,27 @@ def test_scores_by_key_come_back_to_their_places(tmp_path: Path, done: list, mon
     monkeypatch.setattr(pair_pool, "EXHAUSTIVE_UP_TO", 5)
     (rows,) = pool.score_rows([("q", np.array([3, 0]))], numbered(range(6)))
     assert rows.tolist() == [3.0, 0.0], "without a table of a large catalogue"
+
+
+def test_a_query_is_scored_in_the_best_of_its_rotations(
+    tmp_path: Path, done: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each candidate lies at an angle of its own: the scores of the other rotations are lower."""
+
+    def score(worker: NumberedWorker, task: PairTask) -> npt.NDArray[np.float32]:
+        turn = 0 if ":" not in task.query else int(task.query.split()[-1]) // 90
+        return np.array([100.0 if int(key[1:]) % 4 == turn else turn for key in task.candidates], np.float32)
+
+    monkeypatch.setattr(pair_pool, "score_keys_task", score)
+    monkeypatch.setattr(pair_pool, "_SCORED_HERE", 1)
+    upright, every = (
+        PairPool(PairSettings(describe=DescribeSettings(rotations=count)), tmp_path).score_keys(
+            [("q", numbered(range(450))), ("r", ())]
+        )
+        for count in (1, 4)
+    )
+    assert upright[0].tolist() == [100.0 * (number % 4 == 0) for number in range(450)]
+    assert every[0].tolist() == [100.0] * 450 and len(every[1]) == 0
 
 
 def test_few_are_scored_in_threads_as_the_workers_would(

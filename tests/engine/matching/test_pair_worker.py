@@ -50,6 +50,9 @@ class MadeDescriber:
     def skin_fingerprint(self) -> str:
         return "skin"
 
+    def rotated_keys(self, key: str) -> tuple[str, ...]:
+        return (key,)
+
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> PairWorker:
@@ -115,6 +118,8 @@ def test_each_matcher_s_measurements_have_their_own_fingerprint(worker: PairWork
     assert {name for name, text in prints.items() if changed.fingerprint(name) != text} == {"skin"}
     changed = PairWorker(PairSettings(verification=VerificationSettings(seed=1)), Path("/nowhere"))
     assert {name for name, text in prints.items() if changed.fingerprint(name) != text} == {"mutual_nn", "lightglue"}
+    turned = PairWorker(PairSettings().with_option("describe.rotations", "2"), Path("/nowhere"))
+    assert not {turned.fingerprint(name) for name in prints} & set(prints.values())
     assert len(set(prints.values())) == 3
 
 
@@ -151,7 +156,8 @@ def test_a_list_is_measured_as_its_pairs_are_one_by_one(matcher: MatcherName, mo
         together, backwards = (worker.measure(matcher, PairTask(query, order)) for order in (keys, keys[::-1]))
         alone = [PairWorker(PairSettings(), Path("/nowhere")).measure(matcher, PairTask(query, (key,))) for key in keys]
         assert together.tobytes() == np.concatenate(alone).tobytes() == backwards[::-1].tobytes()
-        for record, pair in zip(together, worker.match(matcher, PairTask(query, keys)), strict=True):
+        matched = [one.pair for one in worker.match(matcher, PairTask(query, keys))]
+        for record, pair in zip(together, matched, strict=True):
             assert record["matches"] == len(pair.matches)
             assert record["inliers"] == pair.verification.n_inliers
             assert record["model_found"] == pair.verification.ok

@@ -73,5 +73,8 @@ def test_the_choice_is_said_once_and_a_named_model_says_nothing(
     assert main(command) == 0
     said = capsys.readouterr().err
     assert said.count("model: generic, because 0% of the photographs show an animal from above") == 1
+    assert said.count("with --set describe.rotations=8") == 1, "the way out for animals without a pose"
+    assert main([*command, "--set=describe.rotations=1"]) == 0
+    assert "rotations" not in capsys.readouterr().err
     assert main([*command, "--model=generic"]) == 0
     assert "because" not in capsys.readouterr().err

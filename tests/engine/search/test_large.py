@@ -36,6 +36,9 @@ class MadeDescriber:
     def store_keys(self, key: str) -> list[str]:
         return [f"global:{key}", f"local:{key}"]
 
+    def rotated_keys(self, key: str) -> tuple[str, ...]:
+        return (key,)
+
 
 class KeypointPool(MadePool):
     """Scores made keypoints as worker processes score those of photographs; notes whom it scored."""
