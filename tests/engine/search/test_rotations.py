@@ -47,7 +47,7 @@ def test_the_best_rotation_of_a_query_is_compared(
     found = _pairs(matcher, index)
     for column in ("mutual_nn_inliers", "skin_inliers", "local_score"):
         assert found.loc["0", column] > 2 * max(upright.loc["0", column], found.drop("0")[column].max()), column
-    assert found.loc["0", "mutual_nn_rotation"] == pytest.approx(-10, abs=4), "225 more degrees are ten short of upright"
+    assert found.loc["0", "mutual_nn_rotation"] == pytest.approx(-10, abs=4), "225 of 235 degrees"
     # The same from the store, and with several processes.
     again = _asked(several, turned, tmp_path / "fresh", workers=2)
     pd.testing.assert_frame_equal(_pairs(*again), found)
@@ -61,7 +61,7 @@ def test_a_pair_is_shown_as_it_was_compared(small_settings: MatcherSettings, tur
     matcher, index = _asked(several, turned, tmp_path, workers=2)
     evidence = matcher.evidence("across", "0", index, index)
     frame = evidence.features0.frame
-    assert 90 * frame.quarter_turns + frame.degrees == 225, "125 and 225 degrees are ten short of a whole turn"
+    assert 90 * frame.quarter_turns + frame.degrees == 225, "125 + 225 is ten short of upright"
     # Keypoints and skin of one picture: the placement of the keypoints explains the skin.
     skin = evidence.skin
     assert evidence.verification.ok and skin is not None and len(skin) > 20
