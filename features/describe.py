@@ -314,7 +314,9 @@ class Describer:
             turned = _Work(self, item.position, item.ref, key, item.photo, item.frame.rotated(degrees))
             self._keep_body(turned)
             self._keep_skin(turned)
-            self._local_summary(turned)
+            if not self.store.has(self._local_key(key)):
+                features = self.extractor.extract(turned.photo, turned.frame, turned.regions)
+                self.store.put(self._local_key(key), pack_local(features))
 
     def _vectors(self, work: Sequence[_Work]) -> list[FloatArray]:
         known = [self.store.get(self._global_key(item.key)) if self.store is not None else None for item in work]
