@@ -177,14 +177,13 @@ def read_pair_evidence(
         KeyError: one of the two ids is not in its catalogue.
     """
     worker = pool.worker
-    keys, photos, regions, captions = [], [], [], []
+    keys, photos, captions = [], [], []
     for index, name in ((queries, query_id), (catalog, image_id)):
         row = index.catalog.position(name)
         ref = refs_of(index.catalog.take([row]))[0]
-        photo, frame = worker.describer.read(ref)
+        photo, _ = worker.describer.read(ref)
         keys.append(index.descriptions[row].key)
         photos.append(photo)
-        regions.append(worker.describer.regions(photo, frame))
         captions.append(_caption_of(ref.path.name, index.catalog.table.iloc[row]))
     task = PairTask(keys[0], (keys[1],))
     with single_thread():
@@ -196,6 +195,9 @@ def read_pair_evidence(
             rotated, pair = best.query, best.pair
         # The skin of the same rotation: both are drawn into one picture.
         skin = worker.match(SKIN, PairTask(rotated, task.candidates))[0].pair
+    # The body is sought along the frame, so that the frames are those of the features.
+    frames = pair.features0.frame, pair.features1.frame
+    regions = [worker.describer.regions(photo, frame) for photo, frame in zip(photos, frames, strict=True)]
     return PairEvidence(
         photo0=photos[0],
         photo1=photos[1],
