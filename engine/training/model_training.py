@@ -130,7 +130,8 @@ def train_model(
     """
     settings, folder, run = settings or ModelTrainSettings(), Path(output), _Run(announce, progress)
     longest = base.settings.shortlist.longest(len(catalog))
-    plan = make_plan(catalog, settings, base.workers, longest, _seconds_shown(settings, announce))
+    shown, rotations = _seconds_shown(settings, announce), base.settings.describe.rotations
+    plan = make_plan(catalog, settings, base.workers, longest, shown, rotations)
     announce(plan.render())
     with run.step(plan.steps[0]):
         index = base.index(catalog, progress("describing"))

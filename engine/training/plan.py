@@ -112,7 +112,14 @@ def teachers_of(table: pd.DataFrame) -> pd.Series:
     return counts[counts > 1]
 
 
-def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longest: int, shown: float = SHOWN) -> Plan:
+def make_plan(
+    catalog: Catalog,
+    settings: ModelTrainSettings,
+    cores: int,
+    longest: int,
+    shown: float = SHOWN,
+    rotations: int = 1,
+) -> Plan:
     """Plan a training.
 
     Args:
@@ -121,6 +128,7 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
         cores: at work.
         longest: candidates of one query.
         shown: seconds for one photograph in one pass of the global descriptor's training.
+        rotations: in which every photograph is described and asked.
 
     Raises:
         CatalogError: too few individuals were photographed twice.
@@ -132,13 +140,14 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
             f"{FEWEST_TEACHERS} at least: name more photographs, or use --model generic as it is"
         )
     folds = min(FOLDS, len(teachers) // 2)
-    left = settings.budget - photographs * _DESCRIBE / cores
-    steps = [Step("describe every photograph", photographs * _DESCRIBE / cores)]
+    describing, pair = photographs * rotations * _DESCRIBE / cores, rotations * _PAIR
+    left = settings.budget - describing
+    steps = [Step("describe every photograph", describing)]
     # Every photograph is asked twice at most: by the parts of the base model and by those of its fold.
     asked = int(teachers.sum())
-    affordable = int(0.4 * max(left, 0.0) * cores / (2 * longest * _PAIR))
+    affordable = int(0.4 * max(left, 0.0) * cores / (2 * longest * pair))
     queries = min(asked, max(affordable, 2 * len(teachers), 50))
-    matching = queries * longest * _PAIR / cores
+    matching = queries * longest * pair / cores
     left -= 2.5 * matching
     parts, skin_steps, epochs = [], 0, 0
     for part, name in (
@@ -160,7 +169,7 @@ def make_plan(catalog: Catalog, settings: ModelTrainSettings, cores: int, longes
             passes = (settings.epochs, settings.epochs) if settings.epochs else _EPOCHS
             unit, (fewest, most) = (1.5 * _SKIN_STEP, _SKIN_STEPS) if part == "skin" else (photographs * shown, passes)
             # A network per fold and one for all, whose photographs are described once more each.
-            anew = _DESCRIBE_ANEW * (max(shown / SHOWN, 1.0) if part == "descriptor" else 1.0)
+            anew = _DESCRIBE_ANEW * (max(shown / SHOWN, 1.0) if part == "descriptor" else rotations)
             fixed = (folds + 1) * photographs * anew / cores
             amount = min(most, int((left - fixed) / ((folds + 1) * unit)))
             if not reason and amount < fewest:

@@ -57,6 +57,15 @@ def test_a_small_catalogue_gets_metric_and_ranker_and_is_told_why_no_more() -> N
         make_plan(labelled(3, 5), ModelTrainSettings(), 1, 9)
 
 
+def test_rotations_are_reckoned_with() -> None:
+    upright, turned = (
+        make_plan(labelled(10, 2), ModelTrainSettings(("ranker",)), 1, 19, rotations=count) for count in (1, 4)
+    )
+    for one, several in zip(upright.steps, turned.steps, strict=True):
+        times = 4 if one.name.startswith(("describe", "ask")) else 1
+        assert several.expected == pytest.approx(times * one.expected), one.name
+
+
 def test_networks_get_what_the_budget_leaves_or_nothing() -> None:
     catalog = labelled(60, 6)
     short = make_plan(catalog, ModelTrainSettings(PARTS, 1800), 2, 220)
