@@ -71,7 +71,8 @@ def _measure(context: Context, work: Path) -> GeneralityFigures:
     for count in context.options.whales or ():
         some = _others(context, count)
         model = _trained(some, work / f"whales-{count}", context)
-        found[f"trained on {count} whales"] = (count, len(some), _ask(model, top, asked, context))
+        taught = some.table["individual_id"].nunique()  # all that there are, where more are asked for
+        found[f"trained on {taught} whales"] = (taught, len(some), _ask(model, top, asked, context))
     found["beluga"] = (0, 0, _by_belugas(asked, context))
     theirs = found["generic"][2].average_precisions()
     ways = []
