@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,7 @@ _TABLE_CHUNK = 64
 _FEW = 8
 
 logger = logging.getLogger(__name__)
+JobT = TypeVar("JobT")
 
 
 def is_large(photographs: int) -> bool:
@@ -139,16 +140,13 @@ class PairPool:
             One (N,) array of local scores per query, NaN where not allowed.
         """
         folder, name = self._table_of(database)
-        rotated = self.worker.describer.rotated_keys
-        keys = [(number, key) for number, query in enumerate(queries) for key in rotated(query)]
-        tasks = [ScoreTask(key, folder, name, np.packbits(allowed(number))) for number, key in keys]
-        scores: dict[int, FloatArray] = {}
-        for done, (task, row) in enumerate(self._pool.run(score_task, tasks), start=1):
-            number = keys[task][0]
-            scores[number] = np.maximum(scores.get(number, row), row)
-            if progress is not None:
-                progress(done * len(queries) // len(tasks), len(queries))
-        return [scores[number] for number in range(len(queries))]
+        jobs, numbers = [], []
+        for number, query in enumerate(queries):
+            mask = np.packbits(allowed(number))
+            for key in self.worker.describer.rotated_keys(query):
+                jobs.append(ScoreTask(key, folder, name, mask))
+                numbers.append(number)
+        return self._best_scores(score_task, jobs, numbers, progress)
 
     def score_rows(
         self, tasks: Sequence[tuple[str, npt.NDArray[np.int64]]], database: Sequence[str]
@@ -167,14 +165,29 @@ class PairPool:
         if is_large(len(database)):
             return self.score_keys([(key, [database[row] for row in rows]) for key, rows in tasks])
         folder, name = self._table_of(database)
-        rotated = self.worker.describer.rotated_keys
-        keys = [(number, key) for number, (query, _) in enumerate(tasks) for key in rotated(query)]
-        jobs = [RowsTask(key, folder, name, tasks[number][1]) for number, key in keys]
+        jobs, numbers = [], []
+        for number, (query, rows) in enumerate(tasks):
+            for key in self.worker.describer.rotated_keys(query):
+                jobs.append(RowsTask(key, folder, name, rows))
+                numbers.append(number)
+        return self._best_scores(score_rows_task, jobs, numbers)
+
+    def _best_scores(
+        self,
+        function: Callable[[PairWorker, JobT], FloatArray],
+        jobs: Sequence[JobT],
+        numbers: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[FloatArray]:
+        """Run jobs, of which job k scores photograph ``numbers[k]`` in one rotation; return each one's best scores."""
         scores: dict[int, FloatArray] = {}
-        for job, row in self._pool.run(score_rows_task, jobs):
-            number = keys[job][0]
-            scores[number] = np.maximum(scores.get(number, row), row)
-        return [scores[number] for number in range(len(tasks))]
+        asked = numbers[-1] + 1 if numbers else 0
+        for done, (job, row) in enumerate(self._pool.run(function, jobs), start=1):
+            number = numbers[job]
+            scores[number] = np.maximum(scores[number], row) if number in scores else row
+            if progress is not None:
+                progress(done * asked // len(jobs), asked)
+        return [scores[number] for number in range(asked)]
 
     def score_keys(self, tasks: Sequence[tuple[str, Sequence[str]]]) -> list[FloatArray]:
         """Score photographs against others, all by content key, without a table of the whole database."""

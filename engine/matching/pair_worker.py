@@ -169,7 +169,7 @@ class PairWorker:
         Each pair's are those of the rotation of the query in which most of it agrees in one placement.
         """
         found = np.stack([self._measure(matcher, one) for one in self._rotated(task)])
-        best = np.nan_to_num(found["inlier_confidence_sum"], nan=-1.0).argmax(axis=0)
+        best = found["inlier_confidence_sum"].argmax(axis=0)  # 0 where no placement was found, never unknown
         return found[best, np.arange(len(task.candidates))]
 
     def _measure(self, matcher: MatcherName, task: PairTask) -> npt.NDArray[Any]:
