@@ -1,7 +1,8 @@
 """Everything about one photograph in one call: read, regions, global descriptor, keypoints, kept in a store.
 
 A photograph is known by its bytes, its box and its turn, never by its name. Global descriptor, dense skin descriptors,
-keypoints and the body's own coordinates are stored apart, so that a new global model does not cost new keypoints.
+flattened skin, keypoints and the body's own coordinates are stored apart, so that a new global model does not cost new
+keypoints.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +22,24 @@ from features.keypoints.detectors import KeypointExtractor, KeypointSettings
 from features.known_files import KnownFiles
 from features.packing import pack_local, unpack_local
 from features.photo import PhotoError, canonical_frame, photo_digest, read_photo
-from features.records import BoolArray, Description, Failure, FloatArray, Frame, LocalFeatures, Photo, PhotoRef, Regions
+from features.records import (
+    BoolArray,
+    ByteArray,
+    Description,
+    Failure,
+    FloatArray,
+    Frame,
+    LocalFeatures,
+    Photo,
+    PhotoRef,
+    Regions,
+)
 from features.regions import CODE_VERSION as REGIONS_VERSION
 from features.regions import RegionSettings, find_regions
 from features.skin.descriptors import KIND as SKIN
 from features.skin.descriptors import SkinExtractor, SkinSettings
+from features.skin.picture import CODE_VERSION as PICTURE_VERSION
+from features.skin.picture import flattened_skin
 from features.store import FeatureStore, LostEntryError
 from features.store.feature_store import digests_of
 from scarmatch.settings import Settings, SettingsError
@@ -126,6 +141,10 @@ class Describer:
         """Changes whenever regions or dense skin descriptors could."""
         return self._skin_fingerprint
 
+    def picture_fingerprint(self) -> str:
+        """Changes whenever flattened skins could."""
+        return f"{self.region_fingerprint()}-{PICTURE_VERSION}"
+
     def describe(self, refs: Iterable[PhotoRef]) -> Iterator[Description | Failure]:
         """Describe photographs in the order given; a bad one yields a :class:`Failure` and stops nobody."""
         batch: list[PhotoRef] = []
@@ -166,22 +185,31 @@ class Describer:
         """
         return self._stored(key, self._skin_key(key), SKIN)
 
+    def picture(self, key: str) -> ByteArray:
+        """Return the stored flattened skin of a described photograph (:func:`features.skin.picture.flattened_skin`).
+
+        Raises:
+            LostEntryError: it is not in the store (describe the photograph again).
+        """
+        return self._entry(key, self._picture_key(key))["picture"]
+
     def body_frame(self, key: str) -> BodyFrame:
         """Return the stored mid-line and sides of a described photograph's body.
 
         Raises:
             LostEntryError: they are not in the store (describe the photograph again).
         """
-        arrays = self.store.get(self._body_key(key)) if self.store is not None else None
-        if arrays is None:
-            raise LostEntryError(key)
-        return BodyFrame.from_array(arrays["body"])
+        return BodyFrame.from_array(self._entry(key, self._body_key(key))["body"])
 
-    def _stored(self, key: str, name: str, kind: str, on_body: bool = True) -> LocalFeatures:
+    def _entry(self, key: str, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Return what the store keeps of a photograph under a name (LostEntryError if nothing)."""
         arrays = self.store.get(name) if self.store is not None else None
         if arrays is None:
             raise LostEntryError(key)
-        features = unpack_local(arrays, kind)
+        return arrays
+
+    def _stored(self, key: str, name: str, kind: str, on_body: bool = True) -> LocalFeatures:
+        features = unpack_local(self._entry(key, name), kind)
         if not on_body:
             return features
         return replace(features, body_xy=self.body_frame(key).to_body(features.canonical_xy))
@@ -191,6 +219,9 @@ class Describer:
 
     def _skin_key(self, key: str) -> str:
         return f"skin:{key}:{self.skin_fingerprint()}"
+
+    def _picture_key(self, key: str) -> str:
+        return f"picture:{key}:{self.picture_fingerprint()}"
 
     def _global_key(self, key: str) -> str:
         return f"global:{key}:{self.global_fingerprint()}"
@@ -217,7 +248,7 @@ class Describer:
 
     def store_keys(self, key: str) -> list[str]:
         """Return the keys of everything that the store keeps of a photograph, by these settings."""
-        local = (self._local_key, self._skin_key, self._body_key)
+        local = (self._local_key, self._skin_key, self._picture_key, self._body_key)
         names = [name(rotated) for rotated in self.rotated_keys(key) for name in local]
         return [self._global_key(key), self._summary_key(key), *names]
 
@@ -301,12 +332,13 @@ class Describer:
         for item, vector in zip(work, self._vectors(work), strict=True):
             self._keep_body(item)
             self._keep_skin(item)
+            self._keep_picture(item)
             answers[item.position] = _description(item.ref, item.key, vector, self._local_summary(item))
             self._keep_rotations(item)
         return [answers[position] for position in range(len(refs))]
 
     def _keep_rotations(self, item: _Work) -> None:
-        """Describe body, skin and keypoints of a photograph in its further rotations, and keep what the store lacks."""
+        """Describe body, skin and keypoints of a photograph in its further rotations; keep what the store lacks."""
         if self.store is None:
             return
         _, *keys = self.rotated_keys(item.key)
@@ -314,6 +346,7 @@ class Describer:
             turned = _Work(self, item.position, item.ref, key, item.photo, item.frame.rotated(degrees))
             self._keep_body(turned)
             self._keep_skin(turned)
+            self._keep_picture(turned)
             if not self.store.has(self._local_key(key)):
                 features = self.extractor.extract(turned.photo, turned.frame, turned.regions)
                 self.store.put(self._local_key(key), pack_local(features))
@@ -344,6 +377,12 @@ class Describer:
         if self.store is not None and not self.store.has(self._skin_key(item.key)):
             skin = self.skin_extractor.extract(item.photo, item.frame, item.regions)
             self.store.put(self._skin_key(item.key), pack_local(skin))
+
+    def _keep_picture(self, item: _Work) -> None:
+        """Flatten and keep the skin of a photograph, if the store lacks it."""
+        if self.store is not None and not self.store.has(self._picture_key(item.key)):
+            skin = flattened_skin(item.photo, item.frame, item.regions)
+            self.store.put(self._picture_key(item.key), {"picture": skin})
 
     def _local_summary(self, item: _Work) -> npt.NDArray[np.float64]:
         """Compute and keep the local features of a photograph; return its summary numbers."""

@@ -13,9 +13,9 @@ from typing import Literal
 
 from scarmatch.vocabulary import MODEL_KINDS
 
-Group = Literal["global", "requery", "mutual_nn", "lightglue", "skin", "metadata"]
+Group = Literal["global", "requery", "mutual_nn", "correlation", "lightglue", "skin", "metadata"]
 #: The kinds of evidence (the units of an ablation).
-GROUPS: tuple[Group, ...] = ("global", "requery", "mutual_nn", "lightglue", "skin", "metadata")
+GROUPS: tuple[Group, ...] = ("global", "requery", "mutual_nn", "correlation", "lightglue", "skin", "metadata")
 
 #: How a quantity becomes a feature: as it is, ln(1 + it), or beside the others of the query's list: in standard
 #: deviations above their mean, logarithm of the rank, their mean, minus the best, minus the next lower.
@@ -53,6 +53,26 @@ class Feature:
     def name(self) -> str:
         """Column name."""
         return self.source if self.derivation == "plain" else f"{self.source}_{self.derivation}"
+
+
+def _correlation(scale: str) -> tuple[Feature, ...]:
+    """Return the features of the correlation of two skins at one scale of their structure."""
+    mean, agreeing = f"mutual_nn_correlation_{scale}", f"mutual_nn_agreeing_{scale}"
+    best = f"mean over blocks of skin of their best correlation under the keypoints' placement, {scale} structure"
+    above = "in standard deviations above its list's mean"
+    return (
+        Feature(mean, "plain", "1", "correlation", best, 1),
+        Feature(mean, "zscore", "sd", "correlation", f"that mean {above}", 1),
+        Feature(agreeing, "log1p", "ln", "correlation", f"ln(1 + blocks of skin that agree), {scale} structure", 1),
+        Feature(agreeing, "zscore", "sd", "correlation", f"blocks of skin that agree {above}, {scale} structure", 1),
+        Feature(
+            f"mutual_nn_drift_{scale}",
+            "plain",
+            "picture heights",
+            "correlation",
+            f"how far the blocks' best shifts differ from each other, {scale} structure",
+        ),
+    )
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -205,6 +225,17 @@ FEATURES: tuple[Feature, ...] = (
         "mutual_nn",
         "mean agreement of the list: how easily the query's keypoints fall into line",
     ),
+    Feature(
+        "mutual_nn_overlap",
+        "plain",
+        "1",
+        "correlation",
+        "share of the query's skin that falls on the candidate's by the keypoints' placement",
+    ),
+    Feature("mutual_nn_blocks", "log1p", "ln", "correlation", "ln(1 + blocks of skin that both then show)"),
+    *_correlation("coarse"),
+    *_correlation("middle"),
+    *_correlation("fine"),
     Feature("lightglue_matches", "log1p", "ln", "lightglue", "ln(1 + tentative matches)", 1),
     Feature("lightglue_matches_50", "log1p", "ln", "lightglue", "ln(1 + matches of confidence above 0.5)", 1),
     Feature("lightglue_matches_80", "log1p", "ln", "lightglue", "ln(1 + matches of confidence above 0.8)", 1),

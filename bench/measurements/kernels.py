@@ -3,7 +3,7 @@
 Photographs are made up: unit descriptors of 128 numbers (of 64 for skin) at places of a crop; a third of a candidate's
 are noisy copies of the query's, moved along with it. All get the same arrays. "Scores" are those of the exhaustive
 search (descriptors of seven bits and a sign, mutual neighbours and ratio), "matches" those of a list to the last bit of
-single precision, "verified" adds both verifications and every measurement of the pair table. "Whole matrix" is how this
+single precision, "verified" adds both verifications and every measurement of keypoints. "Whole matrix" is how this
 engine matched before: a matrix product, passes over it, and records for every pair. Peers take one pair a call, as they
 offer nothing else. The products alone, which find nothing, and a large product, which stands for what the processor can
 do at most, tell how much is left to gain.
@@ -34,6 +34,7 @@ from bench.peers.whole_matrix import matrix_neighbours
 from bench.results import Result
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching.base import best_first
+from engine.matching.block_correlation import correlations
 from engine.matching.dense import PreparedSkin, SkinMatcher, skin_verification
 from engine.matching.exhaustive import DescriptorTable, exact_kind, mutual_nn_scores, quantise
 from engine.matching.matched import AlignedSkin, MatchedList, MatchedPair
@@ -43,12 +44,14 @@ from engine.matching.mutual_nn import MutualNNMatcher, MutualNNSettings, Prepare
 from engine.workers import single_thread
 from features.records import FloatArray, Frame, LocalFeatures
 from features.skin.descriptors import KIND
+from features.skin.picture import SIZE as PICTURE
 
 KEYPOINTS, SKIN_PLACES = (256, 512), 800
 SCORES, MATCHES, BEFORE = "scarmatch, scores", "scarmatch, matches", "whole matrix, matches"
 VERIFIED, VERIFIED_BEFORE = "scarmatch, verified", "whole matrix, verified"
 PRODUCT, BYTES = "float32 product alone", "byte product alone"
 OF_SKIN = f"scarmatch, skin of {SKIN_PLACES} places, verified"
+CORRELATED = "scarmatch, a placement borne out by the skin"
 #: Side of the large product that stands for the processor's peak.
 _LARGE = 1024
 
@@ -62,6 +65,7 @@ class KernelFigures(Figures):
     Attributes:
         keypoints: by number of keypoints and contestant.
         skin: pairs of skin matched, verified and measured.
+        correlated: placements borne out, or not, by the correlation of two skins.
         gigaflops: float32 operations a second of a large product, in thousand millions.
         kind: of the exhaustive search's product on this processor.
         absent: who was left out, and why.
@@ -69,6 +73,7 @@ class KernelFigures(Figures):
 
     keypoints: dict[str, dict[str, float]]
     skin: float
+    correlated: float
     gigaflops: float
     kind: str
     absent: tuple[str, ...]
@@ -110,9 +115,17 @@ def measure(context: Context) -> KernelFigures:
             keypoints[str(count)] = {name: options.pairs / spent for name, spent in seconds.items()}
         context.say("skin")
         skin = race({OF_SKIN: skin_contestant(context.seed, options.pairs)}, options.rounds)[OF_SKIN]
+        correlated = race({CORRELATED: correlation_contestant(context.seed, options.pairs)}, options.rounds)[CORRELATED]
         square = torch.ones(_LARGE, _LARGE)
         large = race({"large": lambda: torch.mm(square, square)}, options.rounds)["large"]
-    return KernelFigures(keypoints, options.pairs / skin, 2 * _LARGE**3 / large / 1e9, exact_kind(), absent)
+    return KernelFigures(
+        keypoints=keypoints,
+        skin=options.pairs / skin,
+        correlated=options.pairs / correlated,
+        gigaflops=2 * _LARGE**3 / large / 1e9,
+        kind=exact_kind(),
+        absent=absent,
+    )
 
 
 def race(field: dict[str, Contestant], rounds: int) -> dict[str, float]:
@@ -236,6 +249,17 @@ def skin_contestant(seed: int, pairs: int) -> Contestant:
     return run
 
 
+def correlation_contestant(seed: int, pairs: int) -> Contestant:
+    """Return the correlation of a query's skin with its candidates'; bodies fill half of their pictures."""
+    rng, (width, height) = np.random.default_rng(seed), PICTURE
+    y, x = np.mgrid[:height, :width]
+    body = ((2 * x / width - 1) / 0.83) ** 2 + ((2 * y / height - 1) / 0.83) ** 2 < 1
+    skins = [np.asarray(rng.integers(1, 256, (height, width, 3)) * body[:, :, None], np.uint8) for _ in range(pairs)]
+    models = np.tile(np.eye(3), (pairs, 1, 1))
+    models[:, :2, 2] = rng.normal(0, 4, (pairs, 2))
+    return lambda: correlations(skins[0], skins, models, np.ones(pairs, bool), PICTURE, [PICTURE] * pairs)
+
+
 def full(result: Result[KernelFigures]) -> str:
     """Return pairs a second of everybody, beside the whole matrix, and the share of the processor's peak."""
     figures, rows = result.figures, []
@@ -251,7 +275,8 @@ def full(result: Result[KernelFigures]) -> str:
     for count in figures.keypoints:
         heads += [f"{count} keypoints, pairs a second", "x whole matrix", "of a large product's rate"]
     words = (
-        f"{OF_SKIN}: {figures.skin:,.0f} pairs a second. A large float32 product: {figures.gigaflops:.0f} GFLOP/s. "
+        f"{OF_SKIN}: {figures.skin:,.0f} pairs a second; {CORRELATED}: {figures.correlated:,.0f}. "
+        f"A large float32 product: {figures.gigaflops:.0f} GFLOP/s. "
         f"Exhaustive scores by {figures.kind}. {result.cpu}."
     )
     absent = f"Left out: {'; '.join(figures.absent)}." if figures.absent else ""

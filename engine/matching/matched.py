@@ -175,6 +175,8 @@ class MatchedList:
             nobody asks.
         distinctive: see :class:`MatchedPair`.
         aligned: of every pair, see :class:`MatchedPair`; None for other matchers.
+        correlation: (P, K) float32, of mutual nearest neighbours, how far the skin bears their placement out
+            (:mod:`engine.matching.block_correlation`); None for other matchers, and where no skin was compared.
     """
 
     keypoints0: Integers
@@ -186,6 +188,7 @@ class MatchedList:
     across0: FloatArray | None = None
     distinctive: MatchedList | None = None
     aligned: Sequence[AlignedSkin] | None = None
+    correlation: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.similarity)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from engine.matching import block_correlation
 from engine.matching.matched import AlignedSkin, MatchedList
 from scarmatch.vocabulary import MODEL_KINDS
 
@@ -110,6 +111,17 @@ def _of_distinctive(common: Measurement) -> Measurement:
     return Measurement(f"distinctive_{common.name}", common.unit, meaning, lambda m: common.get(_distinctive(m)))
 
 
+def _correlation(number: int, name: str) -> Measurement:
+    """Return a column of :func:`engine.matching.block_correlation.correlations`."""
+
+    def get(matched: MatchedList) -> npt.NDArray[Any]:
+        if matched.correlation is None:  # keypoints alone were compared
+            return np.full(len(matched), np.nan)
+        return matched.correlation[:, number]
+
+    return Measurement(name, block_correlation.UNITS[name], block_correlation.MEANINGS[name], get)
+
+
 _OWN: Mapping[MatcherName, tuple[Measurement, ...]] = {
     "skin": (
         _aligned("similarity", "mean cosine of the skin once one animal is laid on the other"),
@@ -119,7 +131,10 @@ _OWN: Mapping[MatcherName, tuple[Measurement, ...]] = {
         Measurement("inliers_left", "matches", "inliers on the left flank", lambda m: _inliers_across(m, -1)),
         Measurement("inliers_right", "matches", "inliers on the right flank", lambda m: _inliers_across(m, 1)),
     ),
-    "mutual_nn": tuple(_of_distinctive(common) for common in COMMON if common.name in _DISTINCTIVE),
+    "mutual_nn": (
+        *(_of_distinctive(common) for common in COMMON if common.name in _DISTINCTIVE),
+        *(_correlation(number, name) for number, name in enumerate(block_correlation.NAMES)),
+    ),
     "lightglue": (
         Measurement("matches_50", "matches", "matches of confidence above 0.5", lambda m: m.count(m.confidence > 0.5)),
         Measurement("matches_80", "matches", "matches of confidence above 0.8", lambda m: m.count(m.confidence > 0.8)),

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.geometry.verification import VerificationSettings, verify_many
-from engine.matching import exhaustive
+from engine.matching import block_correlation, exhaustive
 from engine.matching.base import FeaturePair, PairMatcher
 from engine.matching.code_files import CodeFiles
 from engine.matching.dense import PreparedSkin, SkinMatcher, SkinMatchingSettings, skin_verification
@@ -104,7 +104,8 @@ class PairWorker:
     #: Local features kept in memory (each about 0.14 MB at 512 keypoints).
     KEEP = 128
     #: Photographs prepared for a matcher of the first stage (0.4 MB each): preparing one takes as long as matching
-    #: it, so that the pairs of many queries are measured in blocks of candidates that are all kept.
+    #: it, so that the pairs of many queries are measured in blocks of candidates that are all kept. As many flattened
+    #: skins are (76 KB each).
     KEEP_PREPARED = 512
     #: Photographs whose quantised descriptors are kept (32 KB each): what all queries of a large catalogue are compared
     #: with is read once.
@@ -125,6 +126,7 @@ class PairWorker:
         self.skin = LruCache(self.describer.skin, self.KEEP)
         # One memory for both: the queries are gone through for one matcher, then for the other.
         self._prepared = LruCache(self._prepare, self.KEEP_PREPARED)
+        self._pictures = LruCache(self.describer.picture, self.KEEP_PREPARED)
         self.kept_codes = LruCache(self.codes, self.KEEP_CODES)
         self.tables = LruCache(_open_table, 1)
         self._device, self._store, self._rotations = device, store, settings.describe.rotations
@@ -180,7 +182,10 @@ class PairWorker:
         return measure(matcher, MatchedList.of([one.pair for one in self._match(matcher, task)]))
 
     def _matched_keypoints(self, task: PairTask) -> MatchedList:
-        """Match a query's keypoints with its candidates', verify all matches, and the distinctive ones once more."""
+        """Match a query's keypoints with its candidates', and verify all matches, and the distinctive ones once more.
+
+        The placement that all of them agree in is verified by the skin.
+        """
         query, candidates = self._prepared_of(task, PreparedKeypoints)
         keys = [(task.query, key) for key in task.candidates]
         tentative = self._mutual_nn.match_list(query, candidates)
@@ -188,7 +193,15 @@ class PairWorker:
         every, few = (
             MatchedList.of_list(part, part.verify(keys, self._verification)) for part in (tentative, distinctive)
         )
-        return dataclasses.replace(every, distinctive=few)
+        correlation = block_correlation.correlations(
+            self._pictures(task.query),
+            [self._pictures(key) for key in task.candidates],
+            every.verified.models,
+            every.verified.found,
+            query.size,
+            [candidate.size for candidate in candidates],
+        )
+        return dataclasses.replace(every, distinctive=few, correlation=correlation)
 
     def _matched_skin(self, task: PairTask) -> MatchedList:
         """Match a query's skin with its candidates', verify the matches, and lay each animal on the other."""
@@ -244,7 +257,9 @@ class PairWorker:
         described = self.describer.skin_fingerprint() if skin else self.describer.local_fingerprint()
         verification = self._skin_verification if skin else self._verification
         matching = self.matchers[matcher].fingerprint()
-        further = (f"{self._rotations} rotations",) if self._rotations > 1 else ()
+        further = [f"{self._rotations} rotations"] if self._rotations > 1 else []
+        if matcher == MUTUAL_NN:
+            further += [self.describer.picture_fingerprint(), str(block_correlation.CODE_VERSION)]
         return "-".join((matcher, described, matching, verification.fingerprint(), str(CODE_VERSION), *further))
 
     def _verified(

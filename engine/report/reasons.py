@@ -20,6 +20,7 @@ _GROUPS = {
     "global": "whole picture",
     "requery": "whole picture, through its neighbours",
     "mutual_nn": "keypoints that are alike",
+    "correlation": "skin that agrees line by line",
     "lightglue": "keypoints matched by LightGlue",
     "skin": "skin that is alike",
     "metadata": "date, view and size",

@@ -14,6 +14,7 @@ from features.body_frame import find_body_frame
 from features.describe import Describer, content_key
 from features.photo import PhotoError
 from features.records import Description, Failure, PhotoRef
+from features.skin.picture import flattened_skin
 from features.store import FeatureStore
 from scarmatch.settings import SettingsError
 
@@ -112,9 +113,12 @@ def test_the_store_gives_back_what_was_found(small_settings, made_up_dir: Path, 
             np.testing.assert_array_equal(getattr(stored, array), getattr(found, array), array)
         assert stored.body_xy is not None
         np.testing.assert_allclose(stored.body_xy, body.to_body(found.canonical_xy), atol=1e-4)
+    np.testing.assert_array_equal(describer.picture(description.key), flattened_skin(photo, frame, regions))
 
 
-@pytest.mark.parametrize("part", ["_global_key", "_summary_key", "_local_key", "_skin_key", "_body_key"])
+@pytest.mark.parametrize(
+    "part", ["_global_key", "_summary_key", "_local_key", "_skin_key", "_picture_key", "_body_key"]
+)
 def test_a_photograph_is_known_only_while_all_of_its_parts_are(
     small_settings, ref: PhotoRef, tmp_path: Path, part: str
 ) -> None:
@@ -146,5 +150,7 @@ def test_bad_files_are_failures_in_their_place(small_settings, ref: PhotoRef, tm
 
 
 def test_local_features_that_the_store_lost_are_a_key_error(small_settings, tmp_path: Path) -> None:
-    with pytest.raises(KeyError):
-        Describer(small_settings.describe, FeatureStore(tmp_path)).local("nothing")
+    describer = Describer(small_settings.describe, FeatureStore(tmp_path))
+    for part in (describer.local, describer.picture, describer.body_frame):
+        with pytest.raises(KeyError):
+            part("nothing")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from engine.matching import block_correlation
 from engine.matching.matched import AlignedSkin, MatchedList, MatchedPair
 from engine.matching.measurements import (
     COMMON,
@@ -100,6 +101,7 @@ OWN: dict[MatcherName, dict[str, float]] = {
         "distinctive_inlier_confidence_sum": 1.75,
         "distinctive_position_gap": 0.02,
         "distinctive_plausibility": 0.6,
+        **{name: float(number) for number, name in enumerate(block_correlation.NAMES)},
     },
     "lightglue": {"matches_50": 4, "matches_80": 2},
 }
@@ -115,7 +117,9 @@ def matched() -> MatchedPair:
 
 @pytest.mark.parametrize("matcher", MATCHERS)
 def test_every_column_holds_what_its_name_says(matcher: MatcherName, matched: MatchedPair) -> None:
-    table = columns(matcher, measure(matcher, MatchedList.of([matched])))
+    correlation = np.arange(len(block_correlation.NAMES), dtype=np.float32)[None]
+    matched_list = dataclasses.replace(MatchedList.of([matched]), correlation=correlation)
+    table = columns(matcher, measure(matcher, matched_list))
     expected = {f"{matcher}_{name}": value for name, value in (SHARED | OWN[matcher]).items()}
     assert set(table) == set(expected)
     for name, value in expected.items():

@@ -15,10 +15,12 @@ from engine.matching.measurements import MatcherName
 from engine.matching.mutual_nn import MutualNNMatcher
 from engine.matching.pair_worker import PairSettings, PairTask, PairWorker
 from engine.records import Verification
-from features.records import Frame, LocalFeatures
+from features.records import ByteArray, Frame, LocalFeatures
 from features.skin.descriptors import KIND
+from features.skin.picture import SIZE as PICTURE
 
 SIZE = (192, 512)
+WIDTH, HEIGHT = PICTURE
 
 
 def view(kind: str, dimension: int, noise: int, shift: float) -> LocalFeatures:
@@ -43,6 +45,15 @@ class MadeDescriber:
 
     def skin(self, key: str) -> LocalFeatures:
         return view(KIND, 64, 1 if key == "q" else 2, 0 if key == "q" else 6)
+
+    def picture(self, key: str) -> ByteArray:
+        """The same skin of noise, moved as the places are."""
+        rows = np.random.default_rng(5).integers(1, 256, (HEIGHT + 24, WIDTH, 3)).astype(np.uint8)
+        # 6 of 512 canonical pixels are 3.1 of the picture's.
+        return rows[3:][:HEIGHT] if key == "q" else rows[:HEIGHT]
+
+    def picture_fingerprint(self) -> str:
+        return "picture"
 
     def local_fingerprint(self) -> str:
         return "local"
@@ -77,6 +88,18 @@ def test_distinctive_matches_are_verified_by_themselves(worker: PairWorker) -> N
     assert record["distinctive_inlier_ratio"] == pytest.approx(few.inlier_ratio)
     assert few.n_inliers != every.n_inliers
     assert record["keypoints0"] == record["keypoints1"] == 80
+
+
+def test_the_placement_of_keypoints_is_verified_by_the_skin_of_both(worker: PairWorker, monkeypatch) -> None:
+    (record,) = worker.measure("mutual_nn", TASK)
+    assert record["overlap"] > 0.9 and record["agreeing_fine"] == record["blocks"] > 100
+    assert record["correlation_fine"] > 0.8 and record["drift_fine"] == 0
+    monkeypatch.setattr(MadeDescriber, "picture", lambda self, key: np.full((HEIGHT, WIDTH, 3), 128, np.uint8))
+    (plain,) = PairWorker(PairSettings(), Path("/nowhere")).measure("mutual_nn", TASK)
+    assert plain["agreeing_fine"] == 0 and plain["blocks"] == record["blocks"]
+    nowhere = PairSettings(verification=VerificationSettings(min_inliers=1000))
+    (unplaced,) = PairWorker(nowhere, Path("/nowhere")).measure("mutual_nn", TASK)
+    assert not unplaced["model_found"] and np.isnan(unplaced["overlap"])
 
 
 def test_skin_is_matched_verified_and_laid_over_by_its_own_options(worker: PairWorker) -> None:
@@ -121,6 +144,8 @@ def test_each_matcher_s_measurements_have_their_own_fingerprint(worker: PairWork
     turned = PairWorker(PairSettings().with_option("describe.rotations", "2"), Path("/nowhere"))
     assert not {turned.fingerprint(name) for name in prints} & set(prints.values())
     assert len(set(prints.values())) == 3
+    monkeypatch.setattr(MadeDescriber, "picture_fingerprint", lambda self: "another")
+    assert {name for name, text in prints.items() if worker.fingerprint(name) != text} == {"mutual_nn"}
 
 
 def test_keypoints_without_lightglue_are_shown_by_mutual_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
