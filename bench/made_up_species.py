@@ -48,7 +48,7 @@ GENERIC_SETTINGS = {
 SKIN_NAME = "imagenet-skin.safetensors"
 #: Kinds of evidence that its ranker reads: none that depends on what a global network was trained on, on dates, or on
 #: views that only belugas are photographed from.
-GENERIC_GROUPS = ("mutual_nn", "skin")
+GENERIC_GROUPS = ("mutual_nn", "correlation", "skin")
 _LICENCE = "Apache-2.0"
 
 
