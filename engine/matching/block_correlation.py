@@ -23,7 +23,7 @@ from features.skin.picture import NEUTRAL, SCALES, SIZE, UNSEEN
 #: Bumped whenever the same skins and placements would give other numbers.
 CODE_VERSION = 1
 
-#: Sides of a cell, and cells on a side of a block; blocks overlap, one begins in every cell.
+#: Pixels on a side of a cell (a multiple of 4), and cells on a side of a block; a block begins in every cell.
 CELL, BLOCK = 12, 2
 #: Pixels that a block is shifted by, at most, along and across.
 REACH = 3
@@ -80,15 +80,16 @@ def correlations(
     numbers = np.full((len(candidates), len(NAMES)), np.nan, np.float32)
     own, seen = _centred(query), np.asarray(query[:, :, 0] != UNSEEN, np.float32)
     near = cv2.dilate(seen.astype(np.uint8), np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8))
+    from_picture = np.linalg.inv(_to_picture(size))
     for row in np.flatnonzero(found).tolist():
-        # Pixel centres are at integers, so a resize by s maps x to (x + 0.5) s - 0.5.
-        placement = _to_picture(sizes[row]) @ models[row] @ np.linalg.inv(_to_picture(size))
+        placement = _to_picture(sizes[row]) @ models[row] @ from_picture
         _correlate(own, seen, near, candidates[row], placement, numbers[row])
     return numbers
 
 
 def _to_picture(size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Return the (3, 3) map of canonical pixels to those of the flattened skin."""
+    # Pixel centres are at integers, so a resize by s maps x to (x + 0.5) s - 0.5.
     across, along = SIZE[0] / size[0], SIZE[1] / size[1]
     return np.array([[across, 0, (across - 1) / 2], [0, along, (along - 1) / 2], [0, 0, 1]])
 
