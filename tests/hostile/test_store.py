@@ -183,9 +183,10 @@ def described(small_settings, made_up_dir: Path, tmp_path: Path) -> tuple[Descri
 def test_each_entry_of_a_photograph_is_computed_anew_when_damaged(described, small_settings) -> None:
     describer, ref, found = described
     features, marks = describer.local(found.key), describer.skin(found.key)
+    picture = np.array(describer.picture(found.key))
     root = describer.store.root
     keys = describer.store_keys(found.key)
-    assert len(keys) == 5
+    assert len(keys) == 6
     for key in keys:
         (shard,) = (root / SHARDS).glob("*.shard")
         data = bytearray(shard.read_bytes())
@@ -198,6 +199,7 @@ def test_each_entry_of_a_photograph_is_computed_anew_when_damaged(described, sma
         np.testing.assert_array_equal(describer.local(found.key).descriptors, features.descriptors)
         np.testing.assert_array_equal(describer.local(found.key).body_xy, features.body_xy)
         np.testing.assert_array_equal(describer.skin(found.key).descriptors, marks.descriptors)
+        np.testing.assert_array_equal(describer.picture(found.key), picture)
 
 
 def test_a_store_that_is_cleared_under_a_run_is_one_line(described, small_settings) -> None:

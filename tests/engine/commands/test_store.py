@@ -34,22 +34,22 @@ def test_a_store_is_looked_after(described, capsys: pytest.CaptureFixture[str]) 
     assert main(["store", "size", where, "--json"]) == 0
     sizes = json.loads(capsys.readouterr().out)
     assert {kind: count for kind, (count, _) in sizes["kinds"].items()} == dict.fromkeys(
-        ("body", "global", "local", "skin", "summary"), 3
+        ("body", "global", "local", "picture", "skin", "summary"), 3
     ) | {"files": 1}
     assert main(["store", "size", where]) == 0
     assert "local" in capsys.readouterr().out
     assert main(["store", "verify", where]) == 0
-    assert "16 records read, 0 damaged" in capsys.readouterr().out
+    assert "19 records read, 0 damaged" in capsys.readouterr().out
     assert main(["store", "compact", where]) == 0
-    assert "16 records in 1 shards" in capsys.readouterr().out
+    assert "19 records in 1 shards" in capsys.readouterr().out
 
     next(iter(catalog.glob("*.jpg"))).unlink()
     assert main(["store", "prune", str(catalog), where, "--dry-run", *options]) == 0
-    assert capsys.readouterr().out.startswith("5 records, ")
+    assert capsys.readouterr().out.startswith("6 records, ")
     assert main(["store", "prune", str(catalog), where, *options]) == 0
-    assert "11 records in 1 shards" in capsys.readouterr().out
+    assert "13 records in 1 shards" in capsys.readouterr().out
     assert main(["store", "prune", str(catalog), where, *options, "--set=describe.keypoints.max_keypoints=64"]) == 0
-    assert "7 records in" in capsys.readouterr().out, "vectors, bodies and skin do not depend on the keypoints"
+    assert "9 records in" in capsys.readouterr().out, "vectors, bodies and skin do not depend on the keypoints"
 
 
 def test_damage_is_named_and_told_by_the_exit_status(described, capsys: pytest.CaptureFixture[str]) -> None:
