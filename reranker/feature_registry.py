@@ -62,7 +62,7 @@ def _correlation(scale: str) -> tuple[Feature, ...]:
     above = "in standard deviations above its list's mean"
     return (
         Feature(mean, "plain", "1", "correlation", best, 1),
-        Feature(mean, "zscore", "sd", "correlation", f"that mean {above}", 1),
+        Feature(mean, "zscore", "sd", "correlation", f"that mean {above}, {scale} structure", 1),
         Feature(agreeing, "log1p", "ln", "correlation", f"ln(1 + blocks of skin that agree), {scale} structure", 1),
         Feature(agreeing, "zscore", "sd", "correlation", f"blocks of skin that agree {above}, {scale} structure", 1),
         Feature(
