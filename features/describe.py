@@ -7,7 +7,7 @@ keypoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -330,9 +330,7 @@ class Describer:
             except PhotoError as error:
                 answers[position] = Failure(ref.image_id, ref.path, str(error))
         for item, vector in zip(work, self._vectors(work), strict=True):
-            self._keep_body(item)
-            self._keep_skin(item)
-            self._keep_picture(item)
+            self._keep_body_and_skin(item)
             answers[item.position] = _description(item.ref, item.key, vector, self._local_summary(item))
             self._keep_rotations(item)
         return [answers[position] for position in range(len(refs))]
@@ -344,9 +342,7 @@ class Describer:
         _, *keys = self.rotated_keys(item.key)
         for key, degrees in zip(keys, self._further_rotations, strict=True):
             turned = _Work(self, item.position, item.ref, key, item.photo, item.frame.rotated(degrees))
-            self._keep_body(turned)
-            self._keep_skin(turned)
-            self._keep_picture(turned)
+            self._keep_body_and_skin(turned)
             if not self.store.has(self._local_key(key)):
                 features = self.extractor.extract(turned.photo, turned.frame, turned.regions)
                 self.store.put(self._local_key(key), pack_local(features))
@@ -366,23 +362,21 @@ class Describer:
                     self.store.put(self._global_key(work[index].key), {"vector": vectors[index]})
         return vectors
 
-    def _keep_body(self, item: _Work) -> None:
-        """Find and keep the mid-line and sides of a photograph's body, if the store lacks them."""
-        if self.store is not None and not self.store.has(self._body_key(item.key)):
-            body_frame = find_body_frame(item.regions, item.frame, item.ref.viewpoint)
-            self.store.put(self._body_key(item.key), {"body": body_frame.to_array()})
-
-    def _keep_skin(self, item: _Work) -> None:
-        """Compute and keep the dense skin descriptors of a photograph, if the store lacks them."""
-        if self.store is not None and not self.store.has(self._skin_key(item.key)):
-            skin = self.skin_extractor.extract(item.photo, item.frame, item.regions)
-            self.store.put(self._skin_key(item.key), pack_local(skin))
-
-    def _keep_picture(self, item: _Work) -> None:
-        """Flatten and keep the skin of a photograph, if the store lacks it."""
-        if self.store is not None and not self.store.has(self._picture_key(item.key)):
-            skin = flattened_skin(item.photo, item.frame, item.regions)
-            self.store.put(self._picture_key(item.key), {"picture": skin})
+    def _keep_body_and_skin(self, item: _Work) -> None:
+        """Find and keep what the store lacks of a body's mid-line and sides, its skin's descriptors and its picture."""
+        if self.store is None:
+            return
+        photo, frame = item.photo, item.frame
+        parts: dict[str, Callable[[], dict[str, npt.NDArray[Any]]]] = {
+            self._body_key(item.key): lambda: {
+                "body": find_body_frame(item.regions, frame, item.ref.viewpoint).to_array()
+            },
+            self._skin_key(item.key): lambda: pack_local(self.skin_extractor.extract(photo, frame, item.regions)),
+            self._picture_key(item.key): lambda: {"picture": flattened_skin(photo, frame, item.regions)},
+        }
+        for key, make in parts.items():
+            if not self.store.has(key):
+                self.store.put(key, make())
 
     def _local_summary(self, item: _Work) -> npt.NDArray[np.float64]:
         """Compute and keep the local features of a photograph; return its summary numbers."""

@@ -10,7 +10,6 @@ and all with nearly the same shift; those of two animals agree by chance, each w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import cv2
 import numpy as np
@@ -23,7 +22,8 @@ from features.skin.picture import NEUTRAL, SCALES, SIZE, UNSEEN
 #: Bumped whenever the same skins and placements would give other numbers.
 CODE_VERSION = 1
 
-#: Pixels on a side of a cell (a multiple of 4), and cells on a side of a block; a block begins in every cell.
+#: Pixels on a side of a cell (a multiple of 4 that divides both sides of a picture), and cells on a side of a block; a
+#: block begins in every cell.
 CELL, BLOCK = 12, 2
 #: Pixels that a block is shifted by, at most, along and across.
 REACH = 3
@@ -38,16 +38,15 @@ AGREES = 0.5
 MEANINGS: Mapping[str, str] = {
     "overlap": "share of the query's skin that falls on the candidate's by the placement of all matches",
     "blocks": "blocks of skin that both then show",
-    **dict(
-        chain.from_iterable(
-            (
-                (f"correlation_{scale}", f"mean over these blocks of their best correlation, {scale} structure"),
-                (f"agreeing_{scale}", f"blocks whose best correlation is above {AGREES:g}, {scale} structure"),
-                (f"drift_{scale}", f"deviation of the blocks' best shifts, {scale} structure"),
-            )
-            for scale in SCALES
+    **{
+        f"{name}_{scale}": f"{meaning}, {scale} structure"
+        for scale in SCALES
+        for name, meaning in (
+            ("correlation", "mean over these blocks of their best correlation"),
+            ("agreeing", f"blocks whose best correlation is above {AGREES:g}"),
+            ("drift", "deviation of the blocks' best shifts"),
         )
-    ),
+    },
 }
 NAMES = tuple(MEANINGS)
 _UNITS = {"blocks": "blocks", "agreeing": "blocks", "drift": "picture heights"}
@@ -83,7 +82,7 @@ def correlations(
     from_picture = np.linalg.inv(_to_picture(size))
     for row in np.flatnonzero(found).tolist():
         placement = _to_picture(sizes[row]) @ models[row] @ from_picture
-        _correlate(own, seen, near, candidates[row], placement, numbers[row])
+        _correlate(own, seen, seen.sum(), near, candidates[row], placement, numbers[row])
     return numbers
 
 
@@ -265,6 +264,7 @@ def _judge(
 def _correlate(
     own: FloatArray,
     own_seen: FloatArray,
+    own_area: np.float32,
     near: ByteArray,
     skin: ByteArray,
     placement: npt.NDArray[np.float64],
@@ -275,6 +275,7 @@ def _correlate(
     Args:
         own: (S, H, W) the query's centred skin.
         own_seen, near: (H, W), 1 where it shows skin, and where it does within REACH.
+        own_area: pixels of the former.
         skin: (H, W, S) uint8, the candidate's.
         placement: (3, 3), maps pixels of the query's skin to the candidate's.
         numbers: (2 + 3 S,) output, NaN.
@@ -284,15 +285,11 @@ def _correlate(
     laid = np.zeros((scales, height + 2 * REACH, width + 2 * REACH), np.float32)
     seen, shown = np.empty((height, width), np.float32), np.zeros((rows, columns), np.float32)
     _laid(skin, placement, near, laid, seen)
-    own_area, area = np.float32(0), np.float32(0)
     for y in range(height):
         for x in range(width):
-            own_area += own_seen[y, x]
             seen[y, x] *= own_seen[y, x]
-            area += seen[y, x]
-            if y < rows * CELL and x < columns * CELL:
-                shown[y // CELL, x // CELL] += seen[y, x]
-    numbers[0] = area / own_area if own_area > 0 else np.float32(0)
+            shown[y // CELL, x // CELL] += seen[y, x]
+    numbers[0] = shown.sum() / own_area if own_area > 0 else np.float32(0)
     least, blocks = np.float32(SHOWN * (CELL * BLOCK) ** 2), 0
     places = np.empty((rows * columns, 2), np.int64)
     for row in range(rows - BLOCK + 1):

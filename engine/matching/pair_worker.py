@@ -249,17 +249,22 @@ class PairWorker:
 
     def codes_fingerprint(self) -> str:
         """Return what changes whenever quantised descriptors could."""
-        return f"{self.fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
+        return f"{self._matching_fingerprint(MUTUAL_NN)}-{exhaustive.CODE_VERSION}"
 
     def fingerprint(self, matcher: MatcherName) -> str:
         """Return what changes whenever a matcher's measurements could."""
+        matched = self._matching_fingerprint(matcher)
+        if matcher != MUTUAL_NN:
+            return matched
+        return f"{matched}-{self.describer.picture_fingerprint()}-{block_correlation.CODE_VERSION}"
+
+    def _matching_fingerprint(self, matcher: MatcherName) -> str:
+        """Return what changes whenever a matcher's matches or their verification could."""
         skin = matcher == SKIN
         described = self.describer.skin_fingerprint() if skin else self.describer.local_fingerprint()
         verification = self._skin_verification if skin else self._verification
         matching = self.matchers[matcher].fingerprint()
-        further = [f"{self._rotations} rotations"] if self._rotations > 1 else []
-        if matcher == MUTUAL_NN:
-            further += [self.describer.picture_fingerprint(), str(block_correlation.CODE_VERSION)]
+        further = (f"{self._rotations} rotations",) if self._rotations > 1 else ()
         return "-".join((matcher, described, matching, verification.fingerprint(), str(CODE_VERSION), *further))
 
     def _verified(

@@ -7,10 +7,12 @@ divided by its local deviation, at the scale of scars, finer and coarser; everyt
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
-from features.records import BoolArray, ByteArray, Frame, Photo, Regions
+from features.records import BoolArray, ByteArray, FloatArray, Frame, Photo, Regions
 from features.regions import find_regions, flatten
 from scarmatch.settings import SettingsError
 
@@ -86,6 +88,10 @@ def body_picture(regions: Regions, frame: Frame, size: tuple[int, int]) -> ByteA
 
 def flattened(rgb: ByteArray, body: BoolArray) -> ByteArray:
     """(H, W, 3) colours and (H, W) body -> (H, W, 3) uint8: the lightness flattened at the three :data:`SCALES`."""
+    return np.asarray(flattened_layers(rgb, body, SCALES) * np.float32(255), np.uint8)
+
+
+def flattened_layers(rgb: ByteArray, body: BoolArray, scales: Iterable[float]) -> FloatArray:
+    """(H, W, 3) colours and (H, W) body -> (H, W, scales) in [0, 1]: the lightness flattened at every scale."""
     grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
-    layers = [flatten(grey, body, scale) for scale in SCALES]
-    return np.asarray(np.dstack(layers) * np.float32(255), np.uint8)
+    return np.dstack([flatten(grey, body, scale) for scale in scales])

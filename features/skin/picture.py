@@ -6,12 +6,10 @@ can tell. Light is taken out as for the networks (:func:`features.regions.flatte
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from features.global_descriptor.network_input import body_picture, fill_missing, resize
+from features.global_descriptor.network_input import body_picture, flattened_layers, network_picture
 from features.records import ByteArray, Frame, Photo, Regions
-from features.regions import flatten
 
 #: Part of the fingerprint; raised whenever the same photograph would give another picture.
 CODE_VERSION = 1
@@ -37,8 +35,6 @@ def flattened_skin(photo: Photo, frame: Frame, regions: Regions) -> ByteArray:
     Returns:
         (height, width, scales) uint8, :data:`NEUTRAL` for the local mean, :data:`UNSEEN` off the body.
     """
-    picture = resize(frame.turn(fill_missing(photo.rgb, photo.valid)), SIZE)
-    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
     body = body_picture(regions, frame, SIZE) > 127
-    layers = [1 + np.rint(flatten(grey, body, scale) * np.float32(254)) for scale in SCALES.values()]
-    return np.asarray(np.dstack(layers) * body[:, :, None], np.uint8)
+    layers = flattened_layers(network_picture(photo, frame, SIZE), body, SCALES.values())
+    return np.asarray((1 + np.rint(layers * np.float32(254))) * body[:, :, None], np.uint8)

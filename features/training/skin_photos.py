@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.global_descriptor.network_input import body_picture, fill_missing, resize
+from features.global_descriptor.network_input import body_picture, network_picture
 from features.photo import PhotoError, canonical_frame, read_photo
 from features.records import ByteArray
 from features.regions import find_regions
@@ -48,8 +48,7 @@ class SkinPhotos:
                 continue
             frame = canonical_frame(photo.size, row["viewpoint"])
             regions = find_regions(photo, frame)
-            picture = resize(frame.turn(fill_missing(photo.rgb, photo.valid)), size)
-            greys.append(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+            greys.append(cv2.cvtColor(network_picture(photo, frame, size), cv2.COLOR_RGB2GRAY))
             bodies.append(body_picture(regions, frame, size))
             kept.append(number)
             if progress is not None and number % 50 == 49:

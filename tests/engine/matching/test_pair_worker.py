@@ -144,8 +144,10 @@ def test_each_matcher_s_measurements_have_their_own_fingerprint(worker: PairWork
     turned = PairWorker(PairSettings().with_option("describe.rotations", "2"), Path("/nowhere"))
     assert not {turned.fingerprint(name) for name in prints} & set(prints.values())
     assert len(set(prints.values())) == 3
+    codes = worker.codes_fingerprint()
     monkeypatch.setattr(MadeDescriber, "picture_fingerprint", lambda self: "another")
     assert {name for name, text in prints.items() if worker.fingerprint(name) != text} == {"mutual_nn"}
+    assert worker.codes_fingerprint() == codes, "what is scored exhaustively knows no skin"
 
 
 def test_keypoints_without_lightglue_are_shown_by_mutual_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
