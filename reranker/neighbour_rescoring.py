@@ -13,8 +13,8 @@ leading candidates of the query's own list, and nobody's names are looked at: wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +24,9 @@ import pandas as pd
 from reranker.calibration import Values, fit_platt, sigmoid
 from reranker.likeness import (
     COLUMNS,
+    EVERY_FEATURE,
     FEATURES,
+    MATCHED,
     NEIGHBOUR_COLUMNS,
     NEIGHBOURS,
     SECONDS_COLUMNS,
@@ -34,7 +36,7 @@ from reranker.likeness import (
 
 #: No neighbour makes certain: log-odds stay finite.
 _MOST = 0.999
-#: So many pairs of candidates teach their likeness, evenly drawn: its eleven numbers need no more.
+#: So many pairs of candidates teach their likeness, evenly drawn, and as many that were matched: its numbers are few.
 _LIKENESS_PAIRS = 200_000
 
 
@@ -133,28 +135,36 @@ class LabelledPairs(Protocol):
 def fit_likeness(tables: Mapping[str, LabelledPairs]) -> Likeness:
     """Fit what says that two candidates show one individual, on candidates and neighbours whose names are known.
 
-    It has eleven numbers: too few to remember an individual. Every pair of one day teaches twice, once without the time
-    between the two, so that it can be asked about either.
+    It has eleven numbers, and fifteen for pairs that were matched: too few to remember an individual. Every pair of one
+    day teaches twice, once without the time between the two, so that it can be asked about either.
 
     Args:
         tables: protocol -> labelled rows, with :data:`reranker.likeness.COLUMNS`.
     """
-    parts: list[dict[str, Values]] = []
-    labels: list[Values] = []
+    parts: list[tuple[dict[str, Values], Values]] = []
+    matched_parts: list[tuple[dict[str, Values], Values]] = []
     for table in tables.values():
         raw, rows = table.raw, rows_of_neighbours(table.raw)
         names = pd.factorize(raw["individual1"])[0]
         taught = (rows >= 0) & (names >= 0)[:, None] & (names[rows] >= 0)
-        positions = np.flatnonzero(taught.ravel())
-        positions = positions[:: -(-len(positions) * len(tables) // _LIKENESS_PAIRS) or 1]
-        same = (names[:, None] == names[rows]).ravel()[positions].astype(np.float64)
+        same = (names[:, None] == names[rows]).ravel()
         for known in (True, False):
             features = pair_features(raw if known else raw.assign(**dict.fromkeys(SECONDS_COLUMNS, np.nan)), rows)
-            parts.append({name: values.ravel()[positions] for name, values in features.items()})
-            labels.append(same)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in FEATURES}
-    same = np.concatenate(labels)
-    return Likeness.fit(joined, same) if len(same) and 0 < same.mean() < 1 else Likeness()
+            flat = {name: values.ravel() for name, values in features.items()}
+            for kept, mask in ((parts, taught.ravel()), (matched_parts, taught.ravel() & (flat[MATCHED] > 0))):
+                positions = np.flatnonzero(mask)
+                positions = positions[:: -(-len(positions) * len(tables) // _LIKENESS_PAIRS) or 1]
+                kept.append(({name: flat[name][positions] for name in EVERY_FEATURE}, same[positions].astype(float)))
+    every = _fitted(parts, FEATURES)
+    return replace(every or Likeness(), matched=_fitted(matched_parts, EVERY_FEATURE))
+
+
+def _fitted(parts: Sequence[tuple[Mapping[str, Values], Values]], names: Collection[str]) -> Likeness | None:
+    """Fit a likeness on labelled pairs; None where there are none, or all of one kind."""
+    same = np.concatenate([labels for _, labels in parts])
+    if not len(same) or not 0 < same.mean() < 1:
+        return None
+    return Likeness.fit({name: np.concatenate([part[name] for part, _ in parts]) for name in names}, same, names)
 
 
 def fit_and_rescore(

@@ -110,6 +110,8 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 #: ``--effort``: so many of the photographs that were scored for a query are matched and verified; 0 is all of them.
 EFFORTS: dict[str | None, int] = {"quick": 50, "normal": 200, "thorough": 0}
+#: So many pairs of each list's own candidates are matched then (normal: as the settings say).
+_NEIGHBOUR_PAIRS: dict[str | None, int] = {"quick": 100, "thorough": 1000}
 
 
 def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> None:
@@ -139,7 +141,7 @@ def add_engine_options(parser: argparse.ArgumentParser, ranker: bool = True) -> 
         "--effort",
         choices=tuple(EFFORTS),
         help="how many photographs are matched and verified for a query, after all were scored: quick 50, normal 200 "
-        "(default), thorough all of them",
+        "(default), thorough all of them; and how many pairs of these are matched with one another: 100, 200, 1000",
     )
     group.add_argument("--shortlist", type=positive, metavar="N", help="the same as a number, instead of --effort")
     group.add_argument(
@@ -194,6 +196,7 @@ def settings_from(options: argparse.Namespace, model: Model) -> MatcherSettings:
     named = {
         "describe.keypoints.kind": options.keypoints,
         "shortlist.size": options.shortlist or EFFORTS.get(options.effort),
+        "shortlist.neighbour_pairs": _NEIGHBOUR_PAIRS.get(options.effort),
         "shortlist.rescore": options.rescore,
     }
     for name, value in named.items():

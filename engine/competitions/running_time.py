@@ -88,7 +88,9 @@ def estimate(sizes: Sequence[tuple[int, int]], shortlist: ShortlistSettings, rat
         rates: what was measured.
     """
     listed = [(queries, shortlist.longest(database)) for queries, database in sizes]
-    pairs = sum(queries * count for queries, count in listed)
+    # What is matched among the candidates of a list is no more than all of them beside its leaders.
+    among = sum(queries * min(shortlist.neighbour_pairs, NEIGHBOURS * count) for queries, count in listed)
+    pairs = sum(queries * count for queries, count in listed) + among
     rescored = sum(queries * shortlist.rescored(count) for queries, count in listed)
     # Scenarios share photographs: the largest database and every query are an upper bound that is not absurd.
     photographs = max(database for _, database in sizes) + sum(queries for queries, _ in sizes)

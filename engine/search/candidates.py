@@ -24,6 +24,7 @@ import pandas as pd
 
 from engine.matching.measurements import MatcherName
 from features.records import BoolArray, FloatArray
+from reranker.calibration import log_odds, sigmoid
 from scarmatch.settings import Settings, SettingsError
 
 #: Gives, for a query's row, the (N,) mask of the database rows that it may have as candidates.
@@ -38,6 +39,10 @@ _LEADERS = 8
 #: those of the first place of "Where's Whale-do?".
 _REQUERY_WEIGHTS = (0.4, 0.4, 0.2)
 _REQUERY_POWER = 7.0
+#: Numbers of :class:`ShortlistSettings` -> what 0 means.
+_COUNTS = {"size": "all", "expansion": "none", "skin": "all", "rescore": "none", "neighbour_pairs": "none"}
+#: Share of a list's candidates that are right, roughly: the first stage's evidence is for even odds.
+_PRIOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class ShortlistSettings(Settings):
             for it (bench/NOTES.md).
         cosine_weight: of the global descriptor beside the local score when candidates are chosen; 0 chooses by
             keypoints alone, for animals that no global descriptor was trained on.
+        neighbour_pairs: so many pairs of a list's own candidates, those by which neighbour re-scoring may raise one
+            most, are matched by their keypoints; 0 matches none, and goes by cosine and local score.
         flanks_apart: the two flanks of an animal carry different marks, so that a left one is never matched with a
             right one.
         trust_times: how far apart in time two photographs of the catalogue were taken, where both times are known, is
@@ -66,13 +73,15 @@ class ShortlistSettings(Settings):
     skin: int = 100
     rescore: int = 0
     cosine_weight: float = 1.0
+    neighbour_pairs: int = 200
     flanks_apart: bool = False
     trust_times: bool = True
 
     def __post_init__(self) -> None:
-        for name, nothing in (("size", "all"), ("expansion", "none"), ("skin", "all"), ("rescore", "none")):
+        for name, nothing in _COUNTS.items():
             if getattr(self, name) < 0:
-                raise SettingsError(f"{name}={getattr(self, name)}: give a number of candidates, or 0 for {nothing}")
+                counted = "pairs" if name == "neighbour_pairs" else "candidates"
+                raise SettingsError(f"{name}={getattr(self, name)}: give a number of {counted}, or 0 for {nothing}")
         if not 0 <= self.cosine_weight < float("inf"):
             raise SettingsError(f"cosine_weight={self.cosine_weight}: give a number from 0 on")
 
@@ -114,6 +123,11 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @cached_property
+    def probability(self) -> npt.NDArray[np.float64]:
+        """(R,) of the same individual by the first stage alone, roughly; 0 where it did not match."""
+        return np.nan_to_num(sigmoid(self.evidence + log_odds(_PRIOR)))
 
     def lists(self, queries: int) -> Iterator[slice]:
         """Yield where the list of each of so many queries lies."""

@@ -11,6 +11,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.matching import pair_pool
 from engine.search.allowed import AllowedCandidates
 from engine.search.same_skin import comparable_by_view
+from reranker.likeness import MATCHED_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Coverage:
         matched: pairs of the lists that were matched by their keypoints and verified.
         closer: of these, pairs that were compared by their skin, place by place.
         rescored: of these, pairs that LightGlue re-scored.
+        among: pairs of a list's own candidates that were matched with one another.
     """
 
     queries: int
@@ -34,6 +36,7 @@ class Coverage:
     matched: int
     closer: int
     rescored: int
+    among: int = 0
     indexed: bool = False
 
     def __str__(self) -> str:
@@ -43,6 +46,8 @@ class Coverage:
         )
         text += f"descriptor, {self.scored:,} of them by {by}; {self.matched:,} matched and verified, "
         text += f"{self.closer:,} of these by their skin too, {self.rescored:,} re-scored by LightGlue"
+        if self.among:
+            text += f"; {self.among:,} pairs of candidates matched with one another"
         apart = self.allowed - self.scored
         return f"{text} ({apart:,} pairs show different sides, which share no skin)" if apart else text
 
@@ -71,6 +76,7 @@ def coverage(
         int(raw[name].notna().sum()) if name in raw else 0
         for name in ("mutual_nn_matches", "skin_matches", "lightglue_matches")
     )
+    among = sum(int(raw[name].notna().sum()) for name in MATCHED_COLUMNS["inlier_ratio"] if name in raw)
     every = sum(int(mask.sum()) for mask in masks)
     indexed = pair_pool.is_large(len(database))
-    return Coverage(len(queries), len(database), every, scored, matched, closer, rescored, indexed)
+    return Coverage(len(queries), len(database), every, scored, matched, closer, rescored, among, indexed)

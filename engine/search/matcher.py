@@ -184,15 +184,19 @@ class Matcher:
         ``exclude_encounter`` would have left out. The photographs of the catalogue whose ids ``include`` names are in
         every list, whether the search finds them or not.
 
-        ``neighbours`` compares the candidates of a list with one another, which takes up to a third of a search: True
-        where a ranker will be fitted on the table, None (default) where the ranker in use asks for it. Without it the
-        columns of :mod:`reranker.likeness` are missing.
+        ``neighbours`` compares the candidates of a list with one another and matches the most promising
+        ``shortlist.neighbour_pairs`` of these pairs, which takes up to half of a search: True where a ranker will be
+        fitted on the table, None (default) as far as the ranker in use asks for it. Without it the columns of
+        :mod:`reranker.likeness` are missing.
         """
         database = catalog if isinstance(catalog, CatalogIndex) else self.index(catalog, progress)
         store = self._store_of(database)
         described = self._as_index(queries, database, progress)
         rules, pool, shortlist = candidates or CandidateFilter(), self.pair_pool(store), self.settings.shortlist
-        wanted = neighbours if neighbours is not None else self.ranker is not None and self.ranker.rescoring is not None
+        rescoring = self.ranker.rescoring if self.ranker is not None else None
+        wanted = neighbours if neighbours is not None else rescoring is not None
+        if neighbours is None and rescoring is not None and rescoring.likeness.matched is None:
+            shortlist = shortlist.replace(neighbour_pairs=0)  # this ranker would not read what is found
         asked = (described, database, rules, shortlist, pool, progress, include, self.first_stage, wanted)
         try:
             return pipeline.search(*asked)

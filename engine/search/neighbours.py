@@ -2,9 +2,11 @@
 
 Neighbour re-scoring (:mod:`reranker.neighbour_rescoring`) asks whether a candidate shows the animal of another one that
 matches the query. That is a question about two photographs of the catalogue, and costs a comparison of each candidate
-with each of the others: so only the list's leading candidates by the first stage are others, and only cosine and local
-score are compared. Both are Z-normalised by the leader's scores with photographs of the catalogue at large, nearly all
-of which show other animals: a sample of those that the query may have, the same for every query and order of rows.
+with each of the others: so only the list's leading candidates by the first stage are others, and all are compared by
+cosine and local score alone. Both are Z-normalised by the leader's scores with photographs of the catalogue at large,
+nearly all of which show other animals: a sample of those that the query may have, the same for every query and order of
+rows. The pairs by which a candidate may gain most are then matched by their keypoints, verified and compared by their
+skin, as query and candidate are.
 """
 
 from __future__ import annotations
@@ -15,19 +17,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.catalogue.index import CatalogIndex
+from engine.catalogue.index import CatalogIndex, Progress
+from engine.matching.measurements import MUTUAL_NN
 from engine.matching.pair_pool import PairPool
+from engine.matching.pair_worker import PairTask
 from engine.search.allowed import AllowedCandidates
 from engine.search.candidates import Candidates
 from engine.search.same_skin import comparable_by_view
 from features.records import BoolArray, FloatArray
-from reranker.likeness import NEIGHBOURS
+from reranker.calibration import sigmoid
+from reranker.likeness import MATCHED_COLUMNS, NEIGHBOURS
 
 #: Photographs that a leader's local scores are compared with, and its cosines, which cost next to nothing.
 LOCAL_SAMPLE = 64
 _COSINE_SAMPLE = 1024
 #: Queries whose comparisons are in memory together, 25 KB each: what leads several of their lists is scored once.
 _BLOCK = 1024
+#: Log-odds of two candidates' showing one animal before they are matched: of any two, for one standard deviation of the
+#: cosine, and for ln(1 + those of the local score). It only says whom to match first, so that round numbers serve.
+_ANY_TWO, _COSINE, _LOCAL_LOG = -5.0, 0.5, 2.0
 
 Rows = npt.NDArray[np.int64]
 
@@ -42,12 +50,16 @@ class Neighbours:
         cosine_znorm, local_znorm: (R, NEIGHBOURS) float32 standard deviations above the leader's scores with
             photographs of the catalogue at large; NaN where the two cannot be compared.
         seconds: (R, NEIGHBOURS) float64 time between the two; NaN where either is not known.
+        matched: by name of :data:`reranker.likeness.MATCHED_COLUMNS` the (R, NEIGHBOURS) float32 measurements of the
+            pairs that were matched. The ``inlier_ratio`` is 0 where no placement was found, and NaN where the two were
+            not matched.
     """
 
     row: Rows
     cosine_znorm: FloatArray
     local_znorm: FloatArray
     seconds: npt.NDArray[np.float64]
+    matched: Mapping[str, FloatArray]
 
 
 def find_neighbours(
@@ -59,6 +71,9 @@ def find_neighbours(
     flanks_apart: bool = False,
     trust_times: bool = True,
     known: Mapping[str, FloatArray] | None = None,
+    pairs: int = 0,
+    cosine_weight: float = 1.0,
+    progress: Progress | None = None,
 ) -> Neighbours:
     """Compare every candidate with the leading candidates of its list.
 
@@ -71,6 +86,9 @@ def find_neighbours(
         trust_times: times of day are looked at; otherwise no time between two photographs is known.
         known: by content key the (N,) local scores of the database with a photograph, NaN where there is none: what the
             search of a query has found is not computed again where the query leads another's list.
+        pairs: of a list's candidates and leaders so many pairs, those by which a candidate may gain most, are matched.
+        cosine_weight: of the cosine beside the local score when they are chosen.
+        progress: called with (pairs matched, pairs in all).
     """
     shape = (len(candidates), NEIGHBOURS)
     found = Neighbours(
@@ -78,6 +96,7 @@ def find_neighbours(
         np.full(shape, np.nan, np.float32),
         np.full(shape, np.nan, np.float32),
         np.full(shape, np.nan),
+        {name: np.full(shape, np.nan, np.float32) for name in MATCHED_COLUMNS},
     )
     lists = list(candidates.lists(len(queries)))
     keys = database.keys
@@ -107,7 +126,60 @@ def find_neighbours(
             column = np.full(len(scorable), np.nan, np.float32)
             column[scorable] = _above(scores[: scorable.sum()], scores[scorable.sum() :])
             found.local_znorm[here] = column
+        if pairs:
+            block = slice(lists[start].start, lists[min(start + _BLOCK, len(lists)) - 1].stop)
+            chosen = np.zeros((len(candidates), NEIGHBOURS), bool)
+            for here, scorable in asked:
+                chosen[here] = scorable
+            for part in lists[start : start + _BLOCK]:
+                chosen[part] = _promising(found, candidates, part, chosen[part], pairs, cosine_weight)
+            _match(found, block, chosen[block], candidates.row[block], keys, pool, progress)
     return found
+
+
+def _promising(
+    found: Neighbours, candidates: Candidates, part: slice, comparable: BoolArray, count: int, cosine_weight: float
+) -> BoolArray:
+    """Return the (candidates, NEIGHBOURS) mask of the ``count`` comparable pairs by which a candidate may gain most.
+
+    That is the probability that the leader shows the query's animal, times that of its showing the candidate's: each
+    as far as it is known before the two are matched.
+    """
+    rows, probability = candidates.row[part], candidates.probability[part]
+    # A leader is its own neighbour nowhere, so that the column's largest row is the leader's; -1 is nobody's row.
+    leads = np.array([probability[rows == leader].sum() for leader in found.row[part].max(axis=0, initial=-1)])
+    cosine, local = (values[part].astype(np.float64) for values in (found.cosine_znorm, found.local_znorm))
+    alike = _ANY_TWO + _COSINE * cosine_weight * np.nan_to_num(cosine)
+    alike += _LOCAL_LOG * np.log1p(np.maximum(np.nan_to_num(local), -0.9))
+    gain = np.where(comparable, leads * sigmoid(alike), -1.0).ravel()
+    best = np.argsort(-gain, kind="stable")[:count]
+    chosen = np.zeros(gain.size, bool)
+    chosen[best[gain[best] >= 0]] = True
+    return chosen.reshape(comparable.shape)
+
+
+def _match(
+    found: Neighbours,
+    block: slice,
+    chosen: BoolArray,
+    rows: Rows,
+    keys: Sequence[str],
+    pool: PairPool,
+    progress: Progress | None,
+) -> None:
+    """Match the chosen pairs of a block of lists, each once, and write down what was found."""
+    if not chosen.any():
+        return
+    leaders = found.row[block][chosen]
+    others = np.broadcast_to(rows[:, None], chosen.shape)[chosen]
+    pairs, where = np.unique(np.stack([leaders, others], axis=1), axis=0, return_inverse=True)
+    names, starts = np.unique(pairs[:, 0], return_index=True)
+    parts = np.split(pairs[:, 1], starts[1:])
+    tasks = [PairTask(keys[name], tuple(keys[row] for row in part)) for name, part in zip(names, parts, strict=True)]
+    records = np.concatenate(pool.measure(MUTUAL_NN, tasks, progress))[where.ravel()]
+    for name, values in found.matched.items():
+        measured = records[name].astype(np.float32)
+        values[block][chosen] = np.nan_to_num(measured) if name == "inlier_ratio" else measured
 
 
 def _leaders(candidates: Candidates, part: slice) -> list[int]:

@@ -17,7 +17,7 @@ from engine.catalogue.index import CatalogIndex
 from engine.matching.measurements import columns as measured_columns
 from engine.search.candidates import Candidates
 from engine.search.neighbours import Neighbours
-from reranker.likeness import COSINE_COLUMNS, LOCAL_COLUMNS, NEIGHBOUR_COLUMNS, SECONDS_COLUMNS
+from reranker.likeness import COSINE_COLUMNS, LOCAL_COLUMNS, MATCHED_COLUMNS, NEIGHBOUR_COLUMNS, SECONDS_COLUMNS
 
 #: Columns of a catalogue's table and what they are called here, followed by 0 (query) or 1 (candidate).
 _CATALOG_COLUMNS = {
@@ -83,10 +83,12 @@ def _neighbour_columns(neighbours: Neighbours, database: CatalogIndex) -> dict[s
     columns: dict[str, Any] = {}
     # However many are named: pandas would call a column of names by another type than one with none.
     columns |= {name: pd.Series(ids[neighbours.row[:, k]], dtype=object) for k, name in enumerate(NEIGHBOUR_COLUMNS)}
-    for names, values in (
+    numbers: list[tuple[tuple[str, ...], npt.NDArray[np.floating]]] = [
         (COSINE_COLUMNS, neighbours.cosine_znorm),
         (LOCAL_COLUMNS, neighbours.local_znorm),
         (SECONDS_COLUMNS, neighbours.seconds),
-    ):
+        *((MATCHED_COLUMNS[name], values) for name, values in neighbours.matched.items()),
+    ]
+    for names, values in numbers:
         columns |= {name: values[:, k] for k, name in enumerate(names)}
     return columns

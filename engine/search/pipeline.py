@@ -38,13 +38,9 @@ from engine.search.neighbours import find_neighbours
 from engine.search.pair_table import pair_table
 from engine.search.same_skin import comparable_by_view, same_skin
 from features.records import FloatArray
-from reranker.calibration import log_odds, sigmoid
 from reranker.local_evidence import LocalEvidence
 
 logger = logging.getLogger(__name__)
-
-#: Share of a list's candidates that are right, roughly: local evidence is for even odds.
-_PRIOR = 0.1
 
 
 def search(
@@ -71,18 +67,27 @@ def search(
 
     retrieval = stage.retrieval(allowed, named, settings.cosine_weight)
     candidates = stage.first(retrieval.best(settings.size))
-    # Unmatched candidates get probability 0.
-    probability = np.nan_to_num(sigmoid(candidates.evidence + log_odds(_PRIOR)))
-    added = expand(candidates, probability, retrieval, settings.expansion)
+    added = expand(candidates, candidates.probability, retrieval, settings.expansion)
     candidates = candidates.followed_by(stage.first(added))
     candidates = candidates.followed_by(stage.first(lacking(candidates, named, retrieval)))
     candidates = stage.rescore(candidates, settings.rescore)
     neighbours = None
     if with_neighbours:
-        apart, times = settings.flanks_apart, settings.trust_times
         # The scores of a query that leads another's list are known from its own search.
         known = dict(zip(queries.keys, retrieval.local, strict=True)) if isinstance(retrieval, Retrieval) else {}
-        neighbours = find_neighbours(candidates, queries, database, allowed, pool, apart, times, known)
+        neighbours = find_neighbours(
+            candidates,
+            queries,
+            database,
+            allowed,
+            pool,
+            settings.flanks_apart,
+            settings.trust_times,
+            known,
+            settings.neighbour_pairs,
+            settings.cosine_weight,
+            progress,
+        )
     own_encounter = not candidate_filter.exclude_encounter
     return pair_table(queries, database, candidates, neighbours, allowed.true_matches(), own_encounter)
 

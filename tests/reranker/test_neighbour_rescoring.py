@@ -10,9 +10,18 @@ import pytest
 
 from reranker.calibration import log_odds, sigmoid
 from reranker.explanation import NEIGHBOURS, explain_pairs
-from reranker.likeness import COLUMNS, COSINE_COLUMNS, LOCAL_COLUMNS, NEIGHBOUR_COLUMNS, SECONDS_COLUMNS, Likeness
-from reranker.neighbour_rescoring import NeighbourRescoring, noisy_or
-from reranker.out_of_fold import ALONE
+from reranker.likeness import (
+    COLUMNS,
+    COSINE_COLUMNS,
+    EVERY_FEATURE,
+    LOCAL_COLUMNS,
+    MATCHED_COLUMNS,
+    NEIGHBOUR_COLUMNS,
+    SECONDS_COLUMNS,
+    Likeness,
+)
+from reranker.neighbour_rescoring import NeighbourRescoring, fit_likeness, noisy_or
+from reranker.out_of_fold import ALONE, LabelledTable
 from reranker.protocols import evaluate
 from reranker.ranker import Ranker
 from reranker.ranking import rank_pairs
@@ -144,3 +153,53 @@ def test_an_explanation_with_neighbours_adds_up_to_the_score_and_names_the_neigh
     said = explained.table.loc[explained.table["feature"] == NEIGHBOURS, "said"]
     assert len(said) == len(encounters)
     assert said.str.contains("which matches the query itself").any() and said.str.contains("no other candidate").any()
+
+
+def matched_in(raw: pd.DataFrame, every: int) -> pd.DataFrame:
+    """Match every n-th pair of candidates: those of one individual agree in half of their keypoints, others in few."""
+    raw, rng = raw.copy(), np.random.default_rng(8)
+    who = dict(zip(raw["candidate_id"], raw["individual1"], strict=True))
+    for k, name in enumerate(NEIGHBOUR_COLUMNS):
+        same = (raw[name].map(who) == raw["individual1"]).to_numpy()
+        known = raw[name].notna().to_numpy() & (np.arange(len(raw)) % every == 0)
+        ratio = np.clip(rng.normal(np.where(same, 0.5, 0.1), 0.05), 0, 1)
+        for column, values in (("inlier_ratio", ratio), ("position_gap", 0.3 - ratio / 2)):
+            raw[MATCHED_COLUMNS[column][k]] = np.where(known, values, np.nan)
+        raw[MATCHED_COLUMNS["correlation_coarse"][k]] = raw[MATCHED_COLUMNS["correlation_fine"][k]] = np.nan
+    return raw
+
+
+@pytest.fixture(scope="module")
+def look_alikes(make) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    """Every candidate resembles two others of its list in the same measure, of its own individual and of another."""
+    raw = make(individuals=16, photographs=6, seed=4)
+    who, alike = dict(zip(raw["candidate_id"], raw["individual1"], strict=True)), {}
+    for query, rows in raw.groupby("query_id")["candidate_id"]:
+        names = rows.tolist()
+        for a in names:
+            own, others = ([b for b in names if b != a and (who[b] == who[a]) == same] for same in (True, False))
+            alike |= {(query, a, b): 0.5 for b in (*own[:1], *others[:1])}
+    return with_neighbours(raw, alike)
+
+
+def test_the_likeness_of_matched_pairs_is_learned_from_them_alone(look_alikes: pd.DataFrame) -> None:
+    raw = matched_in(look_alikes, every=2)
+    likeness = fit_likeness({"all": LabelledTable.of(raw)})
+    assert likeness.matched is not None and set(likeness.matched.weights) == set(EVERY_FEATURE)
+    assert likeness.matched.weights["inlier_ratio"] > 0 > likeness.matched.weights["position_gap"]
+    assert likeness.matched.weights["correlation_fine"] == 0, "what never varies says nothing"
+    unmatched = fit_likeness({"all": LabelledTable.of(look_alikes)})
+    assert unmatched.matched is None and unmatched.weights == likeness.weights
+
+
+def test_matching_candidates_with_one_another_raises_what_the_others_of_the_animal_say(
+    look_alikes: pd.DataFrame, tmp_path: Path
+) -> None:
+    settings = TrainingSettings(kind="logistic", folds=3)
+    figures, rankers = {}, {}
+    for name, raw in (("with", matched_in(look_alikes, every=1)), ("without", look_alikes)):
+        trained = train_ranker(raw, settings)
+        figures[name], rankers[name] = trained.report["protocols"]["all"]["logistic"]["map"], trained.ranker
+    assert figures["with"] > figures["without"]
+    rankers["with"].save(tmp_path / "ranker.json")
+    assert Ranker.load(tmp_path / "ranker.json").rescoring == rankers["with"].rescoring

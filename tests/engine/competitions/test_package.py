@@ -105,13 +105,16 @@ def test_a_metric_of_one_s_own_is_carried(tmp_path: Path) -> None:
 def test_the_time_is_reckoned_from_measured_rates() -> None:
     lists = ShortlistSettings(size=50, rescore=10, expansion=0)
     one = estimate([(100, 1000), (50, 20)], lists, Rates(10, 50, 5, "a machine"))
-    assert one.pairs == 100 * 50 + 50 * 20
+    among = 100 * 200 + 50 * 200
+    assert one.pairs == 100 * 50 + 50 * 20 + among
+    without = estimate([(100, 1000), (50, 20)], lists.replace(neighbour_pairs=0), Rates(10, 50, 5, "a machine"))
+    assert one.hours - without.hours == pytest.approx(among / 50 / 3600)
     assert one.photographs == 1000 + 150
     # Every photograph, and ten leading candidates of each list beside the others and a sample.
     scoring = (100 * 1000 + 50 * 20 + 100 * 10 * (50 + 64) + 50 * 10 * (20 + 64)) / SCORED_PER_SECOND
-    assert one.hours == pytest.approx((115 + scoring + 120 + 300) / 3600)
+    assert one.hours == pytest.approx((115 + scoring + 120 + 300 + among / 50) / 3600)
     default = challenge_estimate(MatcherSettings())
-    assert default.pairs == sum(s.n_queries * min(220, s.n_database) for s in CHALLENGE_SCENARIOS)
+    assert default.pairs == sum(s.n_queries * (min(220, s.n_database) + 200) for s in CHALLENGE_SCENARIOS)
     scored = estimate([(100, 10_000_000)], lists, Rates(1e9, 1e9, 1e9, "a machine"))
     assert scored.hours == pytest.approx(100 * 10_000_000 / SCORED_PER_SECOND / 3600, rel=1e-3)
     all_of_them = MatcherSettings().with_option("shortlist.rescore", "220")

@@ -24,7 +24,11 @@ def test_the_counts_are_those_of_the_search() -> None:
     # p0 from above shares no skin with p2 and p5; p2, a left flank, none with p0, p1, p3.
     assert counted.scored == 3 + 2
     assert counted.matched > counted.closer == len(pool.asked["skin"]) > 0
-    assert counted.matched == len(pool.asked["mutual_nn"]) and counted.rescored == len(pool.asked["lightglue"]) > 0
+    listed, among = pool.asked["mutual_nn"][: counted.matched], pool.asked["mutual_nn"][counted.matched :]
+    assert {query for query, _ in listed} == {"p0", "p2"} and counted.rescored == len(pool.asked["lightglue"]) > 0
+    # What leads both lists is matched with what both hold once, and counted for both.
+    assert counted.among >= len(set(among)) == len(among) > 0
+    assert f"{counted.among} pairs of candidates matched with one another" in str(counted)
     assert "5 pairs show different sides" in str(counted)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from engine.search.matcher import ANSWER_COLUMNS
+from reranker.likeness import MATCHED_COLUMNS
 from reranker.ranker import Ranker
 from scarmatch import CandidateFilter, Catalog, Matcher, MatcherSettings
 from scarmatch.settings import SettingsError
@@ -237,6 +238,13 @@ def test_a_list_is_expanded_by_what_resembles_its_matches(matcher, small_setting
         cosines = [float(vectors[r["candidate_id"]] @ vectors[r["neighbour0"]]) for r in some.to_dict("records")]
         order = np.argsort(cosines)
         assert (np.diff(some["neighbour0_cosine_znorm"].to_numpy()[order]) >= -1e-5).all(), "alike by cosine"
+    seen = raw[raw["neighbour1_inlier_ratio"].notna()].head(12)
+    assert len(seen) == 12
+    compared = other.compare(list(zip(seen["neighbour1"], seen["candidate_id"], strict=True)), index)
+    for name in MATCHED_COLUMNS:
+        expected = compared[f"mutual_nn_{name}"].to_numpy(np.float32)
+        expected = np.nan_to_num(expected) if name == "inlier_ratio" else expected
+        np.testing.assert_array_equal(seen[f"neighbour1_{name}"].to_numpy(np.float32), expected, err_msg=name)
 
 
 def test_candidates_are_compared_with_one_another_for_a_ranker_that_asks(matcher, small_settings, index) -> None:
@@ -246,6 +254,12 @@ def test_candidates_are_compared_with_one_another_for_a_ranker_that_asks(matcher
         ranker = dataclasses.replace(shipped, keypoint_kind="", descriptor="", rescoring=rescoring)
         raw = Matcher(small_settings, store, ranker=ranker, workers=1).pairs(some_queries(index, 1), index, TOP)
         assert ("neighbour0" in raw) == (rescoring is not None)
+        if rescoring is not None:
+            assert raw["neighbour0_inlier_ratio"].notna().any()
+            older = dataclasses.replace(rescoring, likeness=dataclasses.replace(rescoring.likeness, matched=None))
+            unread = dataclasses.replace(ranker, rescoring=older)
+            raw = Matcher(small_settings, store, ranker=unread, workers=1).pairs(some_queries(index, 1), index, TOP)
+            assert raw["neighbour0"].notna().any() and raw["neighbour0_inlier_ratio"].isna().all()
     assert "neighbour0" not in matcher.pairs(some_queries(index, 1), index, TOP)
 
 

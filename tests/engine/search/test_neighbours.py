@@ -14,7 +14,7 @@ from engine.search.allowed import AllowedCandidates
 from engine.search.candidates import Candidates, ShortlistSettings
 from engine.search.neighbours import Neighbours, find_neighbours
 from engine.search.pipeline import search
-from reranker.likeness import COLUMNS, NEIGHBOURS
+from reranker.likeness import COLUMNS, MATCHED_COLUMNS, NEIGHBOURS
 from tests.engine.search.made_index import MadePool, made_index
 
 VIEWS = ["top"] * 12 + ["left", "left"]
@@ -128,7 +128,8 @@ def test_nobody_is_compared_where_nobody_asks_for_it(index: CatalogIndex) -> Non
     pool = MadePool({})
     with_them = search(index, index, CandidateFilter(), settings, pool)
     without = search(index, index, CandidateFilter(), settings, pool, with_neighbours=False)
-    assert set(with_them.columns) - set(without.columns) == set(COLUMNS)
+    matched = {column for columns in MATCHED_COLUMNS.values() for column in columns}
+    assert set(with_them.columns) - set(without.columns) == {*COLUMNS, *matched}
     pd.testing.assert_frame_equal(without, with_them[list(without.columns)])
 
 
@@ -157,3 +158,67 @@ def test_lists_do_not_depend_on_each_other(index: CatalogIndex) -> None:
         own = together[together["query_id"] == name].reset_index(drop=True)
         # Columns of names may hold None or NaN for nobody, whatever pandas makes of their other rows.
         assert alone.astype(str).replace("None", "nan").equals(own.astype(str).replace("None", "nan"))
+
+
+def test_the_pairs_that_promise_most_are_matched_each_once_and_written_where_they_belong(index: CatalogIndex) -> None:
+    rng = np.random.default_rng(6)
+    local = {(f"p{a}", f"p{b}"): float(rng.integers(1, 30)) for a in range(14) for b in range(14)}
+    inliers = {(f"p{a}", f"p{b}"): float(10 * a + b) for a in range(14) for b in range(14)}
+    queries = index.subset(["p13", "p11"])
+    together = one_list([0.1, 3.0, 0.0, -2.0]).followed_by(one_list([0.2, 2.5, 0.1]))
+    together = replace(together, query=np.repeat(np.arange(2), [4, 3]))
+    allowed, pool = AllowedCandidates(queries, index, CandidateFilter()), MadePool(inliers, local)
+
+    found = find_neighbours(together, queries, index, allowed, pool, pairs=3)
+    ratio = found.matched["inlier_ratio"]
+    assert [int((~np.isnan(ratio[part])).sum()) for part in (slice(0, 4), slice(4, 7))] == [3, 3]
+    asked = pool.asked["mutual_nn"]
+    assert len(asked) == len(set(asked)), "a pair of two lists is matched once"
+    for row, place in zip(*np.nonzero(~np.isnan(ratio)), strict=True):
+        leader, candidate = f"p{found.row[row, place]}", f"p{together.row[row]}"
+        assert ratio[row, place] == pytest.approx(inliers[leader, candidate] / 500) and (leader, candidate) in asked
+
+    # By hand: the leader's probability times how alike the two are, the largest three of the first list.
+    gain = {}
+    for place in range(4):
+        leader = found.row[:4, place].max()
+        p = 1 / (1 + np.exp(-together.evidence[leader] - np.log(0.1 / 0.9)))
+        for row in range(4):
+            if row != leader:
+                z = -5 + 0.5 * found.cosine_znorm[row, place] + 2 * np.log1p(max(found.local_znorm[row, place], -0.9))
+                gain[row, place] = p / (1 + np.exp(-z))
+    best = sorted(gain, key=lambda pair: -gain[pair])[:3]
+    assert {(int(a), int(b)) for a, b in zip(*np.nonzero(~np.isnan(ratio[:4])), strict=True)} == set(best)
+
+    nothing = MadePool(inliers, local)
+    plain = find_neighbours(together, queries, index, allowed, nothing)
+    assert not nothing.asked and np.isnan(plain.matched["inlier_ratio"]).all()
+
+
+def test_a_flank_and_a_back_are_not_matched_with_one_another(index: CatalogIndex) -> None:
+    pool = MadePool({})
+    candidates, queries = one_list([0.0, 2.0, *[-9.0] * 10, 1.0]), index.subset(["p13"])
+    allowed = AllowedCandidates(queries, index, CandidateFilter())
+    find_neighbours(candidates, queries, index, allowed, pool, pairs=1000)
+    assert len(pool.asked["mutual_nn"]) > 50
+    assert not any("p12" in pair for pair in pool.asked["mutual_nn"])
+
+
+def test_a_pair_without_a_placement_was_matched_all_the_same(
+    index: CatalogIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = MadePool({})
+    plain = pool.measure
+
+    def measured(*arguments: object) -> list:
+        found = plain(*arguments)  # type: ignore[arg-type]
+        for records in found:
+            records["inlier_ratio"] = records["position_gap"] = np.nan
+        return found
+
+    monkeypatch.setattr(pool, "measure", measured)
+    queries = index.subset(["p13"])
+    allowed = AllowedCandidates(queries, index, CandidateFilter())
+    found = find_neighbours(one_list([0.1, 3.0]), queries, index, allowed, pool, pairs=9)
+    assert found.matched["inlier_ratio"][0, 0] == 0 and np.isnan(found.matched["position_gap"][0, 0])
+    assert np.isnan(found.matched["inlier_ratio"][1, 0])
