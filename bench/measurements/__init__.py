@@ -20,6 +20,7 @@ NAMES = (
     "peers",
     "robustness",
     "reliability",
+    "individuals",
     "new_individual",
     "errors",
     "ablation",

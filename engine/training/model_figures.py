@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,13 @@ class Answers:
         )
 
 
-def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str, asked: pd.DataFrame) -> Answers:
+def out_of_fold_answers(
+    trained: TrainedRanker,
+    raw: pd.DataFrame,
+    protocol: str,
+    asked: pd.DataFrame,
+    further: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+) -> Answers:
     """Return a fitted ranker's answers to its own queries, each by models and a calibration that never saw it.
 
     So is what the individuals' photographs say together: the model of a fold learns from the queries of the others.
@@ -112,11 +119,13 @@ def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str
         raw: the table that it was fitted on.
         protocol: of those that the training judged.
         asked: the queries that are measured, as for :meth:`Answers.of_pairs`.
+        further: protocols that the training judged beside those of ``raw``, with their rows.
     """
     curves = cross_fitted_calibrations(trained.scores, trained.ranker.kind)
+    judged = {**protocol_tables(raw), **further}
     lists: dict[str, pd.DataFrame] = {
-        name: _out_of_fold_list(trained, curves, raw, name)
-        for name in ("all", "other_encounter")
+        name: _out_of_fold_list(trained, curves, judged[name], name)
+        for name in ("all", "other_encounter", *further)
         if name in trained.scores
     }
     names = {"candidate_id": "image_id", "individual1": "individual_id", "encounter1": "encounter_id"}
@@ -128,15 +137,15 @@ def out_of_fold_answers(trained: TrainedRanker, raw: pd.DataFrame, protocol: str
 
 
 def _out_of_fold_list(
-    trained: TrainedRanker, curves: Mapping[int, ListCalibration], raw: pd.DataFrame, protocol: str
+    trained: TrainedRanker, curves: Mapping[int, ListCalibration], judged: pd.DataFrame, protocol: str
 ) -> pd.DataFrame:
     """Return query_id, candidate_id, both individuals, encounters where known, fold and probability of all answers."""
     kind = trained.ranker.kind
     frame = trained.scores[protocol].dropna(subset=[kind]).reset_index(drop=True)
     probability = cross_fitted_probabilities(frame, curves, kind)
-    known = [name for name in ("individual1", "encounter0", "encounter1") if name in raw]
+    known = [name for name in ("individual1", "encounter0", "encounter1") if name in judged]
     table = frame[["query_id", "candidate_id", "individual0", "fold"]].merge(
-        protocol_tables(raw)[protocol][["query_id", "candidate_id", *known]], how="left", validate="one_to_one"
+        judged[["query_id", "candidate_id", *known]], how="left", validate="one_to_one"
     )
     # The order is that of the scores: a calibration may join several into one probability.
     table = table.assign(probability=_strictly_falling(frame["query_id"], frame[kind].to_numpy(float), probability))

@@ -16,6 +16,7 @@ from bench.measurements import (
     crossvalidated,
     errors,
     first_stage,
+    individuals,
     kernels,
     matcher,
     new_individual,
@@ -30,6 +31,7 @@ from bench.protocols import Evaluation, Protocol
 from engine.catalogue.catalog import Catalog, CatalogError, same_encounter
 from engine.matching.mutual_nn import mutual_neighbours
 from engine.search.individuals import NEW_INDIVIDUAL
+from engine.training.model_figures import Answers
 from scarmatch.metrics import Interval, expected_calibration_error
 
 RNG = np.random.default_rng(0)
@@ -333,3 +335,56 @@ def test_the_whole_matrix_holds_the_neighbours_that_tiles_find() -> None:
         np.testing.assert_allclose(ratio, found.ratio, atol=1e-5)
     sure = [(mutual_neighbours(query.descriptors, other.descriptors).ratio < 0.8).sum() for other in candidates]
     assert min(sure[1::2]) >= 15 and max(sure[::2]) <= 3, "every second candidate shows the query"
+
+
+# --- individuals ------------------------------------------------------------------------------------------------------
+
+
+def test_individuals_of_single_photographs_and_of_encounters_together() -> None:
+    """Two photographs of A's encounter: alone each names B first once; together A leads. C's match is not found."""
+    rows = [
+        ("t|a1", "x1", "A", 0.5),
+        ("t|a1", "y1", "B", 0.1),
+        ("t|a2", "x2", "A", 0.5),
+        ("t|a2", "z1", "B", 0.6),
+        ("t|c1", "y1", "B", 0.2),
+    ]
+    table = pd.DataFrame(rows, columns=["query_id", "image_id", "individual_id", "probability"])
+    truth = pd.Series({"t|a1": "A", "t|a2": "A", "t|c1": "C"})
+    answers = Answers.of(table, truth, pd.Series({"t|a1": 2, "t|a2": 2, "t|c1": 1}))
+    alone = individuals.figures_of_questions(answers, None, "t", "other_encounter", 0)
+    assert (alone.questions, alone.individuals) == (3, 2)
+    assert (alone.first.mean, alone.in_five.mean) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    encounters = pd.Series({"t|a1": "e", "t|a2": "e", "t|c1": "f"})
+    together = individuals.figures_of_questions(answers, encounters, "t", "other_encounter", 0)
+    assert (together.questions, together.question) == (2, individuals.TOGETHER)
+    assert together.first.mean == together.in_five.mean == pytest.approx(1 / 2)
+    # Without A's photographs A's question says "none of them" more; C's says the same either way.
+    assert alone.new_auroc.mean > 0.5 and together.new_auroc.mean > 0.5
+
+
+def test_years_are_one_task_and_whole_encounters_hold_whales_that_were_seen_again() -> None:
+    table = pd.DataFrame({"query_id": ["top: 2018 -> 2017|a", "top: 2019 -> 2018|b", "top: all years|a"]})
+    table = table.assign(image_id="x", individual_id="A", probability=0.5)
+    truth = pd.Series("A", table["query_id"])
+    parts = individuals.by_task(Answers.of(table, truth, pd.Series(1, table["query_id"])))
+    assert {name: len(part.truth) for name, part in parts.items()} == {
+        "top: later years -> earlier years": 2,
+        "top: all years": 1,
+    }
+    photographs = pd.DataFrame(
+        {
+            "image_id": ["a1", "a2", "a3", "a4", "b1", "b2", "c1", "c2"],
+            "individual_id": ["A", "A", "A", "A", "B", "B", "C", "C"],
+            "encounter_id": ["1", "1", "2", "2", "3", "3", "4", "5"],
+            "viewpoint": ["top"] * 8,
+        }
+    )
+    catalog = Catalog(photographs.assign(path=[f"{name}.jpg" for name in photographs["image_id"]]), Path("/nowhere"))
+    task = individuals.whole_encounters(catalog, 9, 0)
+    assert task is not None
+    # B was seen once; C's encounters have one photograph each.
+    assert task.queries == ("a1", "a2", "a3", "a4") and len(task.database) == 8
+    one = individuals.whole_encounters(catalog, 1, 0)
+    assert one is not None and len(one.queries) == 2
+    assert individuals.whole_encounters(catalog.subset(["b1", "b2"]), 9, 0) is None

@@ -25,6 +25,7 @@ QUICKLY = {
     "peers": ["--ranker=fusion", "--queries=2"],
     "robustness": ["--ranker=fusion", "--queries=2", "--only=small-50"],
     "reliability": ["--queries=12", "--folds=2", "--kind=logistic"],
+    "individuals": ["--queries=12", "--folds=2", "--encounters=3"],
     "new_individual": ["--ranker=fusion", "--queries=9"],
     "errors": ["--ranker=fusion", "--queries=6"],
     "ablation": ["--queries=12", "--folds=2"],

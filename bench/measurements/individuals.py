@@ -1,0 +1,240 @@
+"""Who is it? Individuals named from one photograph, and from all photographs of an encounter together.
+
+Photographs from above are asked one by one, whales in turn, and once more as whole encounters: all photographs of one
+encounter of a whale that was seen in others too. The ranker, its calibration and what it learned of an individual's
+photographs together are fitted out of fold, so that whoever is asked taught nothing. Beside the learned model stands
+the rule that joins an individual's photographs without training.
+
+Whole encounters are asked alone: what they find teaches nothing but how an encounter's photographs are joined.
+
+Figures: the right individual first and among the first five, and the AUROC of "new": each question beside the same
+without its individual's photographs, which is what it would be if the animal were new. Intervals over whales.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import markdown
+from bench.context import Context
+from bench.figures import Figures
+from bench.measurement import Measurement
+from bench.protocols import BOTH, RULES, Protocol, Rule
+from bench.questions import gather
+from bench.results import Result
+from engine.catalogue.catalog import Catalog
+from engine.search.individuals import new_individual_probability, rank_encounters
+from engine.training.model_figures import Answers, out_of_fold_answers
+from engine.training.ranker_training import in_turn
+from reranker.protocols import protocol_tables
+from reranker.training import train_ranker
+from reranker.training_settings import TrainingSettings
+from scarmatch.metrics import Floats, Interval, auc, bootstrap_by_group, bootstrap_statistic
+
+ENCOUNTERS = "top: whole encounters"
+ONE, TOGETHER = "one photograph", "all photographs of an encounter"
+#: Photographs of an encounter that are asked, at most.
+_MOST = 8
+
+
+@dataclass(frozen=True)
+class QuestionFigures:
+    """What naming individuals is worth for one kind of question under one rule.
+
+    Attributes:
+        asked: the photographs that are asked, in words. question: one photograph, or an encounter's together.
+        rule: which matches count.
+        first, in_five: share of questions whose individual is first, or among the first five.
+        first_by_rule, in_five_by_rule: the same without training.
+        new_auroc: how well "none of them" tells the questions from the same without their individual.
+    """
+
+    asked: str
+    question: str
+    rule: str
+    questions: int
+    individuals: int
+    first: Interval
+    in_five: Interval
+    first_by_rule: Interval
+    in_five_by_rule: Interval
+    new_auroc: Interval
+
+
+@dataclass(frozen=True)
+class IndividualsFigures(Figures):
+    """Everything this measurement finds."""
+
+    kind: str
+    photographs: int
+    individuals: int
+    questions: tuple[QuestionFigures, ...]
+
+
+def measure(context: Context) -> IndividualsFigures:
+    """Gather the pairs of all questions, fit the recipe out of fold, and judge the individuals that it names."""
+    raw = context.labelled_pairs(context.queries)
+    tasks = [
+        (half, whole_encounters(half.index.catalog, context.options.encounters, context.seed))
+        for half in context.halves
+    ]
+    whole = [gather([task], half.index, half.matcher, context.say) for half, task in tasks if task is not None]
+    # An encounter's own photographs would find one another.
+    further = {ENCOUNTERS: protocol_tables(pd.concat(whole, ignore_index=True))["other_encounter"]} if whole else {}
+    judged = {**protocol_tables(raw), **further}
+    context.say(f"{sum(len(table) for table in judged.values()):,} rows of lists; fitting the ranker")
+    settings = TrainingSettings(folds=context.options.folds, seed=context.seed)
+    trained, found = train_ranker(raw, settings, protocols=judged), []
+    for name in (name for name in (*BOTH, *further) if name in trained.scores):
+        answers = out_of_fold_answers(trained, raw, name, judged[name], further)
+        rule: Rule = "all" if name == "all" else "other_encounter"
+        for task, part in by_task(answers).items():
+            found.append(figures_of_questions(part, None, task, rule, context.seed))
+        if name == ENCOUNTERS:
+            encounter = judged[name].groupby("query_id")["encounter0"].first()
+            found.append(figures_of_questions(answers, encounter, name, rule, context.seed))
+    return IndividualsFigures(trained.ranker.kind, context.photographs, context.individuals, tuple(found))
+
+
+def whole_encounters(catalog: Catalog, count: int, seed: int) -> Protocol | None:
+    """Return the task of all photographs from above of so many encounters, at most :data:`_MOST` of each.
+
+    Encounters have two photographs or more, and whales that were seen in others; whales come in turn. None where there
+    are none.
+    """
+    table = catalog.table[(catalog.table["viewpoint"] == "top") & catalog.table["individual_id"].notna()]
+    table = table[table["encounter_id"].notna()]
+    seen_again = table.groupby("individual_id")["encounter_id"].transform("nunique") > 1
+    keys = ["individual_id", "encounter_id"]
+    several = table.groupby(keys)["image_id"].transform("size") > 1
+    first = table[seen_again & several].drop_duplicates(keys)
+    chosen = first[first["image_id"].isin(in_turn(first, count, seed))][keys]
+    asked = table.merge(chosen, on=keys)
+    asked = asked[asked.groupby(keys).cumcount() < _MOST]
+    if asked.empty:
+        return None
+    database = catalog.table.loc[catalog.table["viewpoint"] == "top", "image_id"]
+    return Protocol(ENCOUNTERS, tuple(sorted(asked["image_id"], key=catalog.position)), tuple(database))
+
+
+def by_task(answers: Answers) -> dict[str, Answers]:
+    """Divide answers by the task that asked, the part of a query's id before the bar; years are one task together."""
+
+    def named(queries: pd.Series | pd.Index) -> pd.Series:
+        task = pd.Series(queries.astype(str)).str.rpartition("|")[0]
+        return task.where(~task.str.contains(r"top: \d+ -> "), "top: later years -> earlier years")
+
+    rows, asked = named(answers.table["query_id"]).to_numpy(), named(answers.truth.index).to_numpy()
+    return {
+        task: Answers(
+            answers.table[rows == task].reset_index(drop=True),
+            answers.truth[asked == task],
+            answers.matches[asked == task],
+            answers.models,
+        )
+        for task in dict.fromkeys(asked.tolist())
+    }
+
+
+def figures_of_questions(
+    answers: Answers, together: pd.Series | None, task: str, rule: str, seed: int
+) -> QuestionFigures:
+    """Return what answers are worth.
+
+    Args:
+        answers: of one task.
+        together: query_id -> encounter, whose queries are one question; None asks each query alone.
+        task, rule: what was asked.
+        seed: of the intervals.
+    """
+    names = pd.Series({query: query if together is None else str(together[query]) for query in answers.truth.index})
+    who = answers.truth.groupby(names).first()
+    wrong = replace(answers, table=answers.table[~answers.table["same"]])
+    learned, without = (individuals(part, names, answers.models) for part in (answers, wrong))
+    places = places_of(learned, who), places_of(individuals(answers, names, {}), who)
+    left = [new_individual_probability(pd.DataFrame(), list(who.index), part) for part in (learned, without)]
+    known, new = (part.to_numpy(np.float64) for part in left)
+
+    def auroc(rows: Any) -> float:
+        return auc(np.concatenate([known[rows], new[rows]]), np.repeat([False, True], len(rows)))
+
+    def share(places: Floats, last: int) -> Interval:
+        return bootstrap_by_group(((places >= 1) & (places <= last)).astype(float), who)
+
+    return QuestionFigures(
+        asked=task,
+        question=ONE if together is None else TOGETHER,
+        rule=rule,
+        questions=len(who),
+        individuals=who.nunique(),
+        first=share(places[0], 1),
+        in_five=share(places[0], 5),
+        first_by_rule=share(places[1], 1),
+        in_five_by_rule=share(places[1], 5),
+        new_auroc=bootstrap_statistic(auroc, who, seed=seed),
+    )
+
+
+def individuals(answers: Answers, names: Mapping[str, str] | pd.Series, models: Mapping[int, Any]) -> pd.DataFrame:
+    """Return the ranked individuals of every question, each by its fold's model, or by the rule where there is none.
+
+    Args:
+        answers: of single queries.
+        names: query_id -> question.
+        models: by fold.
+    """
+    table, question = answers.table, dict(names)
+    parts = [rank_encounters(table.iloc[:0], {})]
+    for fold in sorted(table["fold"].unique().tolist()):
+        rows = table[table["fold"] == fold]
+        asked = {query: question[query] for query in rows["query_id"].unique()}
+        parts.append(rank_encounters(rows, asked, model=models.get(fold)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def places_of(ranked: pd.DataFrame, who: pd.Series) -> Floats:
+    """Return the place of every question's individual, 0 where it was not found."""
+    right = ranked[ranked["individual_id"] == ranked["query_id"].map(who)]
+    return right.set_index("query_id")["rank"].reindex(who.index).fillna(0).to_numpy(np.float64)
+
+
+def full(result: Result[IndividualsFigures]) -> str:
+    """Return the table."""
+    figures = result.figures
+    rows = [
+        [
+            f"{one.asked}, {one.question}" if one.question == TOGETHER else one.asked,
+            RULES[one.rule].removesuffix(" matches"),  # type: ignore[index]
+            f"{one.questions} ({one.individuals})",
+            *(markdown.interval(value) for value in (one.first, one.in_five)),
+            f"{one.first_by_rule.mean:.3f} / {one.in_five_by_rule.mean:.3f}",
+            markdown.interval(one.new_auroc),
+        ]
+        for one in figures.questions
+    ]
+    heads = ["question", "matches that count", "questions (whales)", "right one first", "in five", "by the rule"]
+    words = f"{figures.photographs:,} photographs of {figures.individuals} whales; 95 % intervals over whales; ranker: "
+    return f"{markdown.table([*heads, 'AUROC of new'], rows)}\n\n{words}{figures.kind}, out of fold."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is this measurement's own."""
+    parser.add_argument("--encounters", type=int, default=100, help="whole encounters that are asked (100)")
+
+
+MEASUREMENT = Measurement(
+    title="Who is it?",
+    figures=IndividualsFigures,
+    measure=measure,
+    full=full,
+    short=full,
+    add_options=add_options,
+    queries=400,
+    folds=True,
+)
