@@ -27,7 +27,7 @@ from engine.models.bundle import Model, file_part, registered_part, write_model
 from engine.search.matcher import Matcher, MatcherSettings
 from engine.training.model_figures import Answers, figures_of, out_of_fold_answers
 from features.training.skin_settings import SkinTrainSettings
-from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence
+from reranker.local_evidence import LocalEvidence
 from reranker.ranker import RankerSettings
 from reranker.training import TrainedRanker, train_ranker
 from reranker.training_settings import TrainingSettings
@@ -148,10 +148,8 @@ def fit_generic(output: Path, work: Path, workers: int | None = None) -> tuple[M
     draft = write_model(draft_model(work / "draft"), skin, "# generic, without its ranker\n")
     raw = teaching_pairs(draft, work, workers)
     trained = _fit(raw, GENERIC_GROUPS)
-    seen = raw[raw["skin_matches"].notna()]
-    same = (seen["individual0"] == seen["individual1"]).to_numpy(bool)
-    about = {"pairs": len(seen), "matches": int(same.sum()), "animals": "made up: spots, stripes, scars"}
-    LocalEvidence.fit(seen, same, about, tuple(FIRST_STAGE_TERMS)).save(work / "first-stage-local-evidence.json")
+    evidence = LocalEvidence.fit_first_stage(raw, {"animals": "made up: spots, stripes, scars"})
+    evidence.save(work / "first-stage-local-evidence.json")
     trained.ranker.save(work / "ranker.json")
     source = "fitted by this project on made-up animals (python -m bench.made_up_species)"
     names = {"first_stage_evidence": "first-stage-local-evidence.json", "ranker": "ranker.json"}

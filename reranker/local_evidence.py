@@ -70,6 +70,11 @@ FIRST_STAGE_TERMS: Mapping[str, Term] = _named(
     Term("mutual_nn_distinctive_matches", "log1p", 0.0, "ln(1 + distinctive ones)"),
     Term("mutual_nn_distinctive_inlier_ratio", "plain", 0.0, "share of the distinctive ones that are inliers"),
     Term("mutual_nn_distinctive_position_gap", "plain", 0.2, "disagreement of their position along the body"),
+    Term("mutual_nn_correlation_coarse", "plain", 0.2, "correlation of the skins' blocks, one laid on the other"),
+    Term("mutual_nn_correlation_middle", "plain", 0.15, "the same at the middle scale"),
+    Term("mutual_nn_correlation_fine", "plain", 0.12, "the same at the finest scale"),
+    Term("mutual_nn_drift_middle", "plain", 0.011, "deviation of the blocks' shifts at the middle scale, heights"),
+    Term("mutual_nn_drift_fine", "plain", 0.011, "the same at the finest scale"),
 )
 #: All terms: those and LightGlue's.
 TERMS: Mapping[str, Term] = {
@@ -151,6 +156,22 @@ class LocalEvidence:
         weights = model.coef_[0] / spread
         return cls(weights, float(model.intercept_[0] - weights @ mean), dict(about or {}), tuple(names))
 
+    @classmethod
+    def fit_first_stage(cls, pairs: pd.DataFrame, about: Mapping[str, Any] | None = None) -> Self:
+        """Fit the first stage's weights on the labelled pairs of lists whose skin was compared, the hardest there are.
+
+        Args:
+            pairs: raw pair table with the columns individual0 and individual1.
+            about: what the pairs are; their numbers are added.
+
+        Raises:
+            LocalEvidenceError: all pairs are of one kind.
+        """
+        pairs = pairs[compared(pairs)]
+        same = (pairs["individual0"] == pairs["individual1"]).to_numpy(bool)
+        counted = {"pairs": len(pairs), "matches": int(same.sum())}
+        return cls.fit(pairs, same, {**counted, **(about or {})}, tuple(FIRST_STAGE_TERMS))
+
     def score(self, numbers: pd.DataFrame) -> Values:
         """Return the (pairs,) log-odds that both photographs of a pair show one individual, for even prior odds."""
         return terms_of(numbers, self.terms) @ self.weights + self.bias
@@ -176,8 +197,10 @@ class LocalEvidence:
             weights = {name: float(value) for name, value in text["weights"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise LocalEvidenceError(f"{path} holds no weights of local evidence: {error!r}") from error
-        if kind != "local evidence" or list(weights) not in (list(TERMS), list(FIRST_STAGE_TERMS)):
-            raise LocalEvidenceError(f"{path} was made for other terms ({', '.join(weights)}): fit it anew")
+        # One that was fitted before a term was added weighs the others.
+        unknown = [name for name in weights if name not in TERMS]
+        if kind != "local evidence" or unknown or not weights:
+            raise LocalEvidenceError(f"{path} was made for other terms ({', '.join(unknown or weights)}): fit it anew")
         return cls(np.array(list(weights.values()), np.float64), bias, text.get("about", {}), tuple(weights))
 
     @classmethod
@@ -189,6 +212,11 @@ class LocalEvidence:
     def shipped_first_stage(cls) -> Self:
         """Return the weights of the first stage alone that come with the package."""
         return cls.load(SHIPPED_FIRST_STAGE)
+
+
+def compared(pairs: pd.DataFrame) -> pd.Series:
+    """Return which pairs of a raw table teach the first stage's weights: both animals known, skin compared."""
+    return pairs[["individual0", "individual1", "skin_matches"]].notna().all(axis=1)
 
 
 def cross_fitted(

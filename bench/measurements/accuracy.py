@@ -26,6 +26,7 @@ from bench.measurement import Measurement
 from bench.protocols import BOTH, Protocol, evaluate_vectors
 from bench.results import Result
 from engine.training.ranker_training import train_on_pairs
+from reranker.local_evidence import LocalEvidence
 from reranker.training import TrainedRanker
 from reranker.training_settings import TrainingSettings
 from scarmatch.metrics import Interval, bootstrap_by_group, paired_bootstrap
@@ -110,6 +111,9 @@ def measure(context: Context) -> AccuracyFigures:
     trained = train_on_pairs(raw, context.matcher, TrainingSettings(folds=context.options.folds, seed=context.seed))
     if context.options.save_ranker is not None:
         _save(trained, context)
+    if context.options.save_evidence is not None:
+        about = {"individuals": context.options.individuals, "questions": raw["query_id"].nunique()}
+        LocalEvidence.fit_first_stage(raw, about).save(context.options.save_evidence)
     local = pairs[["query_id", "candidate_id"]].assign(plain_score=plain_score(pairs))
     report = trained.report
     return AccuracyFigures(
@@ -305,6 +309,9 @@ def headline(result: Result[AccuracyFigures], by: str) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is this measurement's own."""
     parser.add_argument("--save-ranker", type=Path, metavar="FILE", help="keep the ranker trained on all queries")
+    parser.add_argument(
+        "--save-evidence", type=Path, metavar="FILE", help="keep the first stage's weights fitted on all these pairs"
+    )
 
 
 MEASUREMENT = Measurement(

@@ -41,7 +41,7 @@ from engine.training.plan import FEWEST_TEACHERS, SHOWN, ModelTrainSettings, Pla
 from engine.training.ranker_training import choose_queries, labelled_pairs
 from features.training.settings import RANDOM, TrainSettings, told_of_random
 from features.training.skin_settings import SkinTrainSettings
-from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence, cross_fitted
+from reranker.local_evidence import FIRST_STAGE_TERMS, LocalEvidence, compared, cross_fitted
 from reranker.protocols import assign_folds, protocol_tables
 from reranker.training import TrainedRanker, train_ranker
 from reranker.training_settings import TrainingSettings
@@ -333,7 +333,7 @@ def _choose(figures: Mapping[str, MethodFigures], own_network: bool = False) -> 
 
 def _first_stage(raw: pd.DataFrame, base: Matcher, folds: Mapping[str, int]) -> LocalEvidence | None:
     """Return weights of the first stage's measurements, None where the base model's tell pairs apart as well."""
-    pairs = raw[raw["individual0"].notna() & raw["individual1"].notna() & raw["skin_matches"].notna()]
+    pairs = raw[compared(raw)]
     same = (pairs["individual0"] == pairs["individual1"]).to_numpy(bool)
     names = tuple(FIRST_STAGE_TERMS)
     fold = pairs["individual0"].map(folds).to_numpy(int)
@@ -344,8 +344,7 @@ def _first_stage(raw: pd.DataFrame, base: Matcher, folds: Mapping[str, int]) -> 
     log.info("area under the ROC curve of the first stage: %.4f, of the base model's weights %.4f", own, theirs)
     if own <= theirs:
         return None
-    about = {"pairs": len(pairs), "matches": int(same.sum()), "auc": own, "auc_of_the_base": theirs}
-    return LocalEvidence.fit(pairs, same, about, names)
+    return LocalEvidence.fit_first_stage(pairs, {"auc": own, "auc_of_the_base": theirs})
 
 
 def _card(
