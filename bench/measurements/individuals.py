@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bench import markdown
@@ -30,12 +31,12 @@ from bench.questions import gather
 from bench.results import Result
 from engine.catalogue.catalog import Catalog
 from engine.search.individuals import new_individual_probability, rank_encounters
-from engine.training.model_figures import Answers, out_of_fold_answers
+from engine.training.model_figures import Answers, out_of_fold_answers, true_places
 from engine.training.ranker_training import in_turn
 from reranker.protocols import protocol_tables
 from reranker.training import train_ranker
 from reranker.training_settings import TrainingSettings
-from scarmatch.metrics import Floats, Interval, auc, bootstrap_by_group, bootstrap_statistic
+from scarmatch.metrics import Interval, auc, bootstrap_by_group, bootstrap_statistic
 
 ENCOUNTERS = "top: whole encounters"
 ONE, TOGETHER = "one photograph", "all photographs of an encounter"
@@ -157,14 +158,14 @@ def figures_of_questions(
     who = answers.truth.groupby(names).first()
     wrong = replace(answers, table=answers.table[~answers.table["same"]])
     learned, without = (individuals(part, names, answers.models) for part in (answers, wrong))
-    places = places_of(learned, who), places_of(individuals(answers, names, {}), who)
+    places = true_places(learned, who), true_places(individuals(answers, names, {}), who)
     left = [new_individual_probability(pd.DataFrame(), list(who.index), part) for part in (learned, without)]
     known, new = (part.to_numpy(np.float64) for part in left)
 
     def auroc(rows: Any) -> float:
         return auc(np.concatenate([known[rows], new[rows]]), np.repeat([False, True], len(rows)))
 
-    def share(places: Floats, last: int) -> Interval:
+    def share(places: npt.NDArray[np.int64], last: int) -> Interval:
         return bootstrap_by_group(((places >= 1) & (places <= last)).astype(float), who)
 
     return QuestionFigures(
@@ -196,12 +197,6 @@ def individuals(answers: Answers, names: Mapping[str, str] | pd.Series, models: 
         asked = {query: question[query] for query in rows["query_id"].unique()}
         parts.append(rank_encounters(rows, asked, model=models.get(fold)))
     return pd.concat(parts, ignore_index=True)
-
-
-def places_of(ranked: pd.DataFrame, who: pd.Series) -> Floats:
-    """Return the place of every question's individual, 0 where it was not found."""
-    right = ranked[ranked["individual_id"] == ranked["query_id"].map(who)]
-    return right.set_index("query_id")["rank"].reindex(who.index).fillna(0).to_numpy(np.float64)
 
 
 def full(result: Result[IndividualsFigures]) -> str:

@@ -166,7 +166,7 @@ def figures_of(answers: Answers) -> MethodFigures:
     lists, precision = list(answers.lists().values()), answers.average_precisions()
     interval = bootstrap_by_group(precision, answers.truth.to_numpy(object))
     individuals = answers.individuals(answers.table)
-    place = _true_places(individuals, answers.truth)
+    place = true_places(individuals, answers.truth)
     first = answers.table.groupby("query_id", sort=False).head(_TOP)
     return MethodFigures(
         queries=len(lists),
@@ -212,7 +212,7 @@ def worst_answers(answers: Answers, count: int) -> tuple[WorstAnswer, ...]:
     return tuple(found[:count])
 
 
-def _true_places(individuals: pd.DataFrame, truth: pd.Series) -> npt.NDArray[np.int64]:
+def true_places(individuals: pd.DataFrame, truth: pd.Series) -> npt.NDArray[np.int64]:
     """Return the rank of every query's individual, 0 where it is not listed."""
     right = individuals[individuals["individual_id"] == individuals["query_id"].map(truth)]
     return right.set_index("query_id")["rank"].reindex(truth.index).fillna(0).to_numpy(np.int64)
