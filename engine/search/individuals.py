@@ -123,7 +123,7 @@ def rank_encounters(
     own_photographs = {(questions.get(query, query), query) for query in {*answers["query_id"], *questions}}
     itself = [(question, image) in own_photographs for question, image in zip(name, answers["image_id"], strict=True)]
     kept = answers.loc[~np.asarray(itself, dtype=bool)].assign(question=name)
-    return _rank(kept, kept["question"], top, model, Counter(questions.values()))
+    return _rank(kept, kept["question"], top, model, dict(Counter(questions.values())))
 
 
 def new_individual_probability(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,14 @@ def test_a_model_weighs_individuals_against_each_other_and_none_of_them() -> Non
     assert ranked["photographs"].tolist() == [["1"], ["2", "3"]]
     left = new_individual_probability(table, ["q", "lonely"], model=MODEL)
     assert left.to_dict() == pytest.approx({"q": math.e / (odds.sum() + math.e), "lonely": 1.0})
+
+
+def test_a_query_of_no_encounter_is_one_photograph_to_a_model() -> None:
+    table = answers(("q1", "1", "a", 0.5), ("q2", "1", "a", 0.5), ("lonely", "2", "b", 0.6))
+    counting = replace(MODEL, new={"constant": 1.0, "log_photographs": 0.5})
+    together = rank_encounters(table, {"q1": "e", "q2": "e"}, model=counting)
+    alone = rank_individuals(table[table["query_id"] == "lonely"], model=counting)
+    assert together.set_index("query_id").loc["lonely", "probability"] == alone["probability"].item()
 
 
 def test_a_model_sees_every_photograph_of_an_encounter() -> None:
