@@ -14,7 +14,6 @@ without its individual's photographs, which is what it would be if the animal we
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +25,11 @@ from bench import markdown
 from bench.context import Context
 from bench.figures import Figures
 from bench.measurement import Measurement
-from bench.protocols import BOTH, RULES, Protocol, Rule
+from bench.protocols import BOTH, RULES, Protocol, Rule, select
 from bench.questions import gather
 from bench.results import Result
 from engine.catalogue.catalog import Catalog
-from engine.search.individuals import new_individual_probability, rank_encounters
+from engine.search.individuals import new_individual_probability
 from engine.training.model_figures import Answers, out_of_fold_answers, true_places
 from engine.training.ranker_training import in_turn
 from reranker.protocols import protocol_tables
@@ -109,8 +108,8 @@ def whole_encounters(catalog: Catalog, count: int, seed: int) -> Protocol | None
     Encounters have two photographs or more, and whales that were seen in others; whales come in turn. None where there
     are none.
     """
-    table = catalog.table[(catalog.table["viewpoint"] == "top") & catalog.table["individual_id"].notna()]
-    table = table[table["encounter_id"].notna()]
+    database = select(catalog)
+    table = catalog.subset(database).table.dropna(subset=["individual_id", "encounter_id"])
     seen_again = table.groupby("individual_id")["encounter_id"].transform("nunique") > 1
     keys = ["individual_id", "encounter_id"]
     several = table.groupby(keys)["image_id"].transform("size") > 1
@@ -120,8 +119,7 @@ def whole_encounters(catalog: Catalog, count: int, seed: int) -> Protocol | None
     asked = asked[asked.groupby(keys).cumcount() < _MOST]
     if asked.empty:
         return None
-    database = catalog.table.loc[catalog.table["viewpoint"] == "top", "image_id"]
-    return Protocol(ENCOUNTERS, tuple(sorted(asked["image_id"], key=catalog.position)), tuple(database))
+    return Protocol(ENCOUNTERS, tuple(sorted(asked["image_id"], key=catalog.position)), database)
 
 
 def by_task(answers: Answers) -> dict[str, Answers]:
@@ -154,11 +152,11 @@ def figures_of_questions(
         task, rule: what was asked.
         seed: of the intervals.
     """
-    names = pd.Series({query: query if together is None else str(together[query]) for query in answers.truth.index})
-    who = answers.truth.groupby(names).first()
-    wrong = replace(answers, table=answers.table[~answers.table["same"]])
-    learned, without = (individuals(part, names, answers.models) for part in (answers, wrong))
-    places = true_places(learned, who), true_places(individuals(answers, names, {}), who)
+    names = {str(query): str(query if together is None else together[query]) for query in answers.truth.index}
+    who, table = answers.truth.groupby(answers.truth.index.map(names)).first(), answers.table
+    learned, without = (answers.individuals(rows, names) for rows in (table, table[~table["same"]]))
+    by_rule = replace(answers, models={}).individuals(table, names)
+    places = true_places(learned, who), true_places(by_rule, who)
     left = [new_individual_probability(pd.DataFrame(), list(who.index), part) for part in (learned, without)]
     known, new = (part.to_numpy(np.float64) for part in left)
 
@@ -180,23 +178,6 @@ def figures_of_questions(
         in_five_by_rule=share(places[1], 5),
         new_auroc=bootstrap_statistic(auroc, who, seed=seed),
     )
-
-
-def individuals(answers: Answers, names: Mapping[str, str] | pd.Series, models: Mapping[int, Any]) -> pd.DataFrame:
-    """Return the ranked individuals of every question, each by its fold's model, or by the rule where there is none.
-
-    Args:
-        answers: of single queries.
-        names: query_id -> question.
-        models: by fold.
-    """
-    table, question = answers.table, dict(names)
-    parts = [rank_encounters(table.iloc[:0], {})]
-    for fold in sorted(table["fold"].unique().tolist()):
-        rows = table[table["fold"] == fold]
-        asked = {query: question[query] for query in rows["query_id"].unique()}
-        parts.append(rank_encounters(rows, asked, model=models.get(fold)))
-    return pd.concat(parts, ignore_index=True)
 
 
 def full(result: Result[IndividualsFigures]) -> str:

@@ -22,20 +22,18 @@ from engine.matching.measurements import MUTUAL_NN
 from engine.matching.pair_pool import PairPool
 from engine.matching.pair_worker import PairTask
 from engine.search.allowed import AllowedCandidates
-from engine.search.candidates import Candidates
+from engine.search.candidates import Candidates, ShortlistSettings
 from engine.search.same_skin import comparable_by_view
 from features.records import BoolArray, FloatArray
-from reranker.calibration import sigmoid
-from reranker.likeness import MATCHED_COLUMNS, NEIGHBOURS
+from reranker.likeness import MATCHED_COLUMNS, NEIGHBOURS, Likeness, features_of
 
 #: Photographs that a leader's local scores are compared with, and its cosines, which cost next to nothing.
 LOCAL_SAMPLE = 64
 _COSINE_SAMPLE = 1024
 #: Queries whose comparisons are in memory together, 25 KB each: what leads several of their lists is scored once.
 _BLOCK = 1024
-#: Log-odds of two candidates' showing one animal before they are matched: of any two, for one standard deviation of the
-#: cosine, and for ln(1 + those of the local score). It only says whom to match first, so that round numbers serve.
-_ANY_TWO, _COSINE, _LOCAL_LOG = -5.0, 0.5, 2.0
+#: What says whom to match: the fitted likeness chooses no better than these round numbers (bench/NOTES.md).
+_BEFORE_MATCHING = Likeness({"cosine": 0.5, "local_log": 2.0}, -5.0)
 
 Rows = npt.NDArray[np.int64]
 
@@ -68,11 +66,8 @@ def find_neighbours(
     database: CatalogIndex,
     allowed: AllowedCandidates,
     pool: PairPool,
-    flanks_apart: bool = False,
-    trust_times: bool = True,
+    settings: ShortlistSettings,
     known: Mapping[str, FloatArray] | None = None,
-    pairs: int = 0,
-    cosine_weight: float = 1.0,
     progress: Progress | None = None,
 ) -> Neighbours:
     """Compare every candidate with the leading candidates of its list.
@@ -82,12 +77,10 @@ def find_neighbours(
         queries, database: what their rows mean.
         allowed: which photographs each query may have.
         pool: scores photographs of the database.
-        flanks_apart: a left flank is never compared with a right one.
-        trust_times: times of day are looked at; otherwise no time between two photographs is known.
+        settings: whether flanks are compared and times of day looked at, and how many pairs of a list, those by which a
+            candidate may gain most, are matched.
         known: by content key the (N,) local scores of the database with a photograph, NaN where there is none: what the
             search of a query has found is not computed again where the query leads another's list.
-        pairs: of a list's candidates and leaders so many pairs, those by which a candidate may gain most, are matched.
-        cosine_weight: of the cosine beside the local score when they are chosen.
         progress: called with (pairs matched, pairs in all).
     """
     shape = (len(candidates), NEIGHBOURS)
@@ -101,8 +94,8 @@ def find_neighbours(
     lists = list(candidates.lists(len(queries)))
     keys = database.keys
     views = database.catalog.table["viewpoint"].to_numpy(object)
-    comparable = comparable_by_view(views, views, flanks_apart)
-    times = _times(database) if trust_times else np.full(len(database), np.nan)
+    comparable = comparable_by_view(views, views, settings.flanks_apart)
+    times = _times(database) if settings.trust_times else np.full(len(database), np.nan)
     shuffled = database.by_content
     for start in range(0, len(lists), _BLOCK):
         asked: list[tuple[tuple[slice, int], BoolArray]] = []
@@ -126,21 +119,20 @@ def find_neighbours(
             column = np.full(len(scorable), np.nan, np.float32)
             column[scorable] = _above(scores[: scorable.sum()], scores[scorable.sum() :])
             found.local_znorm[here] = column
-        if pairs:
-            block = slice(lists[start].start, lists[min(start + _BLOCK, len(lists)) - 1].stop)
-            chosen = np.zeros((len(candidates), NEIGHBOURS), bool)
+        if settings.neighbour_pairs:
+            chosen = np.zeros(shape, bool)
             for here, scorable in asked:
                 chosen[here] = scorable
             for part in lists[start : start + _BLOCK]:
-                chosen[part] = _promising(found, candidates, part, chosen[part], pairs, cosine_weight)
-            _match(found, block, chosen[block], candidates.row[block], keys, pool, progress)
+                chosen[part] = _promising(found, candidates, part, chosen[part], settings)
+            _match(found, chosen, candidates.row, keys, pool, progress)
     return found
 
 
 def _promising(
-    found: Neighbours, candidates: Candidates, part: slice, comparable: BoolArray, count: int, cosine_weight: float
+    found: Neighbours, candidates: Candidates, part: slice, comparable: BoolArray, settings: ShortlistSettings
 ) -> BoolArray:
-    """Return the (candidates, NEIGHBOURS) mask of the ``count`` comparable pairs by which a candidate may gain most.
+    """Return the (candidates, NEIGHBOURS) mask of the comparable pairs by which a candidate of a list may gain most.
 
     That is the probability that the leader shows the query's animal, times that of its showing the candidate's: each
     as far as it is known before the two are matched.
@@ -149,10 +141,9 @@ def _promising(
     # A leader is its own neighbour nowhere, so that the column's largest row is the leader's; -1 is nobody's row.
     leads = np.array([probability[rows == leader].sum() for leader in found.row[part].max(axis=0, initial=-1)])
     cosine, local = (values[part].astype(np.float64) for values in (found.cosine_znorm, found.local_znorm))
-    alike = _ANY_TWO + _COSINE * cosine_weight * np.nan_to_num(cosine)
-    alike += _LOCAL_LOG * np.log1p(np.maximum(np.nan_to_num(local), -0.9))
-    gain = np.where(comparable, leads * sigmoid(alike), -1.0).ravel()
-    best = np.argsort(-gain, kind="stable")[:count]
+    features = features_of(settings.cosine_weight * cosine, local, np.zeros_like(comparable), found.seconds[part])
+    gain = np.where(comparable, leads * _BEFORE_MATCHING.probability(features), -1.0).ravel()
+    best = np.argsort(-gain, kind="stable")[: settings.neighbour_pairs]
     chosen = np.zeros(gain.size, bool)
     chosen[best[gain[best] >= 0]] = True
     return chosen.reshape(comparable.shape)
@@ -160,17 +151,16 @@ def _promising(
 
 def _match(
     found: Neighbours,
-    block: slice,
     chosen: BoolArray,
     rows: Rows,
     keys: Sequence[str],
     pool: PairPool,
     progress: Progress | None,
 ) -> None:
-    """Match the chosen pairs of a block of lists, each once, and write down what was found."""
+    """Match the chosen pairs, each once, and write down what was found."""
     if not chosen.any():
         return
-    leaders = found.row[block][chosen]
+    leaders = found.row[chosen]
     others = np.broadcast_to(rows[:, None], chosen.shape)[chosen]
     pairs, where = np.unique(np.stack([leaders, others], axis=1), axis=0, return_inverse=True)
     names, starts = np.unique(pairs[:, 0], return_index=True)
@@ -179,7 +169,7 @@ def _match(
     records = np.concatenate(pool.measure(MUTUAL_NN, tasks, progress))[where.ravel()]
     for name, values in found.matched.items():
         measured = records[name].astype(np.float32)
-        values[block][chosen] = np.nan_to_num(measured) if name == "inlier_ratio" else measured
+        values[chosen] = np.nan_to_num(measured) if name == "inlier_ratio" else measured
 
 
 def _leaders(candidates: Candidates, part: slice) -> list[int]:

@@ -75,19 +75,7 @@ def search(
     if with_neighbours:
         # The scores of a query that leads another's list are known from its own search.
         known = dict(zip(queries.keys, retrieval.local, strict=True)) if isinstance(retrieval, Retrieval) else {}
-        neighbours = find_neighbours(
-            candidates,
-            queries,
-            database,
-            allowed,
-            pool,
-            settings.flanks_apart,
-            settings.trust_times,
-            known,
-            settings.neighbour_pairs,
-            settings.cosine_weight,
-            progress,
-        )
+        neighbours = find_neighbours(candidates, queries, database, allowed, pool, settings, known, progress)
     own_encounter = not candidate_filter.exclude_encounter
     return pair_table(queries, database, candidates, neighbours, allowed.true_matches(), own_encounter)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.models.card import MethodFigures, WorstAnswer
-from engine.search.individuals import new_individual_probability, rank_individuals
+from engine.search.individuals import new_individual_probability, rank_encounters, rank_individuals
 from reranker.cross_fitting import cross_fitted_calibrations, cross_fitted_probabilities
 from reranker.individual_model import IndividualModel, fit_on_lists
 from reranker.list_calibration import ListCalibration
@@ -82,12 +82,18 @@ class Answers:
         queries = raw.groupby("query_id")
         return cls.of(table, queries["individual0"].first(), queries["n_true"].first(), models)
 
-    def individuals(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the individuals that rows of the table rank, each query's by its fold's model."""
-        parts = [
-            rank_individuals(table[table["fold"] == fold], model=self.models.get(fold))
-            for fold in sorted(table["fold"].unique().tolist())
-        ]
+    def individuals(self, table: pd.DataFrame, questions: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
+        """Return the individuals that rows of the table rank, each question's by its fold's model.
+
+        Args:
+            table: rows of :attr:`table`.
+            questions: query_id -> question, where several queries are one; the others are questions of their own.
+        """
+        parts = []
+        for fold in sorted(table["fold"].unique().tolist()):
+            rows = table[table["fold"] == fold]
+            asked = {query: questions[query] for query in rows["query_id"].unique() if query in questions}
+            parts.append(rank_encounters(rows, asked, model=self.models.get(fold)))
         return pd.concat(parts, ignore_index=True) if parts else rank_individuals(table)
 
     def lists(self) -> dict[str, npt.NDArray[np.bool_]]:

@@ -17,6 +17,7 @@ from engine.search.pipeline import search
 from reranker.likeness import COLUMNS, MATCHED_COLUMNS, NEIGHBOURS
 from tests.engine.search.made_index import MadePool, made_index
 
+UNMATCHED = ShortlistSettings(neighbour_pairs=0)
 VIEWS = ["top"] * 12 + ["left", "left"]
 
 
@@ -40,7 +41,7 @@ def neighbours(index: CatalogIndex, evidence: list[float], local: dict[tuple[str
     candidates = one_list(evidence)
     queries = index.subset(["p13"])
     allowed = AllowedCandidates(queries, index, CandidateFilter())
-    return find_neighbours(candidates, queries, index, allowed, MadePool({}, local))
+    return find_neighbours(candidates, queries, index, allowed, MadePool({}, local), UNMATCHED)
 
 
 def test_the_best_by_evidence_lead_and_nobody_neighbours_itself(index: CatalogIndex) -> None:
@@ -82,7 +83,7 @@ def test_what_leads_several_lists_is_scored_once_and_a_list_knows_nothing_of_the
     def found(block: int) -> Neighbours:
         monkeypatch.setattr("engine.search.neighbours._BLOCK", block)
         allowed = AllowedCandidates(queries, index, CandidateFilter())
-        return find_neighbours(together, queries, index, allowed, pool)
+        return find_neighbours(together, queries, index, allowed, pool, UNMATCHED)
 
     whole, alone = found(3), found(1)
     calls = [[name for name, _ in tasks] for tasks in pool.scored]
@@ -101,9 +102,9 @@ def test_what_a_search_has_scored_is_not_scored_again(index: CatalogIndex) -> No
     queries = index.subset(["p13"])
     allowed = AllowedCandidates(queries, index, CandidateFilter())
     candidates, pool = one_list([0.1, 3.0, np.nan]), MadePool({}, local)
-    found = find_neighbours(candidates, queries, index, allowed, pool, known={index.keys[1]: known})
+    found = find_neighbours(candidates, queries, index, allowed, pool, UNMATCHED, known={index.keys[1]: known})
     assert dict(pool.scored[0])["p1"] == [0, 5]
-    plain = find_neighbours(candidates, queries, index, allowed, MadePool({}, local))
+    plain = find_neighbours(candidates, queries, index, allowed, MadePool({}, local), UNMATCHED)
     np.testing.assert_array_equal(found.local_znorm, plain.local_znorm)
 
 
@@ -143,7 +144,8 @@ def test_what_a_query_may_not_have_is_no_part_of_the_sample(index: CatalogIndex)
     queries = far.subset(["p13"])
     rules = (CandidateFilter(), CandidateFilter(until="2021-01-01"))
     every, some = (
-        find_neighbours(candidates, queries, far, AllowedCandidates(queries, far, rule), MadePool({})) for rule in rules
+        find_neighbours(candidates, queries, far, AllowedCandidates(queries, far, rule), MadePool({}), UNMATCHED)
+        for rule in rules
     )
     assert every.cosine_znorm[1, 0] != some.cosine_znorm[1, 0]
 
@@ -169,7 +171,7 @@ def test_the_pairs_that_promise_most_are_matched_each_once_and_written_where_the
     together = replace(together, query=np.repeat(np.arange(2), [4, 3]))
     allowed, pool = AllowedCandidates(queries, index, CandidateFilter()), MadePool(inliers, local)
 
-    found = find_neighbours(together, queries, index, allowed, pool, pairs=3)
+    found = find_neighbours(together, queries, index, allowed, pool, ShortlistSettings(neighbour_pairs=3))
     ratio = found.matched["inlier_ratio"]
     assert [int((~np.isnan(ratio[part])).sum()) for part in (slice(0, 4), slice(4, 7))] == [3, 3]
     asked = pool.asked["mutual_nn"]
@@ -191,7 +193,7 @@ def test_the_pairs_that_promise_most_are_matched_each_once_and_written_where_the
     assert {(int(a), int(b)) for a, b in zip(*np.nonzero(~np.isnan(ratio[:4])), strict=True)} == set(best)
 
     nothing = MadePool(inliers, local)
-    plain = find_neighbours(together, queries, index, allowed, nothing)
+    plain = find_neighbours(together, queries, index, allowed, nothing, UNMATCHED)
     assert not nothing.asked and np.isnan(plain.matched["inlier_ratio"]).all()
 
 
@@ -199,7 +201,7 @@ def test_a_flank_and_a_back_are_not_matched_with_one_another(index: CatalogIndex
     pool = MadePool({})
     candidates, queries = one_list([0.0, 2.0, *[-9.0] * 10, 1.0]), index.subset(["p13"])
     allowed = AllowedCandidates(queries, index, CandidateFilter())
-    find_neighbours(candidates, queries, index, allowed, pool, pairs=1000)
+    find_neighbours(candidates, queries, index, allowed, pool, ShortlistSettings(neighbour_pairs=1000))
     assert len(pool.asked["mutual_nn"]) > 50
     assert not any("p12" in pair for pair in pool.asked["mutual_nn"])
 
@@ -219,6 +221,6 @@ def test_a_pair_without_a_placement_was_matched_all_the_same(
     monkeypatch.setattr(pool, "measure", measured)
     queries = index.subset(["p13"])
     allowed = AllowedCandidates(queries, index, CandidateFilter())
-    found = find_neighbours(one_list([0.1, 3.0]), queries, index, allowed, pool, pairs=9)
+    found = find_neighbours(one_list([0.1, 3.0]), queries, index, allowed, pool, ShortlistSettings(neighbour_pairs=9))
     assert found.matched["inlier_ratio"][0, 0] == 0 and np.isnan(found.matched["position_gap"][0, 0])
     assert np.isnan(found.matched["inlier_ratio"][1, 0])
