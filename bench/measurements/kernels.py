@@ -34,7 +34,7 @@ from bench.peers.whole_matrix import matrix_neighbours
 from bench.results import Result
 from engine.geometry.verification import VerificationSettings, verify_many
 from engine.matching.base import best_first
-from engine.matching.block_correlation import correlations
+from engine.matching.block_correlation import correlations, prepared
 from engine.matching.dense import PreparedSkin, SkinMatcher, skin_verification
 from engine.matching.exhaustive import DescriptorTable, exact_kind, mutual_nn_scores, quantise
 from engine.matching.matched import AlignedSkin, MatchedList, MatchedPair
@@ -254,7 +254,8 @@ def correlation_contestant(seed: int, pairs: int) -> Contestant:
     rng, (width, height) = np.random.default_rng(seed), PICTURE
     y, x = np.mgrid[:height, :width]
     body = ((2 * x / width - 1) / 0.83) ** 2 + ((2 * y / height - 1) / 0.83) ** 2 < 1
-    skins = [np.asarray(rng.integers(1, 256, (height, width, 3)) * body[:, :, None], np.uint8) for _ in range(pairs)]
+    levels = [rng.integers(1, 256, (height, width, 3)) * body[:, :, None] for _ in range(pairs)]
+    skins = [prepared(np.asarray(one, np.uint8)) for one in levels]
     models = np.tile(np.eye(3), (pairs, 1, 1))
     models[:, :2, 2] = rng.normal(0, 4, (pairs, 2))
     return lambda: correlations(skins[0], skins, models, np.ones(pairs, bool), PICTURE, [PICTURE] * pairs)

@@ -105,7 +105,7 @@ class PairWorker:
     KEEP = 128
     #: Photographs prepared for a matcher of the first stage (0.4 MB each): preparing one takes as long as matching
     #: it, so that the pairs of many queries are measured in blocks of candidates that are all kept. As many flattened
-    #: skins are (76 KB each).
+    #: skins are (100 KB each).
     KEEP_PREPARED = 512
     #: Photographs whose quantised descriptors are kept (32 KB each): what all queries of a large catalogue are compared
     #: with is read once.
@@ -126,7 +126,7 @@ class PairWorker:
         self.skin = LruCache(self.describer.skin, self.KEEP)
         # One memory for both: the queries are gone through for one matcher, then for the other.
         self._prepared = LruCache(self._prepare, self.KEEP_PREPARED)
-        self._pictures = LruCache(self.describer.picture, self.KEEP_PREPARED)
+        self._pictures = LruCache(self._picture, self.KEEP_PREPARED)
         self.kept_codes = LruCache(self.codes, self.KEEP_CODES)
         self.tables = LruCache(_open_table, 1)
         self._device, self._store, self._rotations = device, store, settings.describe.rotations
@@ -213,6 +213,9 @@ class PairWorker:
             for candidate, model, found in zip(candidates, verified.models, verified.found, strict=True)
         ]
         return dataclasses.replace(MatchedList.of_list(tentative, verified), aligned=aligned)
+
+    def _picture(self, key: str) -> block_correlation.PackedSkin:
+        return block_correlation.prepared(self.describer.picture(key))
 
     def _prepared_of(self, task: PairTask, kind: type[PreparedT]) -> tuple[PreparedT, list[PreparedT]]:
         """Return a task's query and candidates, ready to be compared."""

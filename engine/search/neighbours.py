@@ -104,11 +104,13 @@ def find_neighbours(
             rows, leaders = candidates.row[lists[query]], _leaders(candidates, lists[query])
             mask = allowed.mask(query)
             sample = shuffled[mask[shuffled]][: 4 * _COSINE_SAMPLE]
+            # One more than asked for: no leader is its own impostor.
+            drawn, own = sample[: _COSINE_SAMPLE + 1], database.vectors_of(np.array(leaders, np.int64)).T
+            near, far = database.vectors_of(rows) @ own, database.vectors_of(drawn) @ own
             for place, leader in enumerate(leaders):
                 here, others, skin = (lists[query], place), rows != leader, comparable[views[leader]]
                 impostors = sample[sample != leader]
-                vector, drawn = database.descriptions[leader].vector, impostors[:_COSINE_SAMPLE]
-                cosine = _above(database.vectors_of(rows) @ vector, database.vectors_of(drawn) @ vector)
+                cosine = _above(near[:, place], far[drawn != leader, place][:_COSINE_SAMPLE])
                 found.row[here] = np.where(others, leader, -1)
                 found.cosine_znorm[here] = np.where(others, cosine, np.nan)
                 found.seconds[here] = np.where(others, np.abs(times[rows] - times[leader]), np.nan)

@@ -7,7 +7,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine.matching.block_correlation import AGREES, BLOCK, CELL, MEANINGS, NAMES, NOISE, REACH, SHOWN, correlations
+from engine.matching.block_correlation import (
+    AGREES,
+    BLOCK,
+    CELL,
+    MEANINGS,
+    NAMES,
+    NOISE,
+    REACH,
+    SHOWN,
+    correlations,
+    prepared,
+)
 from features.records import ByteArray
 from features.skin.picture import NEUTRAL, SCALES, SIZE, UNSEEN
 
@@ -35,7 +46,7 @@ def moved(picture: ByteArray, model: npt.NDArray[np.float64]) -> ByteArray:
 
 def of_pair(first: ByteArray, second: ByteArray, model: npt.NDArray[np.float64]) -> dict[str, float]:
     """What is measured of one pair, in pictures whose canonical pixels are the skin's."""
-    (row,) = correlations(first, [second], model[None], np.ones(1, bool), SIZE, [SIZE])
+    (row,) = correlations(prepared(first), [prepared(second)], model[None], np.ones(1, bool), SIZE, [SIZE])
     return dict(zip(NAMES, row.tolist(), strict=True))
 
 
@@ -122,12 +133,12 @@ def test_canonical_pixels_of_any_size_are_brought_to_the_skins() -> None:
     model = np.diag([1 / 6, 1 / 6, 1.0])
     model[:2, 2] = (1 / 6 - 1) / 2  # pixel centres are at integers
     sizes = (2 * WIDTH, 2 * HEIGHT), [(WIDTH // 3, HEIGHT // 3)]
-    (row,) = correlations(first, [first], model[None], np.ones(1, bool), *sizes)
+    (row,) = correlations(prepared(first), [prepared(first)], model[None], np.ones(1, bool), *sizes)
     assert dict(zip(NAMES, row, strict=True))["correlation_fine"] == pytest.approx(0.96, abs=0.005)  # the rest is NOISE
 
 
 def test_what_cannot_be_compared_is_unknown() -> None:
-    first, nothing = skin(1), np.zeros((HEIGHT, WIDTH, len(SCALES)), np.uint8)
+    first, nothing = prepared(skin(1)), prepared(np.zeros((HEIGHT, WIDTH, len(SCALES)), np.uint8))
     none, blank, apart = correlations(
         first,
         [first, nothing, first],
