@@ -12,12 +12,13 @@ import pandas as pd
 from bench.held_out import BOTH_HALVES, HALVES, SOURCES, measured_part, settings_for
 from bench.out_of_fold import OUT_OF_FOLD, SHIPPED, OutOfFold, fit_out_of_fold
 from bench.progress import Progress, Say, say
-from bench.protocols import Protocol, select
-from bench.questions import gather, tasks_of
+from bench.protocols import BOTH, Protocol, Rule, select
+from bench.questions import any_photograph, gather, tasks_of
 from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.search.matcher import Matcher, MatcherSettings
 from features.store import default_store
+from reranker.protocols import protocol_tables
 from scarmatch.errors import ScarmatchError
 
 #: Options that say where things lie, and how many hands work: no part of the protocol.
@@ -135,6 +136,18 @@ class Context:
         raw = pd.concat(parts, ignore_index=True)
         self.say(f"{len(raw):,} pairs")
         return raw
+
+    def pairs_of_any_photograph(self, count: int) -> dict[Rule, pd.DataFrame]:
+        """Return by rule the labelled pairs of so many photographs drawn at random, of each half where both are asked.
+
+        They are for judging: what is fitted learns from the individuals in turn.
+        """
+        tasks = [(half, any_photograph(half.index.catalog, count, self.seed)) for half in self.halves]
+        parts = [gather([task], half.index, half.matcher, self.say) for half, task in tasks if task is not None]
+        if not parts:
+            return {}
+        tables = protocol_tables(pd.concat(parts, ignore_index=True))
+        return {rule: tables[rule] for rule in BOTH if rule in tables}
 
     @cached_property
     def rankers(self) -> OutOfFold:

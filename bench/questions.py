@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from bench.progress import Say, say
@@ -12,6 +14,9 @@ from engine.catalogue.catalog import Catalog
 from engine.catalogue.index import CatalogIndex
 from engine.search.matcher import Matcher
 from engine.training.ranker_training import choose_queries, in_turn, labelled_pairs
+
+#: Name of the task of photographs drawn at random.
+ANY = "top: any photograph"
 
 
 def tasks_of(catalog: Catalog, queries: int, seed: int) -> list[Protocol]:
@@ -31,6 +36,31 @@ def tasks_of(catalog: Catalog, queries: int, seed: int) -> list[Protocol]:
         chosen = choose_queries(asked, count, seed) if number == 0 else in_turn(asked.table, count, seed)
         tasks.append(Protocol(protocol.name, tuple(sorted(chosen, key=catalog.position)), protocol.database))
     return tasks
+
+
+def any_photograph(catalog: Catalog, count: int, seed: int) -> Protocol | None:
+    """Return the task of so many photographs from above drawn at random, of those whose individual has another one.
+
+    So a next photograph is drawn: whales that are often seen are often asked. None where there is nothing to ask.
+    """
+    everything = all_against_all(catalog)
+    table = catalog.subset(everything.queries).table
+    again = table["image_id"][table.groupby("individual_id")["image_id"].transform("size") > 1].to_numpy(str)
+    chosen = np.random.default_rng(seed).permutation(again)[:count]
+    if not len(chosen):
+        return None
+    return Protocol(ANY, tuple(sorted(chosen.tolist(), key=catalog.position)), everything.database)
+
+
+def add_photographs(parser: argparse.ArgumentParser) -> None:
+    """Add the option of those who ask :func:`any_photograph`."""
+    parser.add_argument(
+        "--photographs",
+        type=int,
+        default=400,
+        metavar="N",
+        help="photographs from above drawn at random that are asked beside, of each half (400; 0 for none)",
+    )
 
 
 def gather(tasks: Sequence[Protocol], index: CatalogIndex, matcher: Matcher, say: Say = say) -> pd.DataFrame:

@@ -180,15 +180,21 @@ def join_as_blend(
 
 
 def rescore(
-    scores: dict[str, dict[str, Values]], tables: dict[str, LabelledTable], settings: TrainingSettings
+    scores: dict[str, dict[str, Values]],
+    tables: dict[str, LabelledTable],
+    settings: TrainingSettings,
+    further: Collection[str] = (),
 ) -> dict[Kind, NeighbourRescoring]:
-    """Re-score every kind's out-of-fold scores by the neighbours in their lists, and keep the former beside them."""
+    """Re-score every kind's out-of-fold scores by the neighbours in their lists, and keep the former beside them.
+
+    The tables that ``further`` names teach nothing.
+    """
     for values in scores.values():
         values.update({f"{kind}{ALONE}": values[kind] for kind in KINDS})
     if not settings.rescoring or not set(COLUMNS) <= set(tables["all"].raw.columns):
         return {}
     rescorings: dict[Kind, NeighbourRescoring] = {}
-    likeness = fit_likeness(tables)
+    likeness = fit_likeness({name: table for name, table in tables.items() if name not in further})
     for kind in KINDS:
         own = {name: scores[name][kind] for name in tables}
         rescorings[kind], rescored = fit_and_rescore(tables, own, likeness, CALIBRATE_ON)

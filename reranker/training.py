@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ def train_ranker(
     descriptor: str = "",
     hidden: Collection[str] = (),
     protocols: Mapping[str, pd.DataFrame] | None = None,
+    further: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> TrainedRanker:
     """Fit and calibrate a ranker on a labelled raw table of pairs, and measure it out of fold beside its baselines.
 
@@ -76,12 +78,13 @@ def train_ranker(
         keypoint_kind, descriptor: what the table was made with; stored in the ranker.
         hidden: features that no model may see (they are unknown to it), to measure what they are worth.
         protocols: name -> rows of ``raw`` that are judged, "all" among them; those of :func:`protocol_tables` if None.
+        further: name -> rows of other tables that are judged too and teach nothing.
 
     Raises:
         TrainingError: labels are missing or too few individuals have a match.
     """
     settings, ranker_settings = settings or TrainingSettings(), ranker or RankerSettings()
-    judged = protocols or protocol_tables(raw)
+    judged = {**(protocols or protocol_tables(raw)), **further}
     tables = {name: LabelledTable.of(table, hidden) for name, table in judged.items() if len(table)}
     # Both askings teach: what a match of the same day is worth while the own encounter is there, and when it is not.
     harder = tables.get("other_encounter")
@@ -96,16 +99,17 @@ def train_ranker(
     for names in held_out:
         fit_fold(training, tables, scores, names, ranker_settings)
     lines = join_as_blend(scores, tables)
-    rescorings = rescore(scores, tables, settings)
+    rescorings = rescore(scores, tables, settings, further)
     frames = {name: _scored(table, scores[name], folds) for name, table in tables.items()}
-    figures = {name: _figures(frame, settings.top) for name, frame in frames.items()}
+    of_protocols = {name: frame for name, frame in frames.items() if name not in further}
+    figures = {name: _figures(frame, settings.top) for name, frame in of_protocols.items()}
     kind, reason = _choose(figures, settings)
     final_settings = ranker_settings.replace(kind=kind, patience=0)
     fitted = _final(training, final_settings, lines).with_rescoring(rescorings.get(kind))
     fitted = fitted.with_calibration(fit_list_calibration(frames, kind))
     curves = cross_fitted_calibrations(frames, kind)
     fitted = fitted.with_individuals(fit_on_lists(_answered(tables, frames, curves, kind)))
-    calibration = {name: calibration_errors(frame, curves, kind, settings.top) for name, frame in frames.items()}
+    calibration = {name: calibration_errors(frame, curves, kind, settings.top) for name, frame in of_protocols.items()}
     report = {
         "kind": kind,
         "reason": reason,
@@ -120,7 +124,7 @@ def train_ranker(
         "calibration_error": {name: errors["shown"] for name, errors in calibration.items()},
         "calibration_errors": calibration,
         "matches_counted_in": {
-            name: "catalogue" if "n_true" in frame.columns else "lists" for name, frame in frames.items()
+            name: "catalogue" if "n_true" in frame.columns else "lists" for name, frame in of_protocols.items()
         },
         "importance": {name: column.to_dict() for name, column in fitted.importance().items()},
         "training": settings.to_dict(),

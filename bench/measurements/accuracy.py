@@ -5,6 +5,9 @@ Individuals are described by weights that never saw them: those of the held-out 
 trained on. They are both queries and database. The ranker that scores an individual was fitted without it. Each task
 comes under two rules: all matches count, or the query's own encounter is left out of the database. ``--save-ranker
 FILE`` keeps the ranker fitted on all queries, which ships.
+
+Individuals are asked in turn, so that one with two photographs counts like one with sixty. "top: any photograph" draws
+photographs instead, as a user's next one is drawn; these are judged and teach nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from bench.lists import judge_lists
 from bench.local_scores import plain_score
 from bench.measurement import Measurement
 from bench.protocols import BOTH, Protocol, evaluate_vectors
+from bench.questions import ANY, add_photographs, any_photograph
 from bench.results import Result
 from engine.training.ranker_training import train_on_pairs
 from reranker.local_evidence import LocalEvidence
@@ -106,9 +110,12 @@ class AccuracyFigures(Figures):
 def measure(context: Context) -> AccuracyFigures:
     """Gather the pairs of all tasks, fit the ranker out of fold, and judge every method."""
     raw = context.labelled_pairs(context.queries)
-    pairs = raw.drop_duplicates(["query_id", "candidate_id"])
+    drawn = context.pairs_of_any_photograph(context.options.photographs)
+    pairs = pd.concat([raw, *drawn.values()], ignore_index=True).drop_duplicates(["query_id", "candidate_id"])
     context.say(f"{len(pairs):,} pairs; fitting the ranker")
-    trained = train_on_pairs(raw, context.matcher, TrainingSettings(folds=context.options.folds, seed=context.seed))
+    further = {f"{ANY}: {rule}": rows for rule, rows in drawn.items()}
+    settings = TrainingSettings(folds=context.options.folds, seed=context.seed)
+    trained = train_on_pairs(raw, context.matcher, settings, further)
     if context.options.save_ranker is not None:
         _save(trained, context)
     if context.options.save_evidence is not None:
@@ -121,7 +128,13 @@ def measure(context: Context) -> AccuracyFigures:
         individuals=context.individuals,
         pairs=len(pairs),
         ranker=Chosen(report["kind"], report["reason"], report["calibration_error"], report["training_queries"]),
-        methods=tuple(m for rule in BOTH if rule in trained.scores for m in judge(trained.scores[rule], rule, local)),
+        methods=tuple(
+            m
+            for rule in BOTH
+            for name in (rule, f"{ANY}: {rule}")
+            if name in trained.scores
+            for m in judge(trained.scores[name], rule, local)
+        ),
         recall=_recalls(context),
     )
 
@@ -164,7 +177,8 @@ def _recalls(context: Context) -> tuple[Recall, ...]:
     """Return the recall of the shortlists by cosine, for every task and rule; of two halves, over all their queries."""
     found: dict[tuple[str, str], list[Recall]] = {}
     for half in context.halves:
-        for task in half.tasks(context.queries):
+        drawn = any_photograph(half.index.catalog, context.options.photographs, context.seed)
+        for task in (*half.tasks(context.queries), *([drawn] if drawn is not None else [])):
             for rule in BOTH:
                 found.setdefault((task.name, rule), []).append(recall_of(task, rule, half))
     return tuple(_together(parts) for parts in found.values())
@@ -218,7 +232,7 @@ def _table(result: Result[AccuracyFigures], wanted: set[str] | None) -> str:
     for m in figures.methods:
         found.setdefault((m.task, m.rule), {})[m.method] = m
     rows = []
-    for recall in figures.recall:
+    for recall in _in_order(figures):
         methods = found.get((recall.task, recall.rule), {})
         # Between years no encounter is shared, so the second rule would repeat the first: the cosine is the same.
         first = found.get((recall.task, "all"), {}).get(COSINE)
@@ -234,6 +248,11 @@ def _table(result: Result[AccuracyFigures], wanted: set[str] | None) -> str:
         f"Ranker chosen out of fold: {figures.ranker.kind}.",
     ]
     return f"{markdown.table(heads, rows)}\n\n{' '.join(words)}"
+
+
+def _in_order(figures: AccuracyFigures) -> list[Recall]:
+    """Return the questions as tables show them, photographs drawn at random first."""
+    return sorted(figures.recall, key=lambda recall: recall.task != ANY)
 
 
 def _cells(recall: Recall, methods: dict[str, MethodFigures], chosen: MethodFigures) -> list[str]:
@@ -293,7 +312,7 @@ def headline(result: Result[AccuracyFigures], by: str) -> str:
     found = {(m.task, m.rule, m.method): m for m in figures.methods}
     wanted = {task for task in _main_tasks([r.task for r in figures.recall]) if task.startswith("top: ")}
     rows = []
-    for recall in figures.recall:
+    for recall in _in_order(figures):
         chosen = found.get((recall.task, recall.rule, RANKERS[figures.ranker.kind]))
         # Between years no encounter is shared, so the second rule would repeat the first.
         if recall.task not in wanted or chosen is None or (" -> " in recall.task and recall.rule != "all"):
@@ -308,6 +327,7 @@ def headline(result: Result[AccuracyFigures], by: str) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is this measurement's own."""
+    add_photographs(parser)
     parser.add_argument("--save-ranker", type=Path, metavar="FILE", help="keep the ranker trained on all queries")
     parser.add_argument(
         "--save-evidence", type=Path, metavar="FILE", help="keep the first stage's weights fitted on all these pairs"

@@ -1,11 +1,9 @@
 """Who is it? Individuals named from one photograph, and from all photographs of an encounter together.
 
-Photographs from above are asked one by one, whales in turn, and once more as whole encounters: all photographs of one
-encounter of a whale that was seen in others too. The ranker, its calibration and what it learned of an individual's
-photographs together are fitted out of fold, so that whoever is asked taught nothing. Beside the learned model stands
-the rule that joins an individual's photographs without training.
-
-Whole encounters are asked alone: what they find teaches nothing but how an encounter's photographs are joined.
+Photographs from above are asked one by one, whales in turn and photographs drawn at random, and as whole encounters,
+all photographs of one encounter of a whale that was seen in others too. The ranker, its calibration and what it learned
+of an individual's photographs together are fitted out of fold, so that whoever is asked taught nothing, and on whales
+in turn alone. Beside the learned model stands the rule that joins an individual's photographs without training.
 
 Figures: the right individual first and among the first five, and the AUROC of "new": each question beside the same
 without its individual's photographs, which is what it would be if the animal were new. Intervals over whales.
@@ -26,7 +24,7 @@ from bench.context import Context
 from bench.figures import Figures
 from bench.measurement import Measurement
 from bench.protocols import BOTH, RULES, Protocol, Rule, select
-from bench.questions import gather
+from bench.questions import ANY, add_photographs, gather
 from bench.results import Result
 from engine.catalogue.catalog import Catalog
 from engine.search.individuals import new_individual_probability
@@ -85,15 +83,18 @@ def measure(context: Context) -> IndividualsFigures:
         for half in context.halves
     ]
     whole = [gather([task], half.index, half.matcher, context.say) for half, task in tasks if task is not None]
+    drawn = context.pairs_of_any_photograph(context.options.photographs)
+    further = {f"{ANY}: {rule}": rows for rule, rows in drawn.items()}
     # An encounter's own photographs would find one another.
-    further = {ENCOUNTERS: protocol_tables(pd.concat(whole, ignore_index=True))["other_encounter"]} if whole else {}
+    further |= {ENCOUNTERS: protocol_tables(pd.concat(whole, ignore_index=True))["other_encounter"]} if whole else {}
     judged = {**protocol_tables(raw), **further}
     context.say(f"{sum(len(table) for table in judged.values()):,} rows of lists; fitting the ranker")
     settings = TrainingSettings(folds=context.options.folds, seed=context.seed)
-    trained, found = train_ranker(raw, settings, protocols=judged), []
+    trained, found = train_ranker(raw, settings, further=further), []
+    rules: dict[str, Rule] = {"all": "all", f"{ANY}: all": "all"}
     for name in (name for name in (*BOTH, *further) if name in trained.scores):
         answers = out_of_fold_answers(trained, raw, name, judged[name], further)
-        rule: Rule = "all" if name == "all" else "other_encounter"
+        rule = rules.get(name, "other_encounter")
         for task, part in by_task(answers).items():
             found.append(figures_of_questions(part, None, task, rule, context.seed))
         if name == ENCOUNTERS:
@@ -201,6 +202,7 @@ def full(result: Result[IndividualsFigures]) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is this measurement's own."""
+    add_photographs(parser)
     parser.add_argument("--encounters", type=int, default=100, help="whole encounters that are asked (100)")
 
 

@@ -125,18 +125,18 @@ def out_of_fold_answers(
         raw: the table that it was fitted on.
         protocol: of those that the training judged.
         asked: the queries that are measured, as for :meth:`Answers.of_pairs`.
-        further: protocols that the training judged beside those of ``raw``, with their rows.
+        further: what the training judged beside it, with its rows; it teaches nothing.
     """
     curves = cross_fitted_calibrations(trained.scores, trained.ranker.kind)
     judged = {**protocol_tables(raw), **further}
     lists: dict[str, pd.DataFrame] = {
         name: _out_of_fold_list(trained, curves, judged[name], name)
-        for name in ("all", "other_encounter", *further)
+        for name in dict.fromkeys(("all", "other_encounter", protocol))
         if name in trained.scores
     }
     names = {"candidate_id": "image_id", "individual1": "individual_id", "encounter1": "encounter_id"}
     models = {
-        int(fold): fit_on_lists([table[table["fold"] != fold] for table in lists.values()])
+        int(fold): fit_on_lists([table[table["fold"] != fold] for name, table in lists.items() if name not in further])
         for fold in lists[protocol]["fold"].unique()
     }
     return Answers.of_pairs(lists[protocol].rename(columns=names), asked, models)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -117,10 +118,19 @@ def train_on_catalog(
     return train_on_pairs(raw, matcher, TrainingSettings(kind=kind, seed=seed))
 
 
-def train_on_pairs(raw: pd.DataFrame, matcher: Matcher, settings: TrainingSettings) -> TrainedRanker:
-    """Fit a ranker on a labelled raw pair table; it remembers which keypoints and descriptor the table came from."""
+def train_on_pairs(
+    raw: pd.DataFrame,
+    matcher: Matcher,
+    settings: TrainingSettings,
+    further: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+) -> TrainedRanker:
+    """Fit a ranker on a labelled raw pair table; it remembers which keypoints and descriptor the table came from.
+
+    ``further`` holds other tables that are judged too and teach nothing (:func:`reranker.training.train_ranker`).
+    """
     describe = matcher.settings.describe
-    return train_ranker(raw, settings, keypoint_kind=describe.keypoints.kind, descriptor=describe.descriptor.model)
+    kind, descriptor = describe.keypoints.kind, describe.descriptor.model
+    return train_ranker(raw, settings, keypoint_kind=kind, descriptor=descriptor, further=further)
 
 
 def render_report(report: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from bench.measurements.reliability import curve_of
 from bench.peers.whole_matrix import matrix_neighbours
 from bench.photographs import Light, light_of, thirds_by
 from bench.protocols import Evaluation, Protocol
+from bench.questions import any_photograph
 from engine.catalogue.catalog import Catalog, CatalogError, same_encounter
 from engine.matching.mutual_nn import mutual_neighbours
 from engine.search.individuals import NEW_INDIVIDUAL
@@ -385,6 +386,12 @@ def test_years_are_one_task_and_whole_encounters_hold_whales_that_were_seen_agai
     assert task is not None
     # B was seen once; C's encounters have one photograph each.
     assert task.queries == ("a1", "a2", "a3", "a4") and len(task.database) == 8
+    drawn = any_photograph(catalog, 5, 0)
+    assert drawn is not None and len(set(drawn.queries)) == 5 and len(drawn.database) == 8
+    assert drawn == any_photograph(catalog, 5, 0) != any_photograph(catalog, 5, 1)
+    alone = catalog.subset(["a1", "b1", "b2"])
+    assert any_photograph(alone, 9, 0).queries == ("b1", "b2"), "nobody else shows A"  # type: ignore[union-attr]
+    assert any_photograph(catalog.subset(["a1", "b1"]), 9, 0) is None
     one = individuals.whole_encounters(catalog, 1, 0)
     assert one is not None and len(one.queries) == 2
     assert individuals.whole_encounters(catalog.subset(["b1", "b2"]), 9, 0) is None

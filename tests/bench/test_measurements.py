@@ -12,12 +12,14 @@ import pytest
 
 from bench import measurements
 from bench.command import run
+from bench.measurements.accuracy import headline
+from bench.questions import ANY
 from bench.results import Result, read_result, write_result
 from scarmatch.metrics import Interval
 
 #: Name -> options that keep it quick.
 QUICKLY = {
-    "accuracy": ["--queries=12", "--folds=2"],
+    "accuracy": ["--queries=12", "--folds=2", "--photographs=6"],
     "effort": ["--ranker=fusion", "--queries=3", "--timed=2"],
     "scenarios": ["--ranker=fusion", "--queries=2", "--only=1", "--only=5"],
     "beyond": ["--ranker=fusion", "--queries=3"],
@@ -25,7 +27,7 @@ QUICKLY = {
     "peers": ["--ranker=fusion", "--queries=2"],
     "robustness": ["--ranker=fusion", "--queries=2", "--only=small-50"],
     "reliability": ["--queries=12", "--folds=2", "--kind=logistic"],
-    "individuals": ["--queries=12", "--folds=2", "--encounters=3"],
+    "individuals": ["--queries=12", "--folds=2", "--encounters=3", "--photographs=6"],
     "new_individual": ["--ranker=fusion", "--queries=9"],
     "errors": ["--ranker=fusion", "--queries=6"],
     "ablation": ["--queries=12", "--folds=2"],
@@ -117,6 +119,19 @@ def test_accuracy_has_every_method_under_both_rules(results: Callable[[str], Res
             assert m.gain_over_cosine == (0.0, 0.0, 0.0)
     assert {rule for _, rule in of_task} == {"all", "other_encounter"}
     assert len({frozenset(methods) for methods in of_task.values()}) == 1
+
+
+def test_photographs_drawn_at_random_stand_beside_whales_in_turn(results: Callable[[str], Result[Any]]) -> None:
+    figures = results("accuracy").figures
+    asked = {m.rule: m.queries for m in figures.methods if m.task == ANY}
+    assert asked["all"] == 6 and 0 < asked["other_encounter"] <= 6
+    assert [(r.rule, r.queries) for r in figures.recall if r.task == ANY] == list(asked.items())
+    short = measurements.load("accuracy").short
+    assert short is not None
+    for text in (short(results("accuracy")), headline(results("accuracy"), "a command")):
+        assert text.count(f"| {ANY}") == 2, "under both rules"
+    alone = {(one.rule, one.questions) for one in results("individuals").figures.questions if one.asked == ANY}
+    assert alone == set(asked.items())
 
 
 def test_scenarios_score_officially(results: Callable[[str], Result[Any]]) -> None:

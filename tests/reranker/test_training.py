@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -182,6 +183,21 @@ def test_training_twice_gives_the_same_file_whatever_the_order_of_rows(pairs: pd
         texts.append(json.loads((tmp_path / f"{i}.json").read_text())["members"])
     assert texts[0][0] == texts[1][0]
     np.testing.assert_allclose(texts[0][1]["weights"], texts[1][1]["weights"], atol=1e-6)
+
+
+def test_what_is_judged_beside_teaches_nothing_and_is_scored_by_models_that_never_saw_its_individuals(
+    trained: TrainedRanker, pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    more = protocol_tables(pairs)["all"]
+    more = more[more["query_id"].isin(more["query_id"].unique()[:5])]
+    beside = train_ranker(pairs, TrainingSettings(folds=3), QUICK, "aliked", "0123abcd", further={"beside": more})
+    for name, one in (("beside", beside), ("plain", trained)):
+        one.ranker.save(tmp_path / f"{name}.json")
+    assert (tmp_path / "beside.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+    plain = trained.scores["all"].set_index(["query_id", "candidate_id"])
+    judged = beside.scores["beside"].set_index(["query_id", "candidate_id"])
+    assert len(judged) and list(beside.scores) == [*trained.scores, "beside"]
+    pd.testing.assert_frame_equal(judged, plain.loc[judged.index])
 
 
 def test_unlabelled_candidates_stay_in_the_lists_but_teach_nothing(pairs: pd.DataFrame) -> None:

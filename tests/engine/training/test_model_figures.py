@@ -86,6 +86,12 @@ def test_no_fold_s_model_of_individuals_has_seen_its_queries(monkeypatch: pytest
     assert taught == [set("BCEF"), set("ACDF"), set("ABDE")]
     assert dict(found.models) == {0: None, 1: None, 2: None} and len(found.truth) == 12
     assert found.individuals(found.table)["query_id"].nunique() == 12
+    # What was judged beside teaches nothing, not even of other folds' individuals.
+    taught.clear()
+    beside = TrainedRanker(ranker, {}, {**trained.scores, "beside": trained.scores["all"].query("individual0 == 'A'")})
+    rows = raw[raw["individual0"] == "A"]
+    found = out_of_fold_answers(beside, raw, "beside", rows, {"beside": rows})
+    assert taught == [set("BCEF")] and len(found.truth) == 2
 
 
 def test_the_surest_wrong_answers_come_first() -> None:
