@@ -6,7 +6,8 @@ of an individual's photographs together are fitted out of fold, so that whoever 
 in turn alone. Beside the learned model stands the rule that joins an individual's photographs without training.
 
 Figures: the right individual first and among the first five, and the AUROC of "new": each question beside the same
-without its individual's photographs, which is what it would be if the animal were new. Intervals over whales.
+asked without its individual's photographs, which is what it would be if the animal were new. They are taken out of the
+lists before a ranker sees these, so that no other photograph is raised for resembling them. Intervals over whales.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class QuestionFigures:
         rule: which matches count.
         first, in_five: share of questions whose individual is first, or among the first five.
         first_by_rule, in_five_by_rule: the same without training.
-        new_auroc: how well "none of them" tells the questions from the same without their individual.
+        new_auroc: how well "none of them" tells the questions from the same asked without their individual.
     """
 
     asked: str
@@ -88,19 +89,30 @@ def measure(context: Context) -> IndividualsFigures:
     # An encounter's own photographs would find one another.
     further |= {ENCOUNTERS: protocol_tables(pd.concat(whole, ignore_index=True))["other_encounter"]} if whole else {}
     judged = {**protocol_tables(raw), **further}
+    new = {f"{name}, new": without_matches(judged[name]) for name in (*BOTH, *further) if name in judged}
     context.say(f"{sum(len(table) for table in judged.values()):,} rows of lists; fitting the ranker")
     settings = TrainingSettings(folds=context.options.folds, seed=context.seed)
-    trained, found = train_ranker(raw, settings, further=further), []
+    trained, found = train_ranker(raw, settings, further={**further, **new}), []
     rules: dict[str, Rule] = {"all": "all", f"{ANY}: all": "all"}
     for name in (name for name in (*BOTH, *further) if name in trained.scores):
         answers = out_of_fold_answers(trained, raw, name, judged[name], further)
+        if_new = out_of_fold_answers(trained, raw, f"{name}, new", judged[name], new)
         rule = rules.get(name, "other_encounter")
+        parts = by_task(if_new)
         for task, part in by_task(answers).items():
-            found.append(figures_of_questions(part, None, task, rule, context.seed))
+            found.append(figures_of_questions(part, parts[task], None, task, rule, context.seed))
         if name == ENCOUNTERS:
             encounter = judged[name].groupby("query_id")["encounter0"].first()
-            found.append(figures_of_questions(answers, encounter, name, rule, context.seed))
+            found.append(figures_of_questions(answers, if_new, encounter, name, rule, context.seed))
     return IndividualsFigures(trained.ranker.kind, context.photographs, context.individuals, tuple(found))
+
+
+def without_matches(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return labelled pairs without those that show the query's individual: the lists as they were if it were new.
+
+    Only the search is as it was: what it would have found in their place is missing.
+    """
+    return pairs[pairs["individual0"].astype(str) != pairs["individual1"].astype(str)].reset_index(drop=True)
 
 
 def whole_encounters(catalog: Catalog, count: int, seed: int) -> Protocol | None:
@@ -143,22 +155,23 @@ def by_task(answers: Answers) -> dict[str, Answers]:
 
 
 def figures_of_questions(
-    answers: Answers, together: pd.Series | None, task: str, rule: str, seed: int
+    answers: Answers, if_new: Answers, together: pd.Series | None, task: str, rule: str, seed: int
 ) -> QuestionFigures:
     """Return what answers are worth.
 
     Args:
         answers: of one task.
+        if_new: to the same questions without their individuals' photographs.
         together: query_id -> encounter, whose queries are one question; None asks each query alone.
         task, rule: what was asked.
         seed: of the intervals.
     """
     names = {str(query): str(query if together is None else together[query]) for query in answers.truth.index}
-    who, table = answers.truth.groupby(answers.truth.index.map(names)).first(), answers.table
-    learned, without = (answers.individuals(rows, names) for rows in (table, table[~table["same"]]))
-    by_rule = replace(answers, models={}).individuals(table, names)
+    who = answers.truth.groupby(answers.truth.index.map(names)).first()
+    learned, if_none = (one.individuals(one.table, names) for one in (answers, if_new))
+    by_rule = replace(answers, models={}).individuals(answers.table, names)
     places = true_places(learned, who), true_places(by_rule, who)
-    left = [new_individual_probability(pd.DataFrame(), list(who.index), part) for part in (learned, without)]
+    left = [new_individual_probability(pd.DataFrame(), list(who.index), part) for part in (learned, if_none)]
     known, new = (part.to_numpy(np.float64) for part in left)
 
     def auroc(rows: Any) -> float:

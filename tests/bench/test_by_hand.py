@@ -353,15 +353,21 @@ def test_individuals_of_single_photographs_and_of_encounters_together() -> None:
     table = pd.DataFrame(rows, columns=["query_id", "image_id", "individual_id", "probability"])
     truth = pd.Series({"t|a1": "A", "t|a2": "A", "t|c1": "C"})
     answers = Answers.of(table, truth, pd.Series({"t|a1": 2, "t|a2": 2, "t|c1": 1}))
-    alone = individuals.figures_of_questions(answers, None, "t", "other_encounter", 0)
+    # As asked without their individuals: nothing of A's is there to raise B's second photograph.
+    left = table[table["individual_id"] != "A"].assign(probability=[0.05, 0.3, 0.2])
+    if_new = Answers.of(left, truth, answers.matches)
+    alone = individuals.figures_of_questions(answers, if_new, None, "t", "other_encounter", 0)
     assert (alone.questions, alone.individuals) == (3, 2)
     assert (alone.first.mean, alone.in_five.mean) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
     encounters = pd.Series({"t|a1": "e", "t|a2": "e", "t|c1": "f"})
-    together = individuals.figures_of_questions(answers, encounters, "t", "other_encounter", 0)
+    together = individuals.figures_of_questions(answers, if_new, encounters, "t", "other_encounter", 0)
     assert (together.questions, together.question) == (2, individuals.TOGETHER)
     assert together.first.mean == together.in_five.mean == pytest.approx(1 / 2)
-    # Without A's photographs A's question says "none of them" more; C's says the same either way.
-    assert alone.new_auroc.mean > 0.5 and together.new_auroc.mean > 0.5
+    # A's questions say "none of them" more once A is gone; beside themselves, nothing tells them apart.
+    same = individuals.figures_of_questions(answers, answers, None, "t", "other_encounter", 0)
+    assert same.new_auroc.mean == 0.5 < min(alone.new_auroc.mean, together.new_auroc.mean)
+    pairs = pd.DataFrame({"query_id": ["q", "q"], "individual0": ["A", "A"], "individual1": ["B", "A"]})
+    assert individuals.without_matches(pairs)["individual1"].tolist() == ["B"]
 
 
 def test_years_are_one_task_and_whole_encounters_hold_whales_that_were_seen_again() -> None:
