@@ -273,11 +273,12 @@ def _judge(
                     power0[c] += energy0[i * COLUMNS + c + j]
                     power1[c] += energy1[i * COLUMNS + c + j]
         for shift in range(_SHIFTS):
-            above = (row * _SHIFTS + shift) * COLUMNS
-            below = above + _SHIFTS * COLUMNS
+            first = (row * _SHIFTS + shift) * COLUMNS
             for c in range(COLUMNS - BLOCK + 1):
-                product = products[above + c] + products[above + c + 1]
-                product = (product + products[below + c]) + products[below + c + 1]
+                product = np.float32(0)
+                for i in range(BLOCK):
+                    for j in range(BLOCK):
+                        product += products[first + i * _SHIFTS * COLUMNS + c + j]
                 better = product > best[c]
                 best[c] = product if better else best[c]
                 at[c] = np.int32(shift) if better else at[c]
